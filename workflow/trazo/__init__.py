@@ -1,1 +1,1 @@
-"""trazo: train retrieval networks in stages, reduce their features, rank, and report beside published values."""
+"""trazo: train retrieval networks in stages, reduce features, rank, report beside published values."""

@@ -1,0 +1,580 @@
+"""The typed configuration: `config.yaml`, and the studies it names.
+
+Everything is checked here before anything runs, and a mistake is one sentence that names the key and the
+choices. What only a network can tell (its feature layers, its smallest input) is checked in `trazo.plan`.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from trazo.errors import InputError
+from trazo.registry import nearest_names, unknown_name
+
+STUDIES = Path(__file__).resolve().parents[1] / "studies"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+_SPLIT_PATTERN = "<dataset>/<split>"
+
+
+class ConfigError(InputError):
+    """A configuration that cannot be run; the message names the key, what was got and the choices."""
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            f"{value!r} cannot be part of a path; use letters, digits, '.', '_', '+' and '-', "
+            "beginning with a letter or digit"
+        )
+    return value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=80)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class RandomCategories(_Strict):
+    """A draw of categories out of those available."""
+
+    random: int = Field(ge=1, description="how many categories to draw")
+    seed: int = Field(0, ge=0, description="seed of the draw")
+
+
+class Raster(_Strict):
+    """How strokes become pixels."""
+
+    canvas: int = Field(256, ge=16, le=4096, description="side of the square canvas that is drawn on")
+    thickness: int = Field(3, ge=1, le=64, description="pen width on the canvas, in pixels")
+    centre: bool = Field(False, description="move the drawing's bounding box to the canvas' centre")
+    margin: int = Field(0, ge=0, description="pixels of the canvas kept free on every side; scales to fit")
+    keep_aspect: bool = Field(True, description="false: stretch every drawing to fill the canvas")
+
+
+class Dataset(_Strict):
+    """Where items come from, and how they are split and drawn."""
+
+    source: str = Field("doodles", description="a name in `sources`, or `doodles`: drawings made on the spot")
+    layout: str = Field(
+        "quickdraw", description="how the source is laid out: `quickdraw` (.bin, .ndjson) or `folders`"
+    )
+    folder: str = Field("", description="`folders`: the folder inside the source that holds the classes")
+    categories: list[str] | RandomCategories | None = Field(
+        None, description="class names in label order, or `{random: n, seed: s}`; all of them if left out"
+    )
+    split: dict[str, int | Literal["rest"]] = Field(
+        description="items per class and split, disjoint, in this order; `rest`: all that remain"
+    )
+    size: int = Field(128, ge=8, le=1024, description="side of the square images, in pixels")
+    channels: Literal[1, 3] = Field(1, description="1: grey, 3: colour")
+    recognized_only: bool = Field(False, description="`quickdraw`: only drawings the game recognised")
+    seed: int = Field(0, ge=0, description="seed of the split")
+    raster: Raster = Field(default_factory=Raster, description="`quickdraw`: how strokes become pixels")
+    stands_for: str = Field("", description="what the original study used, where this is a stand-in")
+
+    @field_validator("split")
+    @classmethod
+    def _split(cls, split: dict[str, Any]) -> dict[str, Any]:
+        if not split:
+            raise ValueError("a dataset needs at least one split, such as {train: 100, test: 20}")
+        for name, count in split.items():
+            _name(name)
+            if count != "rest" and count < 1:
+                raise ValueError(f"split {name!r} asks for {count} items a class; expected 1 or more")
+        if sum(count == "rest" for count in split.values()) > 1:
+            raise ValueError("only one split can take the `rest`")
+        return split
+
+    @field_validator("categories")
+    @classmethod
+    def _categories(cls, categories: Any) -> Any:
+        if isinstance(categories, list):
+            if not categories:
+                raise ValueError("an empty list of categories; leave the key out for all of them")
+            twice = sorted({c for c in categories if categories.count(c) > 1})
+            if twice:
+                raise ValueError(f"categories listed twice: {', '.join(twice)}")
+        return categories
+
+    @model_validator(mode="after")
+    def _margin(self) -> Dataset:
+        if 2 * self.raster.margin >= self.raster.canvas:
+            raise ValueError(
+                f"raster margin {self.raster.margin} leaves nothing of a canvas of {self.raster.canvas}"
+            )
+        return self
+
+
+class SGD(_Strict):
+    """Stochastic gradient descent, as `torch.optim.SGD`."""
+
+    lr: float = Field(gt=0, description="learning rate")
+    momentum: float = Field(0.0, ge=0, lt=1, description="momentum")
+    nesterov: bool = Field(False, description="Nesterov's form of momentum")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty")
+
+    @model_validator(mode="after")
+    def _nesterov(self) -> SGD:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class Adam(_Strict):
+    """Adam, as `torch.optim.Adam`."""
+
+    lr: float = Field(0.001, gt=0, description="learning rate")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="decay of the two moments")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty")
+
+
+class Optimizer(_Strict):
+    """Exactly one optimiser with its settings."""
+
+    sgd: SGD | None = Field(None, description="stochastic gradient descent")
+    adam: Adam | None = Field(None, description="Adam")
+
+    @model_validator(mode="after")
+    def _one(self) -> Optimizer:
+        if (self.sgd is None) == (self.adam is None):
+            raise ValueError("name exactly one optimizer, such as {sgd: {lr: 0.01}} or {adam: {lr: 0.001}}")
+        return self
+
+    @property
+    def chosen(self) -> tuple[str, SGD | Adam]:
+        """The optimiser's name and settings."""
+        return ("sgd", self.sgd) if self.sgd is not None else ("adam", self.adam)
+
+
+class Stage(_Strict):
+    """One training stage of a model."""
+
+    name: Name = Field(description="the stage's name; part of its outputs' paths")
+    data: str = Field(description=f"what it learns from, as `{_SPLIT_PATTERN}`")
+    validate_on: str | None = Field(None, description=f"measured after every epoch: `{_SPLIT_PATTERN}`")
+    objective: str = Field("cross_entropy", description="what is minimised")
+    epochs: int = Field(ge=0, le=100_000, description="passes over the data; 0 leaves the untrained network")
+    batch_size: int = Field(128, ge=1, description="items a step")
+    optimizer: Optimizer = Field(description="one optimiser with its settings")
+    checkpoints: list[int] = Field(
+        default_factory=list, description="epochs whose weights are kept besides the last (0: untrained)"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the device computes it fast, else float32"
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _path_name(cls, value: str) -> str:
+        return _name(value)
+
+    @model_validator(mode="after")
+    def _epochs(self) -> Stage:
+        beyond = [epoch for epoch in self.checkpoints if not 0 <= epoch <= self.epochs]
+        if beyond:
+            raise ValueError(f"checkpoints {beyond} lie beyond the stage's {self.epochs} epochs")
+        return self
+
+    @property
+    def kept_epochs(self) -> list[int]:
+        """The epochs whose weights are kept, sorted."""
+        return sorted({*self.checkpoints, self.epochs})
+
+
+class Model(_Strict):
+    """A network, the layer that gives its features, and the stages that train it."""
+
+    architecture: str = Field(description="name of the architecture")
+    options: dict[str, Any] = Field(default_factory=dict, description="the architecture's own options")
+    channels: Literal[1, 3] = Field(3, description="input channels; a grey image is repeated to 3")
+    feature: str = Field(description="layer whose output is the feature")
+    mean_image: bool = Field(True, description="subtract the mean image of the first stage's data")
+    stages: list[Stage] = Field(min_length=1, description="training stages, in order")
+
+    @field_validator("stages")
+    @classmethod
+    def _stages(cls, stages: list[Stage]) -> list[Stage]:
+        names = [stage.name for stage in stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"stage names must differ, got {names}")
+        return stages
+
+
+class Retrieval(_Strict):
+    """Queries searched in a gallery by the features of some models."""
+
+    name: str = Field("", description="part of its outputs' paths; `<queries>` if left out")
+    models: list[str] = Field(min_length=1, description="models whose features are searched")
+    stage: str | None = Field(None, description="training stage whose weights count; the last if left out")
+    epochs: list[int] | None = Field(None, description="checkpoints to evaluate; the last if left out")
+    queries: str = Field(description=f"`{_SPLIT_PATTERN}`")
+    gallery: str = Field(description=f"`{_SPLIT_PATTERN}`")
+    leave_one_out: bool = Field(False, description="the gallery holds the queries; each skips itself")
+    distances: list[str] = Field(default_factory=lambda: ["euclidean"], min_length=1, description="by name")
+    metrics: list[str] = Field(default_factory=lambda: ["map"], min_length=1, description="by name")
+    top: int = Field(20, ge=1, le=10_000, description="nearest items kept for pictures and inspection")
+
+    @model_validator(mode="after")
+    def _leave_one_out(self) -> Retrieval:
+        if self.leave_one_out and self.queries != self.gallery:
+            raise ValueError("leave_one_out needs the same data as queries and gallery")
+        return self
+
+    @property
+    def label(self) -> str:
+        """The name under which its outputs are kept."""
+        if self.name:
+            return self.name
+        queries = self.queries.replace("/", "-")
+        return queries if self.queries == self.gallery else f"{queries}-in-{self.gallery.replace('/', '-')}"
+
+
+class Table(_Strict):
+    """A table of metric values, rows by columns."""
+
+    title: str = Field(description="heading")
+    metrics: list[str] = Field(min_length=1, description="metrics shown")
+    rows: str = Field(
+        "class", description="the dimension that runs down: class, model, distance, epoch, metric"
+    )
+    columns: list[str] = Field(
+        default_factory=lambda: ["model", "distance"], description="the dimensions that run across"
+    )
+    where: dict[str, Any] = Field(
+        default_factory=dict, description="fixed dimensions, such as {distance: cosine}"
+    )
+    average: Literal["queries", "classes"] = Field("queries", description="what the total row averages over")
+    published: str = Field("", description="the published table it stands beside, as named in published.csv")
+    note: str = Field("", description="a sentence below the table")
+
+
+class Figure(_Strict):
+    """A picture of the report."""
+
+    title: str = Field(description="caption")
+    kind: str = Field(description="what is drawn: the name of a figure kind")
+    options: dict[str, Any] = Field(default_factory=dict, description="the kind's own options")
+
+
+class Published(_Strict):
+    """How the published file speaks of what this study measures."""
+
+    study: str = Field(description="the study's name in published.csv")
+    datasets: dict[str, str] = Field(
+        default_factory=dict,
+        description="published dataset name to the retrieval or `<dataset>/<split>` here",
+    )
+    average: Literal["queries", "classes"] = Field(
+        "queries", description="what published totals average over"
+    )
+
+
+class Study(_Strict):
+    """A study: data, models, retrievals, and the tables and figures they end in."""
+
+    title: str = Field(description="heading of the report")
+    description: str = Field("", description="a paragraph that opens the report")
+    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1, description="one training a seed")
+    datasets: dict[str, Dataset] = Field(min_length=1, description="datasets by name")
+    models: dict[str, Model] = Field(default_factory=dict, description="models by name")
+    retrievals: list[Retrieval] = Field(default_factory=list, description="what is searched in what")
+    tables: dict[str, Table] = Field(default_factory=dict, description="tables by file name")
+    figures: dict[str, Figure] = Field(default_factory=dict, description="figures by file name")
+    published: Published | None = Field(None, description="the published values it reproduces")
+    quick: dict[str, Any] = Field(
+        default_factory=dict, description="laid over the study by `scale: quick`; sized for two CPU cores"
+    )
+
+    @model_validator(mode="after")
+    def _references(self) -> Study:
+        for section in ("datasets", "models", "tables", "figures"):
+            for name in getattr(self, section):
+                _name(name)
+        for model_name, model in self.models.items():
+            for stage in model.stages:
+                for key in ("data", "validate_on"):
+                    self._need_split(getattr(stage, key), f"models.{model_name}.stages.{stage.name}.{key}")
+        labels = [retrieval.label for retrieval in self.retrievals]
+        for index, retrieval in enumerate(self.retrievals):
+            where = f"retrievals[{index}]"
+            _name(retrieval.label)
+            if labels.count(retrieval.label) > 1:
+                raise ValueError(
+                    f"{where}: the name {retrieval.label!r} is taken; give it a `name` of its own"
+                )
+            self._need_split(retrieval.queries, f"{where}.queries")
+            self._need_split(retrieval.gallery, f"{where}.gallery")
+            for name in retrieval.models:
+                if name not in self.models:
+                    raise ValueError(f"{where}.models: {unknown_name('model', name, self.models)}")
+                self._need_checkpoints(retrieval, name, where)
+        return self
+
+    def _need_split(self, reference: str | None, where: str) -> None:
+        if reference is None:
+            return
+        dataset, _, split = reference.partition("/")
+        if dataset not in self.datasets:
+            raise ValueError(f"{where}: {unknown_name('dataset', dataset, self.datasets)}")
+        if split not in self.datasets[dataset].split:
+            raise ValueError(
+                f"{where}: {unknown_name('split', split, self.datasets[dataset].split)} Write {_SPLIT_PATTERN}."
+            )
+
+    def _need_checkpoints(self, retrieval: Retrieval, name: str, where: str) -> None:
+        stages = {stage.name: stage for stage in self.models[name].stages}
+        if retrieval.stage is not None and retrieval.stage not in stages:
+            raise ValueError(f"{where}.stage: {unknown_name('stage', retrieval.stage, stages)}")
+        stage = stages[retrieval.stage] if retrieval.stage else self.models[name].stages[-1]
+        missing = [epoch for epoch in retrieval.epochs or [] if epoch not in stage.kept_epochs]
+        if missing:
+            raise ValueError(
+                f"{where}.epochs: {missing} are no checkpoints of {name}'s stage {stage.name!r}, which keeps "
+                f"{stage.kept_epochs}; add them to its `checkpoints`"
+            )
+
+    def stage_of(self, model: str, name: str | None) -> Stage:
+        """Return a model's stage by name, or its last."""
+        stages = self.models[model].stages
+        return next(s for s in stages if s.name == name) if name else stages[-1]
+
+
+class Settings(_Strict):
+    """`config.yaml`: what to run, how large, on what, and where the data are."""
+
+    studies: list[str] = Field(
+        default_factory=lambda: ["demo"], min_length=1, description="names in workflow/studies, or YAML files"
+    )
+    scale: Literal["full", "quick"] = Field(
+        "full", description="quick: lay a study's own `quick:` section over it, sized for two CPU cores"
+    )
+    sources: dict[str, str] = Field(
+        default_factory=dict, description="where raw data are, by name: a URL, an archive or a folder"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one")
+    threads: int = Field(0, ge=0, description="CPU threads of a training job; 0: all cores of the run")
+    memory_mib: int = Field(
+        1024, ge=16, description="working memory of a ranking job beyond its features, MiB"
+    )
+    overrides: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="laid over a study by name, after `quick:`; null removes a key"
+    )
+
+    @field_validator("studies", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("studies")
+    @classmethod
+    def _distinct(cls, value: list[str]) -> list[str]:
+        names = [Path(v).stem for v in value]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two studies share a name, and so a results folder: {names}")
+        return value
+
+
+def overlaid(base: Any, over: Any) -> Any:
+    """Return `over` laid over `base`: mappings merge key by key, everything else is replaced, null removes."""
+    if not (isinstance(base, Mapping) and isinstance(over, Mapping)):
+        return copy.deepcopy(over)
+    merged = {key: copy.deepcopy(value) for key, value in base.items()}
+    # One choice out of several: naming another replaces the first instead of standing beside it.
+    if set(base) <= set(Optimizer.model_fields) and set(over) <= set(Optimizer.model_fields) and base:
+        merged = {key: value for key, value in merged.items() if key in over}
+    for key, value in over.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping) and _is_stage_list(merged.get(key)):
+            merged[key] = _overlaid_stages(merged[key], value)
+        else:
+            merged[key] = overlaid(merged.get(key), value)
+    return merged
+
+
+def _is_stage_list(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) and "name" in v for v in value)
+
+
+def _overlaid_stages(stages: list[dict[str, Any]], over: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Lay a mapping from names over a list of named items, so that `quick:` can say `stages: {classify: …}`."""
+    names = [stage["name"] for stage in stages]
+    for name in over:
+        if name not in names:
+            raise ConfigError(unknown_name("name", name, names))
+    return [overlaid(stage, over.get(stage["name"], {})) for stage in stages]
+
+
+def read_settings(values: Mapping[str, Any]) -> Settings:
+    """Return checked settings.
+
+    Parameters
+    ----------
+    values
+        The content of `config.yaml` and of what was laid over it on the command line.
+
+    Raises
+    ------
+    ConfigError
+        If a key is unknown or a value cannot be used.
+    """
+    return _checked(Settings, values, "config")
+
+
+def study_file(name: str) -> Path:
+    """Return the YAML file of a study given by name or by path.
+
+    Raises
+    ------
+    ConfigError
+        If there is none; the message names the nearest ones.
+    """
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"}:
+        if not path.is_file():
+            raise ConfigError(f"studies: there is no file {name}.")
+        _checked_name(path.stem)
+        return path
+    known = {file.stem: file for file in sorted(STUDIES.glob("*.yaml"))}
+    if name not in known:
+        raise ConfigError(f"studies: {unknown_name('study', name, known)} Or give the path of a .yaml file.")
+    return known[name]
+
+
+def _checked_name(name: str) -> None:
+    try:
+        _name(name)
+    except ValueError as error:
+        raise ConfigError(f"studies: {error}.") from error
+
+
+def _load_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"{path} holds {type(content).__name__}, expected a mapping with title, datasets, …."
+        )
+    return content
+
+
+def read_study(name: str, settings: Settings, *, published_size: bool = False) -> Study:
+    """Return a checked study, with `quick:` and `overrides:` laid over it as the settings say.
+
+    Parameters
+    ----------
+    name
+        A name in workflow/studies or the path of a YAML file.
+    settings
+        The run's settings.
+    published_size
+        True: the study as its file has it, without `quick:` and `overrides:`; what a report compares with.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read or run.
+    """
+    path = study_file(name)
+    raw = _load_yaml(path)
+    quick = raw.get("quick") or {}
+    where = f"study {path.stem}"
+    if isinstance(quick, Mapping):
+        _refuse_unknown(Study, quick, f"{where}: quick")
+    if not published_size:
+        if settings.scale == "quick":
+            raw = overlaid(raw, quick)
+        raw = overlaid(raw, settings.overrides.get(path.stem, {}))
+    return _checked(Study, {**raw, "quick": quick}, where)
+
+
+def differences(study: Study, original: Study) -> list[tuple[str, Any, Any]]:
+    """Return where a study as run differs from the study as its file has it.
+
+    Returns
+    -------
+    list
+        (key, value in the file, value as run), keys written with dots; `quick` itself left out.
+    """
+    left = dict(_leaves(original.model_dump(exclude={"quick"})))
+    right = dict(_leaves(study.model_dump(exclude={"quick"})))
+    keys = [*left, *(key for key in right if key not in left)]
+    return [(key, left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)]
+
+
+def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+        for index, inner in enumerate(value):
+            name = inner.get("name") or index if isinstance(inner, dict) else index
+            yield from _leaves(inner, f"{prefix}.{name}")
+    else:
+        yield prefix, value
+
+
+def _checked(kind: type[_Strict], values: Mapping[str, Any], where: str) -> Any:
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentence(kind, e, where) for e in error.errors())) from error
+
+
+def _refuse_unknown(kind: type[BaseModel], values: Mapping[str, Any], where: str) -> None:
+    for key in values:
+        if key not in kind.model_fields:
+            raise ConfigError(f"{where}: {unknown_name('key', str(key), kind.model_fields)}")
+
+
+def _sentence(kind: type[BaseModel], error: Mapping[str, Any], where: str) -> str:
+    """Turn one pydantic error into one sentence that names the key and the choices."""
+    # Members of a union appear as steps of the location ("list[str]"); users never wrote those.
+    location = [step for step in error["loc"] if not (isinstance(step, str) and re.search(r"[\[\]()]", step))]
+    known = {"RandomCategories", "int", "str", "literal"}
+    location = [step for step in location if step not in known]
+    path = ""
+    for step in location:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
+    head = f"{where}: {path}" if path else where
+    if error["type"] == "extra_forbidden":
+        fields = _fields_at(kind, location[:-1])
+        key = str(location[-1])
+        near = nearest_names(key, fields)
+        hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+        return f"{head}: unknown key {key!r}.{hint} Keys here: {', '.join(fields)}."
+    if error["type"] == "missing":
+        return f"{head}: this key is required."
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return f"{head}: {message}."
+    return f"{head}: got {error['input']!r}; {message[0].lower()}{message[1:]}."
+
+
+def _fields_at(kind: Any, location: list[Any]) -> list[str]:
+    """Return the keys that are known at a place in the configuration."""
+    for step in location:
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and step in kind.model_fields:
+            kind = kind.model_fields[step].annotation
+        else:
+            kind = next((a for a in get_args(kind) if _model_in(a) is not None), None)
+        kind = _model_in(kind) if get_origin(kind) is not dict and get_origin(kind) is not list else kind
+    model = _model_in(kind)
+    return list(model.model_fields) if model else []
+
+
+def _model_in(kind: Any) -> type[BaseModel] | None:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    return next((m for a in get_args(kind) if (m := _model_in(a)) is not None), None)

@@ -1,0 +1,343 @@
+"""The artifacts on disk: images, features and rankings in HDF5, each with the record of how it was made.
+
+The only module that knows their layout. Every write goes to a temporary name and is renamed when complete.
+Checkpoints hold weights and live in `trazo.models.checkpoint`; they share the atomic writing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from trazo.errors import InputError
+
+FORMAT = 1
+_CHUNK_BYTES = 1 << 20
+
+
+class ArtifactError(InputError):
+    """An artifact that is missing, cut short, of another kind or of another format."""
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends well, else delete it.
+
+    The file is flushed to disk before the rename, so a machine that dies leaves the old file or the new one.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        # mkstemp makes files private; an artifact follows the user's umask like any other file.
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o666 & ~umask)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write `text` to `path` as UTF-8, whole or not at all."""
+    with atomic_path(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images with their labels.
+
+    Attributes
+    ----------
+    pixels
+        (N, H, W) uint8 grey or (N, H, W, 3) uint8 RGB.
+    labels
+        (N,) int64 positions in `classes`.
+    ids
+        (N,) names that tell an item from all others of its dataset.
+    classes
+        Class names.
+    record
+        How it was made (`provenance.describe`).
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    ids: list[str]
+    classes: list[str]
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of items, float or packed bits, with their labels.
+
+    Attributes
+    ----------
+    values
+        (N, D) float32 features or (N, B/8) uint8 packed bits.
+    labels, ids, classes, record
+        As in `Images`.
+    logits
+        (N, C) float32 outputs of the network's classifier over `logit_classes`, or None.
+    logit_classes
+        Names of the classes the classifier was trained on.
+    """
+
+    values: np.ndarray
+    labels: np.ndarray
+    ids: list[str]
+    classes: list[str]
+    logits: np.ndarray | None = None
+    logit_classes: list[str] = field(default_factory=list)
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class RankingArtifact:
+    """What ranking one gallery for many queries gave.
+
+    Attributes
+    ----------
+    metrics
+        Names of the columns of `values`.
+    values
+        (Q, M) float64; rows of queries that were left out are NaN.
+    evaluated
+        (Q,) bool; False where a query has no relevant item and is left out.
+    relevant
+        (Q,) int64 relevant items of each query.
+    top_indices, top_distances
+        (Q, K) int64 positions in the gallery and float32 distances of each query's nearest items.
+    query_labels, gallery_labels
+        (Q,) and (G,) int64 positions in `classes`.
+    query_ids, gallery_ids
+        Names of the items.
+    classes
+        Class names.
+    record
+        How it was made.
+    """
+
+    metrics: list[str]
+    values: np.ndarray
+    evaluated: np.ndarray
+    relevant: np.ndarray
+    top_indices: np.ndarray
+    top_distances: np.ndarray
+    query_labels: np.ndarray
+    gallery_labels: np.ndarray
+    query_ids: list[str]
+    gallery_ids: list[str]
+    classes: list[str]
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+def _put_strings(file: h5py.File, name: str, values: Sequence[str]) -> None:
+    file.create_dataset(name, data=np.array(list(values), dtype=object), dtype=h5py.string_dtype())
+
+
+def _get_strings(file: h5py.File, name: str) -> list[str]:
+    return [str(value) for value in file[name].asstr()[:]]
+
+
+def _stamp(file: h5py.File, kind: str, record: dict[str, Any]) -> None:
+    file.attrs["artifact"] = kind
+    file.attrs["format"] = FORMAT
+    file.attrs["record"] = json.dumps(record, sort_keys=True, default=str)
+
+
+@contextmanager
+def _opened(path: Path | str, kind: str) -> Iterator[h5py.File]:
+    """Open an artifact of `kind` for reading, or say in one sentence why it is not one."""
+    path = Path(path)
+    if not path.is_file():
+        raise ArtifactError(f"{path} does not exist; expected {kind}.")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise ArtifactError(
+            f"{path} cannot be read as HDF5 ({error}); it was cut short or is no {kind} file. "
+            "Delete it and run again."
+        ) from error
+    with file:
+        found = file.attrs.get("artifact")
+        if found != kind:
+            raise ArtifactError(f"{path} holds {found or 'no trazo artifact'}, expected {kind}.")
+        if file.attrs.get("format") != FORMAT:
+            raise ArtifactError(
+                f"{path} has format {file.attrs.get('format')}, this version reads format {FORMAT}; "
+                "delete it and run again."
+            )
+        try:
+            yield file
+        except (KeyError, OSError) as error:
+            raise ArtifactError(f"{path} is damaged ({error}); delete it and run again.") from error
+
+
+def read_record(path: Path | str) -> dict[str, Any]:
+    """Return how an HDF5 artifact was made, reading nothing else of it."""
+    path = Path(path)
+    try:
+        with h5py.File(path, "r") as file:
+            return json.loads(file.attrs["record"])
+    except (OSError, KeyError) as error:
+        raise ArtifactError(f"{path} is no trazo artifact ({error}); delete it and run again.") from error
+
+
+def write_images(
+    path: Path | str,
+    blocks: Iterable[np.ndarray],
+    *,
+    shape: tuple[int, ...],
+    labels: np.ndarray,
+    ids: Sequence[str],
+    classes: Sequence[str],
+    record: dict[str, Any],
+) -> None:
+    """Write `images.h5` from blocks of pixels, so that a whole dataset never has to be in memory.
+
+    Parameters
+    ----------
+    path
+        Where to.
+    blocks
+        Arrays (n, H, W) or (n, H, W, 3) uint8 that add up to `shape`.
+    shape
+        (N, H, W) or (N, H, W, 3).
+    labels, ids, classes, record
+        As in `Images`.
+
+    Raises
+    ------
+    ArtifactError
+        If the blocks do not add up to `shape`.
+    """
+    item = int(np.prod(shape[1:]))
+    chunk = (max(1, min(shape[0], _CHUNK_BYTES // max(item, 1))), *shape[1:])
+    with atomic_path(path) as part, h5py.File(part, "w") as file:
+        # Line drawings shrink tenfold under LZF, which costs next to no time to undo.
+        pixels = file.create_dataset("pixels", shape=shape, dtype="uint8", chunks=chunk, compression="lzf")
+        start = 0
+        for block in blocks:
+            if block.shape[1:] != tuple(shape[1:]) or start + len(block) > shape[0]:
+                raise ArtifactError(f"{path}: a block of {block.shape} does not fit images of {shape}.")
+            pixels[start : start + len(block)] = block
+            start += len(block)
+        if start != shape[0]:
+            raise ArtifactError(f"{path}: got {start} images, expected {shape[0]}.")
+        file.create_dataset("labels", data=np.asarray(labels, dtype=np.int64))
+        _put_strings(file, "ids", ids)
+        _put_strings(file, "classes", classes)
+        _stamp(file, "images", record)
+
+
+def read_images(path: Path | str, rows: np.ndarray | None = None) -> Images:
+    """Read `images.h5`; with `rows` (sorted, unique positions) only those pixels, labels and ids.
+
+    Raises
+    ------
+    ArtifactError
+        If it is missing, damaged or something else.
+    """
+    with _opened(path, "images") as file:
+        take = slice(None) if rows is None else np.asarray(rows)
+        ids = np.array(_get_strings(file, "ids"), dtype=object)[take]
+        return Images(
+            pixels=file["pixels"][take],
+            labels=file["labels"][:][take],
+            ids=[str(i) for i in ids],
+            classes=_get_strings(file, "classes"),
+            record=json.loads(file.attrs["record"]),
+        )
+
+
+def write_features(path: Path | str, features: Features) -> None:
+    """Write `features.h5` (or `codes.h5`), whole or not at all."""
+    with atomic_path(path) as part, h5py.File(part, "w") as file:
+        file.create_dataset("values", data=features.values)
+        file.create_dataset("labels", data=np.asarray(features.labels, dtype=np.int64))
+        _put_strings(file, "ids", features.ids)
+        _put_strings(file, "classes", features.classes)
+        if features.logits is not None:
+            file.create_dataset("logits", data=features.logits)
+            _put_strings(file, "logit_classes", features.logit_classes)
+        _stamp(file, "features", features.record)
+
+
+def read_features(path: Path | str) -> Features:
+    """Read `features.h5` (or `codes.h5`).
+
+    Raises
+    ------
+    ArtifactError
+        If it is missing, damaged or something else.
+    """
+    with _opened(path, "features") as file:
+        has_logits = "logits" in file
+        return Features(
+            values=file["values"][:],
+            labels=file["labels"][:],
+            ids=_get_strings(file, "ids"),
+            classes=_get_strings(file, "classes"),
+            logits=file["logits"][:] if has_logits else None,
+            logit_classes=_get_strings(file, "logit_classes") if has_logits else [],
+            record=json.loads(file.attrs["record"]),
+        )
+
+
+_RANKING_ARRAYS = (
+    "values",
+    "evaluated",
+    "relevant",
+    "top_indices",
+    "top_distances",
+    "query_labels",
+    "gallery_labels",
+)
+_RANKING_STRINGS = ("metrics", "query_ids", "gallery_ids", "classes")
+
+
+def write_ranking(path: Path | str, ranking: RankingArtifact) -> None:
+    """Write `ranking.h5`, whole or not at all."""
+    with atomic_path(path) as part, h5py.File(part, "w") as file:
+        for name in _RANKING_ARRAYS:
+            file.create_dataset(name, data=getattr(ranking, name))
+        for name in _RANKING_STRINGS:
+            _put_strings(file, name, getattr(ranking, name))
+        _stamp(file, "ranking", ranking.record)
+
+
+def read_ranking(path: Path | str) -> RankingArtifact:
+    """Read `ranking.h5`.
+
+    Raises
+    ------
+    ArtifactError
+        If it is missing, damaged or something else.
+    """
+    with _opened(path, "ranking") as file:
+        arrays = {name: file[name][:] for name in _RANKING_ARRAYS}
+        strings = {name: _get_strings(file, name) for name in _RANKING_STRINGS}
+        return RankingArtifact(**arrays, **strings, record=json.loads(file.attrs["record"]))

@@ -64,9 +64,7 @@ class Dataset(_Strict):
     """Where items come from, and how they are split and drawn."""
 
     source: str = Field("doodles", description="a name in `sources`, or `doodles`: drawings made on the spot")
-    layout: str = Field(
-        "quickdraw", description="how the source is laid out: `quickdraw` (.bin, .ndjson) or `folders`"
-    )
+    layout: str = Field("quickdraw", description="how the source is laid out: `quickdraw` (.bin, .ndjson) or `folders`")
     folder: str = Field("", description="`folders`: the folder inside the source that holds the classes")
     categories: list[str] | RandomCategories | None = Field(
         None, description="class names in label order, or `{random: n, seed: s}`; all of them if left out"
@@ -108,9 +106,7 @@ class Dataset(_Strict):
     @model_validator(mode="after")
     def _margin(self) -> Dataset:
         if 2 * self.raster.margin >= self.raster.canvas:
-            raise ValueError(
-                f"raster margin {self.raster.margin} leaves nothing of a canvas of {self.raster.canvas}"
-            )
+            raise ValueError(f"raster margin {self.raster.margin} leaves nothing of a canvas of {self.raster.canvas}")
         return self
 
 
@@ -243,15 +239,11 @@ class Table(_Strict):
 
     title: str = Field(description="heading")
     metrics: list[str] = Field(min_length=1, description="metrics shown")
-    rows: str = Field(
-        "class", description="the dimension that runs down: class, model, distance, epoch, metric"
-    )
+    rows: str = Field("class", description="the dimension that runs down: class, model, distance, epoch, metric")
     columns: list[str] = Field(
         default_factory=lambda: ["model", "distance"], description="the dimensions that run across"
     )
-    where: dict[str, Any] = Field(
-        default_factory=dict, description="fixed dimensions, such as {distance: cosine}"
-    )
+    where: dict[str, Any] = Field(default_factory=dict, description="fixed dimensions, such as {distance: cosine}")
     average: Literal["queries", "classes"] = Field("queries", description="what the total row averages over")
     published: str = Field("", description="the published table it stands beside, as named in published.csv")
     note: str = Field("", description="a sentence below the table")
@@ -273,9 +265,7 @@ class Published(_Strict):
         default_factory=dict,
         description="published dataset name to the retrieval or `<dataset>/<split>` here",
     )
-    average: Literal["queries", "classes"] = Field(
-        "queries", description="what published totals average over"
-    )
+    average: Literal["queries", "classes"] = Field("queries", description="what published totals average over")
 
 
 class Study(_Strict):
@@ -308,9 +298,7 @@ class Study(_Strict):
             where = f"retrievals[{index}]"
             _name(retrieval.label)
             if labels.count(retrieval.label) > 1:
-                raise ValueError(
-                    f"{where}: the name {retrieval.label!r} is taken; give it a `name` of its own"
-                )
+                raise ValueError(f"{where}: the name {retrieval.label!r} is taken; give it a `name` of its own")
             self._need_split(retrieval.queries, f"{where}.queries")
             self._need_split(retrieval.gallery, f"{where}.gallery")
             for name in retrieval.models:
@@ -362,9 +350,7 @@ class Settings(_Strict):
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one")
     threads: int = Field(0, ge=0, description="CPU threads of a training job; 0: all cores of the run")
-    memory_mib: int = Field(
-        1024, ge=16, description="working memory of a ranking job beyond its features, MiB"
-    )
+    memory_mib: int = Field(1024, ge=16, description="working memory of a ranking job beyond its features, MiB")
     overrides: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="laid over a study by name, after `quick:`; null removes a key"
     )
@@ -463,9 +449,7 @@ def _load_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
-        raise ConfigError(
-            f"{path} holds {type(content).__name__}, expected a mapping with title, datasets, …."
-        )
+        raise ConfigError(f"{path} holds {type(content).__name__}, expected a mapping with title, datasets, ….")
     return content
 
 

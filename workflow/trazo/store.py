@@ -6,6 +6,7 @@ Checkpoints hold weights and live in `trazo.models.checkpoint`; they share the a
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import tempfile
@@ -178,8 +179,7 @@ def _opened(path: Path | str, kind: str) -> Iterator[h5py.File]:
         file = h5py.File(path, "r")
     except OSError as error:
         raise ArtifactError(
-            f"{path} cannot be read as HDF5 ({error}); it was cut short or is no {kind} file. "
-            "Delete it and run again."
+            f"{path} cannot be read as HDF5 ({error}); it was cut short or is no {kind} file. Delete it and run again."
         ) from error
     with file:
         found = file.attrs.get("artifact")
@@ -341,3 +341,68 @@ def read_ranking(path: Path | str) -> RankingArtifact:
         arrays = {name: file[name][:] for name in _RANKING_ARRAYS}
         strings = {name: _get_strings(file, name) for name in _RANKING_STRINGS}
         return RankingArtifact(**arrays, **strings, record=json.loads(file.attrs["record"]))
+
+
+METRIC_COLUMNS = (
+    "study",
+    "dataset",
+    "model",
+    "stage",
+    "epoch",
+    "seed",
+    "reducer",
+    "size",
+    "bits",
+    "fold",
+    "ranker",
+    "distance",
+    "metric",
+    "class",
+    "average",
+    "queries",
+    "value",
+    "ci_low",
+    "ci_high",
+)
+
+
+def write_metrics(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
+    """Write tidy metrics, one value a row, columns `METRIC_COLUMNS`; a key left out is an empty cell.
+
+    `dataset` names the retrieval (or the split that was classified), `class` is empty where all classes count,
+    and `average` then says whether `value` is the mean over queries or the unweighted mean of the class means.
+    `queries` counts the queries behind the value. Floats are written with all their digits.
+
+    Raises
+    ------
+    ArtifactError
+        If a row has a key that is no column, or a value that is no finite number.
+    """
+    with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, METRIC_COLUMNS, lineterminator="\n", restval="")
+        writer.writeheader()
+        for row in rows:
+            unknown = set(row) - set(METRIC_COLUMNS)
+            if unknown or not np.isfinite(row["value"]):
+                raise ArtifactError(f"{path}: cannot write {row}: unknown columns {unknown} or no finite value.")
+            writer.writerow({k: repr(float(v)) if isinstance(v, float | np.floating) else v for k, v in row.items()})
+
+
+def write_history(path: Path | str, *, record: dict[str, Any], epochs: Sequence[dict[str, Any]]) -> None:
+    """Write a training stage's history: one mapping an epoch, and how the stage was run, as JSON."""
+    write_text(path, json.dumps({"record": record, "epochs": list(epochs)}, indent=1, default=str) + "\n")
+
+
+def read_history(path: Path | str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return (record, epochs) of a training stage.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing or damaged.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return content["record"], content["epochs"]
+    except (OSError, KeyError, ValueError) as error:
+        raise ArtifactError(f"{path} is no training history ({error}); delete it and run again.") from error

@@ -192,6 +192,9 @@ class Model(_Strict):
     architecture: str = Field(description="name of the architecture")
     options: dict[str, Any] = Field(default_factory=dict, description="the architecture's own options")
     channels: Literal[1, 3] = Field(3, description="input channels; a grey image is repeated to 3")
+    size: int | None = Field(
+        None, ge=8, le=1024, description="side of the network's input, images being resized; the data's if left out"
+    )
     feature: str = Field(description="layer whose output is the feature")
     mean_image: bool = Field(True, description="subtract the mean image of the first stage's data")
     stages: list[Stage] = Field(min_length=1, description="training stages, in order")

@@ -1,0 +1,90 @@
+"""Devices: which one to use, how precisely, how to repeat a computation on it, and what it cost.
+
+Imported by every room that computes with torch; knows nothing of networks or data.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+import time
+
+import torch
+
+from trazo.errors import InputError
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device for "auto", "cpu" or "cuda".
+
+    Raises
+    ------
+    InputError
+        If a GPU is asked for and there is none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("device: got 'cuda', but torch sees no GPU here; use 'auto' or 'cpu'.")
+    return torch.device(name)
+
+
+def device_name(device: torch.device) -> str:
+    """Return what a person calls the device ("NVIDIA H200", "cpu (x86_64)")."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return the dtype of a network's arithmetic: bfloat16 where "auto" finds that the device computes it fast."""
+    if name == "float32":
+        return torch.float32
+    if name == "bfloat16":
+        return torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
+
+
+def make_repeatable(device: torch.device, threads: int) -> None:
+    """Make the same computation give the same bits again on this device.
+
+    `threads` is part of "the same": sums are split among them.
+    """
+    torch.set_num_threads(max(1, threads))
+    torch.backends.cudnn.benchmark = False
+    # cuBLAS needs a fixed workspace to be repeatable; it reads this when first used.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # The gradient of max pooling has no strictly deterministic kernel on a GPU: warn there, insist on a CPU.
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+
+
+class Stopwatch:
+    """Seconds since it was made, after the device has finished what it was given; and peak memory."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+            torch.cuda.reset_peak_memory_stats(device)
+        self._start = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Return the seconds passed."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter() - self._start
+
+    def figures(self) -> dict[str, float | str]:
+        """Return seconds, the device's name, and peak memory in MiB (process, and GPU where there is one)."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+        figures: dict[str, float | str] = {
+            "seconds": round(self.seconds(), 3),
+            "device": device_name(self.device),
+            "peak_memory_mib": round(peak, 1),
+        }
+        if self.device.type == "cuda":
+            figures["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated(self.device) / (1 << 20), 1)
+        return figures

@@ -1,0 +1,106 @@
+"""From a checkpoint and images to features: one vector an item, and the classifier's outputs beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trazo.device import Stopwatch, choose_device, make_repeatable
+from trazo.errors import InputError
+from trazo.models.checkpoint import load_checkpoint, prepare
+from trazo.progress import bar, log
+from trazo.provenance import describe
+from trazo.store import Features, read_images, write_features
+
+
+def extract_features(
+    *,
+    images: Path | str,
+    checkpoint: Path | str,
+    output: Path | str,
+    epoch: int,
+    layer: str,
+    code: str,
+    key: dict[str, Any],
+    device: str = "auto",
+    threads: int = 1,
+    batch_size: int = 128,
+) -> None:
+    """Compute the features of all images with a trained network and write `features.h5`.
+
+    The network computes in float32 whatever it was trained in: rankings compare small differences.
+
+    Parameters
+    ----------
+    images
+        `images.h5`, N items.
+    checkpoint, epoch
+        The trained stage and the epoch whose weights count.
+    output
+        `features.h5` to write: (N, D) float32 features, (N, C) float32 logits.
+    layer
+        The stage of the network whose output is the feature.
+    code, key
+        Fingerprint of the code, and what the artifact is about, for its record.
+    device, threads, batch_size
+        "auto", "cpu" or "cuda"; CPU threads; images a pass.
+
+    Raises
+    ------
+    InputError
+        If the layer is unknown, or a feature is not finite.
+    """
+    chosen = choose_device(device)
+    make_repeatable(chosen, threads)
+    watch = Stopwatch(chosen)
+    trained = load_checkpoint(checkpoint)
+    network = trained.network(epoch).to(chosen, memory_format=torch.channels_last).eval()
+    data = read_images(images)
+    mean_image = None if trained.mean_image is None else trained.mean_image.to(chosen)
+    features: list[np.ndarray] = []
+    logits: list[np.ndarray] = []
+    with torch.inference_mode(), bar(len(data), "features", "img") as progress:
+        for start in range(0, len(data), batch_size):
+            batch = prepare(
+                torch.from_numpy(data.pixels[start : start + batch_size]),
+                channels=trained.channels,
+                size=trained.size,
+                mean_image=mean_image,
+                device=chosen,
+            )
+            feature, logit = network.embed(batch, layer)
+            features.append(feature.cpu().numpy())
+            logits.append(logit.float().cpu().numpy())
+            progress.update(len(batch))
+    values = np.concatenate(features).astype(np.float32, copy=False)
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(bad):
+        raise InputError(
+            f"{len(bad)} of {len(values)} features are not finite, the first of {data.ids[bad[0]]}; the training "
+            f"behind {checkpoint} diverged: lower its learning rate."
+        )
+    figures = watch.figures()
+    figures["images_per_second"] = round(len(data) / float(figures["seconds"]), 1)
+    record = describe(
+        "features",
+        settings={"layer": layer, "epoch": epoch, "architecture": trained.architecture, "key": key},
+        code=code,
+        trained=trained.record.get("settings", {}),
+        **figures,
+    )
+    write_features(
+        output,
+        Features(
+            values=values,
+            labels=data.labels,
+            ids=data.ids,
+            classes=data.classes,
+            logits=np.concatenate(logits),
+            logit_classes=trained.classes,
+            record=record,
+        ),
+    )
+    log.info("%d features of %d values, %.0f images/s", len(values), values.shape[1], figures["images_per_second"])

@@ -1,0 +1,194 @@
+"""Checkpoints: the weights of one training stage at the epochs that were asked for, and all needed to use them."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trazo.errors import InputError
+from trazo.models.factory import build
+from trazo.models.network import StagedNetwork
+from trazo.store import ArtifactError, atomic_path
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained stage.
+
+    Attributes
+    ----------
+    architecture, options, channels, size
+        What `models.factory.build` needs; `size` is the side of the network's input in pixels.
+    classes
+        Names of the logits.
+    mean_image
+        (channels of the data, size, size) float32 in 0…1, subtracted from every image; None: nothing is.
+    weights
+        State dicts by epoch.
+    record
+        How it was made.
+    """
+
+    architecture: str
+    options: dict[str, Any]
+    channels: int
+    size: int
+    classes: list[str]
+    mean_image: torch.Tensor | None
+    weights: dict[int, dict[str, torch.Tensor]]
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def network(self, epoch: int) -> StagedNetwork:
+        """Return the network with the weights of `epoch`.
+
+        Raises
+        ------
+        InputError
+            If that epoch was not kept.
+        """
+        if epoch not in self.weights:
+            raise InputError(f"epoch {epoch} was not kept; this checkpoint holds epochs {sorted(self.weights)}.")
+        network = build(
+            self.architecture,
+            classes=len(self.classes),
+            channels=self.channels,
+            size=self.size,
+            options=self.options,
+        )
+        network.load_state_dict(self.weights[epoch])
+        return network
+
+
+def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, whole or not at all."""
+    content = {
+        "artifact": "checkpoint",
+        "format": FORMAT,
+        "architecture": checkpoint.architecture,
+        "options": json.dumps(checkpoint.options),
+        "channels": checkpoint.channels,
+        "size": checkpoint.size,
+        "classes": checkpoint.classes,
+        "mean_image": checkpoint.mean_image,
+        "weights": checkpoint.weights,
+        "record": json.dumps(checkpoint.record, sort_keys=True, default=str),
+    }
+    with atomic_path(path) as part:
+        torch.save(content, part)
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Read a checkpoint without running anything that it may contain.
+
+    Weights are mapped from disk, so that the epochs nobody asks for cost nothing.
+
+    Raises
+    ------
+    ArtifactError
+        If it is missing, damaged, of another format, or holds more than tensors and plain values.
+    """
+    content = load_safely(path, kind="checkpoint")
+    if content.get("artifact") != "checkpoint" or content.get("format") != FORMAT:
+        raise ArtifactError(
+            f"{path} is no trazo checkpoint of format {FORMAT} (found {content.get('artifact')!r}, "
+            f"format {content.get('format')!r}); delete it and run again."
+        )
+    return Checkpoint(
+        architecture=content["architecture"],
+        options=json.loads(content["options"]),
+        channels=content["channels"],
+        size=content["size"],
+        classes=list(content["classes"]),
+        mean_image=content["mean_image"],
+        weights=content["weights"],
+        record=json.loads(content["record"]),
+    )
+
+
+def load_safely(path: Path | str, *, kind: str) -> dict[str, Any]:
+    """Load a file of tensors and plain values with torch's weights-only reader.
+
+    Raises
+    ------
+    ArtifactError
+        If it is missing, damaged or holds anything else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ArtifactError(f"{path} does not exist; expected a {kind}.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ArtifactError(
+            f"{path} cannot be loaded as a {kind}: {reason} It is damaged, or holds more than weights; delete it."
+        ) from error
+    if not isinstance(content, dict):
+        raise ArtifactError(f"{path} holds a {type(content).__name__}, expected a {kind}.")
+    return content
+
+
+def prepare(
+    pixels: torch.Tensor, *, channels: int, size: int, mean_image: torch.Tensor | None, device: torch.device
+) -> torch.Tensor:
+    """Turn a batch of bytes into what a network takes.
+
+    Parameters
+    ----------
+    pixels
+        (B, H, W) or (B, H, W, 3) uint8, on any device.
+    channels
+        Input channels of the network; a grey image is repeated to 3, a colour one averaged to 1.
+    size
+        Side of the network's input in pixels; other sizes are resized, shrinking by area.
+    mean_image
+        (data channels, size, size) float32 in 0…1, or None.
+    device
+        Where to.
+
+    Returns
+    -------
+    torch.Tensor
+        (B, channels, size, size) float32, channels last in memory. Divided by 255: the mean image is too, and
+        batch normalisation makes the scale immaterial to what the studies' networks can learn.
+    """
+    images = pixels.to(device, non_blocking=True)
+    images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
+    images = images.to(torch.float32).div_(255.0)
+    if images.shape[-2:] != (size, size):
+        mode = "area" if images.shape[-1] > size else "bilinear"
+        images = torch.nn.functional.interpolate(images, size=(size, size), mode=mode)
+    if mean_image is not None:
+        images = images - mean_image.to(device)
+    if images.shape[1] == 1 and channels == 3:
+        images = images.expand(-1, 3, -1, -1)
+    elif images.shape[1] == 3 and channels == 1:
+        images = images.mean(dim=1, keepdim=True)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def mean_of(pixels: np.ndarray, size: int, block: int = 512) -> torch.Tensor:
+    """Return the mean image (data channels, size, size) float32 in 0…1 of (N, H, W[, 3]) uint8, summed in float64."""
+    total: torch.Tensor | None = None
+    for start in range(0, len(pixels), block):
+        images = prepare(
+            torch.from_numpy(pixels[start : start + block]),
+            channels=3 if pixels.ndim == 4 else 1,
+            size=size,
+            mean_image=None,
+            device=torch.device("cpu"),
+        )
+        part = images.to(torch.float64).sum(dim=0)
+        total = part if total is None else total + part
+    if total is None:
+        raise InputError("the mean image of no images is not defined.")
+    return (total / len(pixels)).to(torch.float32)

@@ -1,0 +1,60 @@
+"""What a person sees while a step runs: bars on a terminal, and a log file beside the results."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from trazo.errors import TrazoError
+
+log = logging.getLogger("trazo")
+
+
+def bar(total: int, description: str, unit: str) -> tqdm:
+    """Return a progress bar with rate and time left; silent where standard error is no terminal."""
+    return tqdm(
+        total=total, desc=description, unit=unit, file=sys.stderr, disable=not sys.stderr.isatty(), leave=False,
+        dynamic_ncols=True, smoothing=0.05,
+    )  # fmt: skip
+
+
+@contextmanager
+def step(log_file: Path | str, title: str) -> Iterator[None]:
+    """Run a step: its log goes to `log_file` and to standard error, and a mistake ends it with one clear sentence.
+
+    An error that a user can put right (`TrazoError`) exits with its message and no traceback; any other error
+    goes to the log file in full.
+    """
+    Path(log_file).parent.mkdir(parents=True, exist_ok=True)
+    file = logging.FileHandler(log_file, mode="w", encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    screen = _BarFriendlyHandler()
+    screen.setFormatter(logging.Formatter(f"{title}: %(message)s"))
+    log.setLevel(logging.INFO)
+    log.handlers[:] = [file, screen]
+    log.propagate = False
+    try:
+        yield
+    except TrazoError as error:
+        log.error("error: %s", error)
+        sys.exit(1)
+    except Exception:
+        log.exception("failed")
+        sys.exit(1)
+    finally:
+        file.close()
+        log.handlers.clear()
+
+
+class _BarFriendlyHandler(logging.Handler):
+    """Writes log lines above a running progress bar instead of through it."""
+
+    def emit(self, record: Any) -> None:
+        """Write one record."""
+        tqdm.write(self.format(record), file=sys.stderr)

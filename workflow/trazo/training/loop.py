@@ -1,0 +1,353 @@
+"""The loop that trains one stage: from bytes on the device to weights at the epochs asked for.
+
+It can be killed at any point: the next run goes on from the last finished epoch, to the same weights.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trazo.config import Model, Stage
+from trazo.device import Stopwatch, choose_device, choose_precision, make_repeatable
+from trazo.errors import InputError, TrazoError
+from trazo.models.checkpoint import Checkpoint, load_checkpoint, mean_of, prepare, save_checkpoint
+from trazo.models.factory import build
+from trazo.progress import bar, log
+from trazo.provenance import describe, digest
+from trazo.store import Images, read_images, write_history
+from trazo.training.objectives import Outcome, objectives
+from trazo.training.resume import load_state, save_state
+
+
+class TrainingError(TrazoError):
+    """A training that cannot go on; the state before the failing epoch is kept."""
+
+
+@dataclass
+class _Run:
+    """What one stage needs at every step."""
+
+    network: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    objective: Any
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    model_channels: int
+    size: int
+    mean_image: torch.Tensor | None
+    device: torch.device
+    precision: torch.dtype
+
+    def inputs(self, pixels: torch.Tensor) -> torch.Tensor:
+        return prepare(
+            pixels, channels=self.model_channels, size=self.size, mean_image=self.mean_image, device=self.device
+        )
+
+    def outcome(self, images: torch.Tensor, labels: torch.Tensor) -> Outcome:
+        with torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16, cache_enabled=False
+        ):
+            logits = self.network(images)
+        return self.objective(logits, labels)
+
+
+def train_stage(
+    *,
+    images: Path | str,
+    output: Path | str,
+    history: Path | str,
+    model: Model | dict[str, Any],
+    stage: str,
+    seed: int,
+    code: str,
+    key: dict[str, Any],
+    validation: Path | str | None = None,
+    previous: Path | str | None = None,
+    device: str = "auto",
+    threads: int = 1,
+) -> None:
+    """Train one stage of a model and write its checkpoint and history.
+
+    Parameters
+    ----------
+    images
+        `images.h5` to learn from.
+    output, history
+        The checkpoint and the history to write. `<output>.resume` beside them holds the state of an interrupted
+        training; it is used only if settings, data, code and device kind are the same, and deleted at the end.
+    model
+        The model's settings.
+    stage
+        Name of the stage to train.
+    seed
+        Seed of the weights and of every shuffle.
+    code, key
+        Fingerprint of the code, and what the artifact is about, for its record.
+    validation
+        `images.h5` measured after every epoch, or None.
+    previous
+        Checkpoint of the stage before, whose weights this one starts from; None starts from random weights.
+    device, threads
+        "auto", "cpu" or "cuda"; CPU threads.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is no longer a number; the message names epoch and step.
+    InputError
+        If data and network do not fit.
+    """
+    model = model if isinstance(model, Model) else Model.model_validate(model)
+    settings = next(s for s in model.stages if s.name == stage)
+    chosen = choose_device(device)
+    precision = choose_precision(settings.precision, chosen)
+    make_repeatable(chosen, threads)
+    watch = Stopwatch(chosen)
+
+    data = read_images(images)
+    held_out = read_images(validation) if validation is not None else None
+    _need_trainable(data, settings)
+    before = load_checkpoint(previous) if previous is not None else None
+    size = model.size or data.pixels.shape[1]
+    start = _first_checkpoint(model, before, data, size, seed)
+    run = _prepare_run(start, before, model, settings, data, size, chosen, precision)
+
+    plain = {"model": model.model_dump(mode="json"), "stage": stage, "seed": seed, "key": key}
+    fingerprint = digest(
+        [plain, code, chosen.type, threads, str(precision), _data_digest(data), before.record if before else None]
+    )
+    resume = Path(f"{output}.resume")
+    kept, epochs = _train(run, start, settings, seed, held_out, resume, fingerprint)
+
+    figures = watch.figures()
+    trained = [e["seconds"] for e in epochs if e["epoch"] > 0]
+    figures["images_per_second"] = round(len(data) * len(trained) / sum(trained), 1) if trained else 0.0
+    figures["precision"] = str(precision).removeprefix("torch.")
+    record = describe("train", settings=plain, code=code, data=data.record, **figures)
+    checkpoint = Checkpoint(
+        architecture=start.architecture,
+        options=start.options,
+        channels=start.channels,
+        size=start.size,
+        classes=start.classes,
+        mean_image=start.mean_image,
+        weights=kept,
+        record=record,
+    )
+    save_checkpoint(output, checkpoint)
+    write_history(history, record=record, epochs=epochs)
+    resume.unlink(missing_ok=True)
+
+
+def _need_trainable(data: Images, settings: Stage) -> None:
+    if len(data) < 2 or len(data.classes) < 2:
+        raise InputError(
+            f"stage {settings.name}: got {len(data)} images of {len(data.classes)} classes; training needs at least "
+            "2 of each."
+        )
+
+
+def _data_digest(data: Images) -> str:
+    return digest([zlib.crc32(data.pixels), data.labels.tolist(), data.classes])
+
+
+def _first_checkpoint(model: Model, before: Checkpoint | None, data: Images, size: int, seed: int) -> Checkpoint:
+    """Return the untrained checkpoint that a stage fills: everything about the network but its weights."""
+    if before is not None:
+        if before.classes != data.classes:
+            raise InputError(
+                f"the stage before learned the classes {before.classes}, this one's data have {data.classes}; give "
+                "both the same categories in the same order."
+            )
+        mean_image = before.mean_image
+    else:
+        mean_image = mean_of(data.pixels, size) if model.mean_image else None
+    return Checkpoint(
+        architecture=model.architecture,
+        options=model.options,
+        channels=model.channels,
+        size=size,
+        classes=data.classes,
+        mean_image=mean_image,
+        weights={},
+        record={"seed": seed},
+    )
+
+
+def _prepare_run(
+    start: Checkpoint,
+    before: Checkpoint | None,
+    model: Model,
+    settings: Stage,
+    data: Images,
+    size: int,
+    device: torch.device,
+    precision: torch.dtype,
+) -> _Run:
+    if before is not None:
+        network = before.network(max(before.weights))
+    else:
+        network = build(
+            model.architecture,
+            classes=len(data.classes),
+            channels=model.channels,
+            size=size,
+            options=model.options,
+            seed=start.record["seed"],
+        )
+    network = network.to(device, memory_format=torch.channels_last)
+    name, values = settings.optimizer.chosen
+    kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+    return _Run(
+        network=network,
+        optimizer=kinds[name](network.parameters(), **values.model_dump()),
+        objective=objectives.get(settings.objective),
+        # The whole training set stays on the device as bytes: a fourth of its size as floats.
+        pixels=torch.from_numpy(data.pixels).to(device),
+        labels=torch.from_numpy(np.asarray(data.labels, dtype=np.int64)).to(device),
+        model_channels=model.channels,
+        size=size,
+        mean_image=None if start.mean_image is None else start.mean_image.to(device),
+        device=device,
+        precision=precision,
+    )
+
+
+def _train(
+    run: _Run,
+    start: Checkpoint,
+    settings: Stage,
+    seed: int,
+    held_out: Images | None,
+    resume: Path,
+    fingerprint: str,
+) -> tuple[dict[int, dict[str, torch.Tensor]], list[dict[str, Any]]]:
+    """Train all epochs, or those that are left; return the kept weights and the history."""
+    kept: dict[int, dict[str, torch.Tensor]] = {}
+    history: list[dict[str, Any]] = []
+    state = load_state(resume, fingerprint)
+    if state is not None:
+        run.network.load_state_dict(state["network"])
+        run.optimizer.load_state_dict(state["optimizer"])
+        kept, history = state["kept"], state["history"]
+        log.info("going on after epoch %d of %d", state["epoch"], settings.epochs)
+    elif 0 in settings.kept_epochs:
+        kept[0] = _weights(run.network)
+        history.append({"epoch": 0, **_validate(run, held_out)})
+    first = state["epoch"] + 1 if state is not None else 1
+    for epoch in range(first, settings.epochs + 1):
+        history.append(_train_epoch(run, settings, seed, epoch, held_out))
+        log.info("%s", _sentence(history[-1], settings.epochs))
+        if epoch in settings.kept_epochs:
+            kept[epoch] = _weights(run.network)
+        save_state(
+            resume,
+            {
+                "epoch": epoch,
+                "network": run.network.state_dict(),
+                "optimizer": run.optimizer.state_dict(),
+                "kept": kept,
+                "history": history,
+            },
+            fingerprint,
+        )
+    return kept, history
+
+
+def epoch_batches(items: int, batch_size: int, *, seed: int, epoch: int) -> list[torch.Tensor]:
+    """Return the batches of one epoch: a shuffle that depends on seed and epoch alone, cut into pieces.
+
+    Every item comes once. A last piece of a single item joins the one before it, since batch normalisation has no
+    variance to work with in a batch of one.
+    """
+    generator = torch.Generator().manual_seed(_mixed(seed, epoch))
+    pieces = list(torch.randperm(items, generator=generator).split(batch_size))
+    if len(pieces) > 1 and len(pieces[-1]) == 1:
+        pieces[-2:] = [torch.cat(pieces[-2:])]
+    return pieces
+
+
+def _mixed(*numbers: int) -> int:
+    """Return one well-mixed 63-bit seed for several numbers, so that (0, 1) and (1, 0) share nothing."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _train_epoch(run: _Run, settings: Stage, seed: int, epoch: int, held_out: Images | None) -> dict[str, Any]:
+    # Whatever draws random numbers inside the network (dropout) depends on seed and epoch alone, so that an epoch
+    # is the same after an interruption.
+    torch.manual_seed(_mixed(seed, epoch, 1))
+    run.network.train()
+    batches = epoch_batches(len(run.pixels), settings.batch_size, seed=seed, epoch=epoch)
+    loss_sum = torch.zeros((), dtype=torch.float64, device=run.device)
+    correct = torch.zeros((), dtype=torch.int64, device=run.device)
+    watch = Stopwatch(run.device)
+    with bar(len(run.pixels), f"epoch {epoch}/{settings.epochs}", "img") as progress:
+        for step, rows in enumerate(batches, start=1):
+            rows = rows.to(run.device)
+            run.optimizer.zero_grad(set_to_none=True)
+            outcome = run.outcome(run.inputs(run.pixels[rows]), run.labels[rows])
+            outcome.loss.backward()
+            run.optimizer.step()
+            loss_sum += outcome.loss.detach().double() * len(rows)
+            correct += outcome.correct
+            progress.update(len(rows))
+            # Reading the loss waits for the device: now and then is enough to notice trouble and to show it.
+            if step % 20 == 0 or step == len(batches):
+                _need_number(loss_sum, epoch, step, len(batches))
+                seen = int(progress.n) or 1
+                progress.set_postfix(loss=f"{float(outcome.loss):.3f}", accuracy=f"{int(correct) / seen:.1%}")
+    seconds = watch.seconds()
+    items = len(run.pixels)
+    return {
+        "epoch": epoch,
+        "loss": float(loss_sum) / items,
+        "accuracy": int(correct) / items,
+        **_validate(run, held_out),
+        "seconds": round(seconds, 3),
+        "images_per_second": round(items / seconds, 1),
+        "learning_rate": run.optimizer.param_groups[0]["lr"],
+    }
+
+
+def _need_number(loss_sum: torch.Tensor, epoch: int, step: int, steps: int) -> None:
+    if not torch.isfinite(loss_sum):
+        raise TrainingError(
+            f"the loss became {float(loss_sum)} in epoch {epoch}, by step {step} of {steps}; the state after epoch "
+            f"{epoch - 1} is kept. Lower the learning rate, or use precision: float32, and run again."
+        )
+
+
+def _validate(run: _Run, held_out: Images | None, batch_size: int = 256) -> dict[str, float]:
+    """Return loss and accuracy over held-out images, the network in evaluation mode."""
+    if held_out is None:
+        return {}
+    run.network.eval()
+    loss, correct = 0.0, 0
+    with torch.inference_mode():
+        for begin in range(0, len(held_out), batch_size):
+            pixels = torch.from_numpy(held_out.pixels[begin : begin + batch_size])
+            labels = torch.from_numpy(held_out.labels[begin : begin + batch_size]).to(run.device)
+            outcome = run.outcome(run.inputs(pixels), labels)
+            loss += float(outcome.loss) * len(labels)
+            correct += int(outcome.correct)
+    return {"validation_loss": loss / len(held_out), "validation_accuracy": correct / len(held_out)}
+
+
+def _weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().to("cpu", copy=True) for name, value in network.state_dict().items()}
+
+
+def _sentence(row: dict[str, Any], epochs: int) -> str:
+    held_out = ""
+    if "validation_loss" in row:
+        held_out = f"; held out: loss {row['validation_loss']:.4f}, accuracy {row['validation_accuracy']:.2%}"
+    return (
+        f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4f}, accuracy {row['accuracy']:.2%}{held_out} "
+        f"({row['images_per_second']:.0f} images/s)"
+    )

@@ -1,0 +1,1 @@
+"""Distances, ranking, metrics and statistics of retrieval; reads and writes no files."""

@@ -1,0 +1,393 @@
+"""Distances between blocks of queries and a gallery, on CPU or GPU. What is done with them is in `ranking`.
+
+A distance is a class registered by name: made once from a gallery, then called with a block of queries. torch and
+numba are imported where they are used, so that names can be checked without either.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trazo.errors import InputError
+from trazo.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+
+distances: Registry[type[Distance]] = Registry("distance")
+
+
+class Distance:
+    """A distance to the items of one gallery.
+
+    Calling it gives *keys*, which increase with the distance and tie where it ties; `finish` makes distances of
+    them. (A squared distance ranks as its root does, and is not rounded once more.)
+
+    Parameters
+    ----------
+    gallery : (N, D) float32 or float64 tensor, or (N, bytes) uint8 where `packed`
+        Kept, not copied.
+    kept_bytes
+        How much memory a prepared copy of the gallery may take; where it would be more, the copy is made anew, in
+        tiles, for each block of queries.
+
+    Attributes
+    ----------
+    packed
+        Whether items are packed bits rather than numbers.
+    levels
+        For distances that are whole numbers: one more than the largest. None for all others.
+    """
+
+    packed = False
+    levels: int | None = None
+
+    def __init__(self, gallery: torch.Tensor, kept_bytes: int = 1 << 30) -> None:
+        self.gallery = gallery
+        self.kept_bytes = kept_bytes
+
+    def __call__(self, queries: torch.Tensor) -> torch.Tensor:
+        """Return the keys of (B, D) queries, (B, N) float32, or integers where `levels` is set.
+
+        Raises
+        ------
+        InputError
+            If a row of the queries cannot be used; the message names rows of this block.
+        """
+        raise NotImplementedError
+
+    def finish(self, keys: np.ndarray) -> np.ndarray:
+        """Return the distances, float32, of keys that `__call__` gave."""
+        return keys.astype(np.float32)
+
+
+def pairwise(name: str, queries: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
+    """Return the distances called `name` between (B, D) queries and an (N, D) gallery, (B, N) float32."""
+    import torch
+
+    keys = distances.get(name)(gallery)(queries)
+    return torch.from_numpy(distances.get(name)(gallery).finish(keys.cpu().numpy())).to(gallery.device)
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _refuse_rows(bad: np.ndarray, what: str, remedy: str) -> None:
+    rows = np.flatnonzero(bad)
+    if rows.size:
+        shown = ", ".join(str(row) for row in rows[:10]) + (", …" if rows.size > 10 else "")
+        raise InputError(f"{what} in {rows.size} of {bad.size} rows (counted from 0): {shown}. {remedy}")
+
+
+def squared_norms_and_sums(rows: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Return the squared norms (N,) and the column sums (D,) of (N, D) rows, float64.
+
+    Raises
+    ------
+    InputError
+        If a row holds NaN or infinity.
+    """
+    import torch
+
+    from trazo.retrieval.kernels import norms_and_sums, over_rows
+
+    if rows.device.type == "cpu":
+        array = rows.numpy()
+        norms = np.empty(len(array), np.float64)
+        partial_sums: dict[int, np.ndarray] = {}
+
+        def work(start: int, stop: int) -> None:
+            partial_sums[start] = np.zeros(array.shape[1], np.float64)
+            norms_and_sums(array, start, stop, norms, partial_sums[start])
+
+        over_rows(work, *array.shape, _threads())
+        sums = np.sum([partial_sums[start] for start in sorted(partial_sums)], axis=0)
+    else:
+        norms = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).square().cpu().numpy()
+        sums = rows.sum(0, dtype=torch.float64).cpu().numpy()
+    _refuse_rows(~np.isfinite(norms), "NaN or infinity", "Features must be finite numbers; look at what made them.")
+    return norms, sums
+
+
+@distances.register("squared_euclidean")
+class SquaredEuclidean(Distance):
+    """Σ (q − g)², from matrix products, without losing small distances to cancellation.
+
+    |q|² + |g|² − 2 q·g is off by about 1e-7 of |q|² + |g|², so (1) the origin is moved near the gallery's mean,
+    where norms are as small as can be, and (2) every pair whose distance is small beside its norms is computed
+    again from the difference of its vectors. What remains is off by less than 5e-6 of the distance, and equal
+    vectors are at exactly 0.
+
+    The origin is rounded to a grid about as coarse as the data's spread. It stays the same when the gallery is
+    permuted, and on data that are themselves on a grid (counts, bits, pixels) products stay exact and equal
+    distances tie.
+    """
+
+    def __init__(self, gallery: torch.Tensor, kept_bytes: int = 1 << 30) -> None:
+        super().__init__(gallery, kept_bytes)
+        norms, sums = squared_norms_and_sums(gallery)
+        self._scales = self._row_scales(norms, own=True)
+        norms, sums = self._scaled_moments(norms, sums)
+        mean = sums / len(norms)
+        spread = max(norms.mean() - mean @ mean, 0.0) / len(mean)
+        self._centre = np.zeros_like(mean)
+        if spread > 1e-12 * norms.mean() / len(mean):
+            step = 2.0 ** np.floor(np.log2(spread) / 2)
+            self._centre = np.rint(mean / step) * step
+        elif norms.any():
+            self._centre = mean
+        # How much of |q|² + |g|² a distance must be to be trusted: rounding errors of a sum of D products grow as
+        # √D up to the length at which matrix products start a new sum.
+        self._tolerance = 0.0125 + 0.0215 * np.sqrt(min(gallery.shape[1], 400) / 3)
+        self._kept = None
+        if gallery.shape[0] * gallery.shape[1] * 4 <= kept_bytes:
+            self._kept = self._prepared(gallery, self._scales)
+
+    def _row_scales(self, norms: np.ndarray, own: bool) -> np.ndarray:
+        """Return what to multiply rows of these squared norms with, (N,) float64: here one power of two for all."""
+        if own:
+            largest = norms.max()
+            inside = 1e-12 < largest < 1e12
+            self._scale = 1.0 if inside or largest == 0 else 2.0 ** -np.round(np.log2(largest) / 2)
+        if norms.size and norms.max() * self._scale**2 > 1e30:
+            raise InputError("queries are over 1e15 times as long as any gallery item; are these the same features?")
+        return np.full(len(norms), self._scale)
+
+    def _scaled_moments(self, norms: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return norms * self._scale**2, sums * self._scale
+
+    def _prepared(self, rows: torch.Tensor, scales: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return rows · scale − centre, (n, D) float32, and its squared norms, (n,) float32."""
+        import torch
+
+        from trazo.retrieval.kernels import over_rows, scale_and_shift
+
+        if rows.device.type != "cpu":
+            device = rows.device
+            moved = rows * torch.from_numpy(scales).to(device)[:, None] - torch.from_numpy(self._centre).to(device)
+            moved = moved.float()
+            return moved, torch.linalg.vector_norm(moved, dim=1, dtype=torch.float64).square().float()
+        array = rows.numpy()
+        moved, norms = np.empty(array.shape, np.float32), np.empty(len(array), np.float32)
+
+        def work(start: int, stop: int) -> None:
+            scale_and_shift(array, scales, self._centre, start, stop, moved, norms)
+
+        over_rows(work, *array.shape, _threads())
+        return torch.from_numpy(moved), torch.from_numpy(norms)
+
+    def __call__(self, queries: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        norms, _ = squared_norms_and_sums(queries)
+        scales = self._row_scales(norms, own=False)
+        moved, query_norms = self._prepared(queries, scales)
+        size, dimensions = self.gallery.shape
+        # Matrix products of 4 rows and more give each row the same bits whatever is beside it; of fewer, not.
+        short = -len(queries) % 4
+        if short:
+            moved = torch.cat([moved, moved.new_zeros(short, dimensions)])
+        out = torch.empty(len(moved), size, dtype=torch.float32, device=queries.device)
+        tile = size if self._kept else max(1024, self.kept_bytes // (dimensions * 16))
+        for first in range(0, size, tile):
+            last = min(first + tile, size)
+            piece, piece_norms = self._kept or self._prepared(self.gallery[first:last], self._scales[first:last])
+            with _full_precision():
+                torch.mm(moved, piece.T, out=out[:, first:last])
+            self._complete(
+                out[: len(queries), first:last], query_norms, piece_norms, queries, scales, slice(first, last)
+            )
+        return out[: len(queries)]
+
+    def _complete(
+        self,
+        products: torch.Tensor,
+        query_norms: torch.Tensor,
+        gallery_norms: torch.Tensor,
+        queries: torch.Tensor,
+        scales: np.ndarray,
+        tile: slice,
+    ) -> None:
+        """Turn products into squared distances in place; the close ones are computed from differences."""
+        import torch
+
+        from trazo.retrieval.kernels import over_rows, squares_from_products
+
+        gallery, gallery_scales = self.gallery[tile], self._scales[tile]
+        if products.device.type == "cpu":
+            plain = gallery.dtype == torch.float32 and bool((scales == 1).all() and (gallery_scales == 1).all())
+            arrays = (products.numpy(), query_norms.numpy(), gallery_norms.numpy(), np.float32(self._tolerance))
+            sources = (queries.numpy(), gallery.numpy(), scales, gallery_scales, plain)
+            over_rows(
+                lambda start, stop: squares_from_products(*arrays, *sources, start, stop), *products.shape, _threads()
+            )
+            return
+        both = query_norms[:, None] + gallery_norms
+        products.mul_(-2).add_(both)
+        close_queries, close_items = (products <= self._tolerance * both).nonzero(as_tuple=True)
+        own = torch.from_numpy(scales).to(queries.device)
+        others = torch.from_numpy(gallery_scales).to(queries.device)
+        chunk = max(1, (1 << 24) // gallery.shape[1])
+        for start in range(0, len(close_queries), chunk):
+            i, j = close_queries[start : start + chunk], close_items[start : start + chunk]
+            difference = queries[i] * own[i, None] - gallery[j] * others[j, None]
+            products[i, j] = difference.square().sum(1).float()
+
+    def finish(self, keys: np.ndarray) -> np.ndarray:
+        return (keys / self._scale**2).astype(np.float32)
+
+
+class _full_precision:
+    """Within it, float32 products on a GPU are float32 products, whatever the process has allowed elsewhere."""
+
+    def __enter__(self) -> None:
+        import torch
+
+        self._before = torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+    def __exit__(self, *_: object) -> None:
+        import torch
+
+        torch.backends.cuda.matmul.allow_tf32 = self._before
+
+
+@distances.register("euclidean")
+class Euclidean(SquaredEuclidean):
+    """√Σ (q − g)²; see `SquaredEuclidean`."""
+
+    def finish(self, keys: np.ndarray) -> np.ndarray:
+        return (np.sqrt(keys, dtype=np.float64) / self._scale).astype(np.float32)
+
+
+@distances.register("cosine")
+class Cosine(SquaredEuclidean):
+    """1 − q·g / (|q| |g|), computed as half the squared distance of the normalised vectors, which does not cancel."""
+
+    _scale = 1.0
+
+    def _row_scales(self, norms: np.ndarray, own: bool) -> np.ndarray:
+        _refuse_rows(norms == 0, "zero vectors", "Cosine distance needs a direction; remove them or use euclidean.")
+        return 1.0 / np.sqrt(norms)
+
+    def _scaled_moments(self, norms: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        import torch
+
+        from trazo.retrieval.kernels import scaled_sums
+
+        if self.gallery.device.type == "cpu":
+            sums = np.zeros_like(sums)
+            scaled_sums(self.gallery.numpy(), self._scales, 0, len(norms), sums)
+        else:
+            scales = torch.from_numpy(self._scales).to(self.gallery.device)
+            sums = (scales @ self.gallery.double()).cpu().numpy()
+        return np.ones_like(norms), sums
+
+    def finish(self, keys: np.ndarray) -> np.ndarray:
+        return (keys * np.float32(0.5)).astype(np.float32)
+
+
+@distances.register("inner_product")
+class InnerProduct(Distance):
+    """−q·g: the larger the product, the closer."""
+
+    def __init__(self, gallery: torch.Tensor, kept_bytes: int = 1 << 30) -> None:
+        super().__init__(gallery, kept_bytes)
+        self._longest = float(squared_norms_and_sums(gallery)[0].max()) ** 0.5
+
+    def __call__(self, queries: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        norms, _ = squared_norms_and_sums(queries)
+        if norms.size and float(norms.max()) ** 0.5 * self._longest > 1e38:
+            raise InputError("inner products of these features overflow float32; scale them down.")
+        short = -len(queries) % 4
+        if short:
+            queries = torch.cat([queries, queries.new_zeros(short, queries.shape[1])])
+        with _full_precision():
+            products = queries @ self.gallery.T
+        return products[: len(norms)].neg_().float()
+
+
+@distances.register("manhattan")
+class Manhattan(Distance):
+    """Σ |q − g|."""
+
+    def __init__(self, gallery: torch.Tensor, kept_bytes: int = 1 << 30) -> None:
+        super().__init__(gallery, kept_bytes)
+        squared_norms_and_sums(gallery)
+
+    def __call__(self, queries: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        from trazo.retrieval.kernels import manhattan, over_rows
+
+        squared_norms_and_sums(queries)
+        if queries.device.type != "cpu":
+            return torch.cdist(queries, self.gallery, p=1).float()
+        out = np.empty((len(queries), len(self.gallery)), np.float32)
+        own, others = queries.numpy(), self.gallery.numpy()
+        over_rows(lambda start, stop: manhattan(own, others, out, start, stop), len(own), others.size, _threads())
+        return torch.from_numpy(out)
+
+
+@distances.register("hamming")
+class Hamming(Distance):
+    """The number of bits that differ, of packed bits: population counts on the CPU, ±1 products on a GPU."""
+
+    packed = True
+
+    def __init__(self, gallery: torch.Tensor, kept_bytes: int = 1 << 30) -> None:
+        super().__init__(gallery, kept_bytes)
+        self.levels = gallery.shape[1] * 8 + 1
+        self._words = self._as_words(gallery) if gallery.device.type == "cpu" else None
+
+    @staticmethod
+    def _as_words(packed: torch.Tensor) -> np.ndarray:
+        """Return (n, bytes) uint8 as (n, words) uint64, the last word filled up with zero bits."""
+        rows = packed.numpy()
+        short = -rows.shape[1] % 8
+        if short:
+            rows = np.pad(rows, ((0, 0), (0, short)))
+        return np.ascontiguousarray(rows).view(np.uint64)
+
+    def __call__(self, queries: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        from trazo.retrieval.kernels import hamming, over_rows
+
+        if self._words is None:
+            return self._by_products(queries)
+        words = self._as_words(queries)
+        out = np.empty((len(words), len(self._words)), np.int16 if self.levels <= 1 << 15 else np.int32)
+        others = self._words
+        over_rows(lambda start, stop: hamming(words, others, out, start, stop), len(words), others.size, _threads())
+        return torch.from_numpy(out)
+
+    def _by_products(self, queries: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        kind = torch.float16 if queries.device.type == "cuda" else torch.float32
+        products = torch.zeros(len(queries), len(self.gallery), dtype=torch.float32, device=queries.device)
+        # 2,048 bits at a time: whole numbers up to there are exact in float16, in which the products are returned.
+        for first in range(0, queries.shape[1], 256):
+            own = _signs(queries[:, first : first + 256], kind)
+            tile = max(1, self.kept_bytes // (own.shape[1] * 4))
+            for start in range(0, len(self.gallery), tile):
+                others = _signs(self.gallery[start : start + tile, first : first + 256], kind)
+                products[:, start : start + tile] += (own @ others.T).float()
+        return (self.levels - 1 - products).div_(2).to(torch.int32)
+
+
+def _signs(packed: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
+    """Return (n, bytes) packed bits as (n, 8 · bytes) numbers, −1 and 1."""
+    import torch
+
+    shifts = torch.arange(8, device=packed.device, dtype=torch.uint8)
+    bits = (packed[:, :, None] >> shifts) & 1
+    return bits.reshape(len(packed), -1).to(kind).mul_(2).sub_(1)

@@ -1,0 +1,426 @@
+"""Compiled inner loops over the rows of a block, for the CPU: each works on rows [start, stop) without the GIL.
+
+What is computed, and why, is said where they are called (distances, ranking, metrics); nothing else belongs here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numba import njit
+from numba.extending import intrinsic
+
+_SMALLEST_SHARE = 1 << 16
+_pool: ThreadPoolExecutor | None = None
+_pool_owner: int | None = None
+
+
+def over_rows(work: Callable[[int, int], None], rows: int, cost: int, threads: int) -> None:
+    """Call `work(start, stop)` on shares of `rows` rows, `cost` elements each, in up to `threads` threads."""
+    global _pool, _pool_owner
+    shares = min(threads, rows, rows * cost // _SMALLEST_SHARE)
+    if shares <= 1:
+        work(0, rows)
+        return
+    if _pool is None or _pool_owner != os.getpid():
+        # A pool does not survive a fork: a child that used its parent's would wait for ever.
+        _pool, _pool_owner = ThreadPoolExecutor(os.cpu_count() or 1, "ranking"), os.getpid()
+    bounds = [rows * i // shares for i in range(shares + 1)]
+    for _ in _pool.map(work, bounds[:-1], bounds[1:]):
+        pass
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def norms_and_sums(rows, start, stop, norms, sums):
+    """Write the float64 sum of squares of rows [start, stop) into `norms`, and add the rows to `sums` (D,).
+
+    NaN and infinity come through.
+    """
+    for i in range(start, stop):
+        total = 0.0
+        for d in range(rows.shape[1]):
+            x = np.float64(rows[i, d])
+            sums[d] += x
+            total += x * x
+        norms[i] = total
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def scaled_sums(rows, scales, start, stop, sums):
+    """Add rows [start, stop), each times its scale, to `sums` (D,) float64."""
+    for i in range(start, stop):
+        for d in range(rows.shape[1]):
+            sums[d] += np.float64(rows[i, d]) * scales[i]
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def scale_and_shift(rows, scales, centre, start, stop, out, norms):
+    """Write row · scale − centre as float32 into `out`, and its sum of squares into `norms`."""
+    for i in range(start, stop):
+        total = 0.0
+        for d in range(rows.shape[1]):
+            x = np.float32(np.float64(rows[i, d]) * scales[i] - centre[d])
+            out[i, d] = x
+            total += np.float64(x) * np.float64(x)
+        norms[i] = total
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def _squared_distance(a, b):
+    total = np.float32(0)
+    for d in range(a.size):
+        difference = a[d] - b[d]
+        total += difference * difference
+    return total
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def _squared_distance_double(a, b, scale_a, scale_b):
+    total = 0.0
+    for d in range(a.size):
+        difference = np.float64(a[d]) * scale_a - np.float64(b[d]) * scale_b
+        total += difference * difference
+    return total
+
+
+@njit(nogil=True, cache=True)
+def squares_from_products(
+    products, query_norms, gallery_norms, tolerance, queries, gallery, query_scales, gallery_scales, plain, start, stop
+):
+    """Turn inner products into squared distances in place, recomputing from differences where they cancel.
+
+    `plain` says that the rows are float32 and unscaled, so that their differences may be summed in float32.
+    """
+    two = np.float32(2)
+    for i in range(start, stop):
+        row = products[i]
+        own = query_norms[i]
+        close = 0
+        for j in range(row.size):
+            both = own + gallery_norms[j]
+            value = both - two * row[j]
+            row[j] = value
+            close += value <= tolerance * both
+        if close == 0:
+            continue
+        for j in range(row.size):
+            if row[j] <= tolerance * (own + gallery_norms[j]):
+                if plain:
+                    row[j] = _squared_distance(queries[i], gallery[j])
+                else:
+                    row[j] = _squared_distance_double(queries[i], gallery[j], query_scales[i], gallery_scales[j])
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def _absolute_distance(a, b):
+    total = np.float32(0)
+    for d in range(a.size):
+        total += abs(a[d] - b[d])
+    return total
+
+
+@njit(nogil=True, cache=True)
+def manhattan(queries, gallery, out, start, stop):
+    """Write Σ|q − g| of queries [start, stop) with the whole gallery into `out`, by tiles that stay in cache."""
+    tile = max(1, (1 << 15) // max(1, gallery.shape[1]))
+    for first in range(0, gallery.shape[0], tile):
+        last = min(first + tile, gallery.shape[0])
+        for i in range(start, stop):
+            for j in range(first, last):
+                out[i, j] = _absolute_distance(queries[i], gallery[j])
+
+
+@intrinsic
+def _population_count(typingctx, word):
+    signature = word(word)
+
+    def generate(context, builder, signature, arguments):
+        return builder.ctpop(arguments[0])
+
+    return signature, generate
+
+
+@njit(nogil=True, cache=True)
+def hamming(queries, gallery, out, start, stop):
+    """Write the number of differing bits between (B, W) and (N, W) uint64 words into `out`, by tiles."""
+    words = gallery.shape[1]
+    tile = max(1, (1 << 14) // max(1, words))
+    for first in range(0, gallery.shape[0], tile):
+        last = min(first + tile, gallery.shape[0])
+        for i in range(start, stop):
+            for j in range(first, last):
+                differing = np.uint64(0)
+                for w in range(words):
+                    differing += _population_count(queries[i, w] ^ gallery[j, w])
+                out[i, j] = differing
+
+
+@njit(nogil=True, cache=True)
+def gather_relevant(distances, own, codes, offsets, members, out, starts, start, stop):
+    """Write each query's relevant distances into `out[starts[i]:starts[i + 1]]`, and put its own item last.
+
+    `members[offsets[c]:offsets[c + 1]]` are the gallery positions of class c; `codes` the queries' classes.
+    """
+    for i in range(start, stop):
+        code = codes[i]
+        at = starts[i]
+        if code >= 0:
+            for m in range(offsets[code], offsets[code + 1]):
+                if members[m] != own[i]:
+                    out[at] = distances[i, members[m]]
+                    at += 1
+        if own[i] >= 0:
+            distances[i, own[i]] = np.inf
+
+
+@njit(nogil=True, cache=True)
+def groups_of_sorted(distances, relevant, starts, before, tied, relevant_before, relevant_tied, start, stop):
+    """Write the tie groups that hold relevant items, from each query's sorted distances, all and relevant."""
+    for i in range(start, stop):
+        row = distances[i]
+        size = row.size
+        first, last = starts[i], starts[i + 1]
+        if first == last:
+            continue
+        sparse = size > 32 * (last - first)
+        at, group, low = first, first, 0
+        while at < last:
+            value = relevant[at]
+            end = at + 1
+            while end < last and relevant[end] == value:
+                end += 1
+            if sparse:
+                high = size
+                while low < high:
+                    middle = (low + high) >> 1
+                    if row[middle] < value:
+                        low = middle + 1
+                    else:
+                        high = middle
+            else:
+                while row[low] < value:
+                    low += 1
+            above = low + (end - at)
+            while above < size and row[above] == value:
+                above += 1
+            before[group] = low
+            tied[group] = above - low
+            relevant_before[group] = at - first
+            relevant_tied[group] = end - at
+            group += 1
+            at, low = end, above
+
+
+@njit(nogil=True, cache=True)
+def groups_of_counts(
+    distances, own, codes, offsets, members, levels, starts, before, tied, relevant_before, relevant_tied, start, stop
+):
+    """Write the tie groups that hold relevant items, from whole distances below `levels`, by counting."""
+    everyone = np.empty(levels, np.int64)
+    hits = np.empty(levels, np.int64)
+    for i in range(start, stop):
+        code = codes[i]
+        if code < 0 or starts[i] == starts[i + 1]:
+            continue
+        everyone[:] = 0
+        hits[:] = 0
+        row = distances[i]
+        for j in range(row.size):
+            everyone[row[j]] += 1
+        if own[i] >= 0:
+            everyone[row[own[i]]] -= 1
+        for m in range(offsets[code], offsets[code + 1]):
+            if members[m] != own[i]:
+                hits[row[members[m]]] += 1
+        group, closer, closer_hits = starts[i], 0, 0
+        for level in range(levels):
+            if hits[level] > 0:
+                before[group] = closer
+                tied[group] = everyone[level]
+                relevant_before[group] = closer_hits
+                relevant_tied[group] = hits[level]
+                closer_hits += hits[level]
+                group += 1
+            closer += everyone[level]
+
+
+@njit(nogil=True, cache=True)
+def _farther(distances, positions, a, b):
+    return distances[a] > distances[b] or (distances[a] == distances[b] and positions[a] > positions[b])
+
+
+@njit(nogil=True, cache=True)
+def _sift_down(distances, positions, root, size):
+    while True:
+        child = 2 * root + 1
+        if child >= size:
+            return
+        if child + 1 < size and _farther(distances, positions, child + 1, child):
+            child += 1
+        if not _farther(distances, positions, child, root):
+            return
+        distances[root], distances[child] = distances[child], distances[root]
+        positions[root], positions[child] = positions[child], positions[root]
+        root = child
+
+
+@njit(nogil=True, cache=True)
+def nearest(distances, own, best_distances, best_positions, start, stop):
+    """Write each row's nearest items, nearest first and of the tied the first in the gallery, own item left out."""
+    size = best_distances.shape[1]
+    for i in range(start, stop):
+        row, near, where = distances[i], best_distances[i], best_positions[i]
+        filled = 0
+        for j in range(row.size):
+            if j == own[i]:
+                continue
+            if filled < size:
+                near[filled] = row[j]
+                where[filled] = j
+                filled += 1
+                if filled == size:
+                    for root in range(size // 2 - 1, -1, -1):
+                        _sift_down(near, where, root, size)
+            elif row[j] < near[0]:
+                near[0] = row[j]
+                where[0] = j
+                _sift_down(near, where, 0, size)
+        for end in range(size - 1, 0, -1):
+            near[0], near[end] = near[end], near[0]
+            where[0], where[end] = where[end], where[0]
+            _sift_down(near, where, 0, end)
+
+
+@njit(cache=True)
+def expected_inverse_rank(before, tied, relevant, hit):
+    """Return E[1 / rank] of the `hit`-th of `relevant` items among `tied` in random order, `before` in front.
+
+    The place J of that item follows the negative hypergeometric law,
+    P(J = j) = C(j−1, hit−1) C(tied−j, relevant−hit) / C(tied, relevant). It is summed outwards from its mode
+    by the ratio of neighbouring terms and divided by its own total, so that no term overflows.
+    """
+    if tied == relevant:
+        return 1.0 / (before + hit)
+    first, last = hit, tied - relevant + hit
+    if relevant > 1:
+        mode = 1 + (hit - 1) * tied // (relevant - 1)
+    else:
+        mode = first
+    mode = min(max(mode, first), last)
+    total, weighted = 1.0, 1.0 / (before + mode)
+    term = 1.0
+    for j in range(mode, last):
+        term *= (j / (j - hit + 1.0)) * ((tied - j - relevant + hit) / (tied - j))
+        total += term
+        weighted += term / (before + j + 1.0)
+        # Beyond the mode every term is smaller than the one before: what is left cannot change the sum.
+        if term * (last - j) < 1e-17 * total:
+            break
+    term = 1.0
+    for j in range(mode, first, -1):
+        term *= ((j - hit) / (j - 1.0)) * ((tied - j + 1.0) / (tied - j + 1.0 - relevant + hit))
+        total += term
+        weighted += term / (before + j - 1.0)
+        if term * (j - first) < 1e-17 * total:
+            break
+    return weighted / total
+
+
+@njit(cache=True)
+def precision_at_hits(starts, before, tied, relevant_before, relevant_tied, hits, out):
+    """Write into `out[i]` the expected precision where query i's `hits[i]`-th relevant item is found."""
+    for i in range(out.size):
+        for g in range(starts[i], starts[i + 1]):
+            if relevant_before[g] + relevant_tied[g] >= hits[i]:
+                hit = hits[i] - relevant_before[g]
+                out[i] = hits[i] * expected_inverse_rank(before[g], tied[g], relevant_tied[g], hit)
+                break
+
+
+@njit(cache=True)
+def best_precision_from_hits(starts, before, tied, relevant_before, relevant_tied, hits, out):
+    """Write into `out[i]` the best expected precision at the `hits[i]`-th relevant item or a later one."""
+    for i in range(out.size):
+        best = 0.0
+        for g in range(starts[i + 1] - 1, starts[i] - 1, -1):
+            ahead = relevant_before[g]
+            if ahead + relevant_tied[g] < hits[i]:
+                break
+            for hit in range(relevant_tied[g], 0, -1):
+                if ahead + hit < hits[i]:
+                    break
+                # No order puts the item earlier than this: most tied items need no sum.
+                if (ahead + hit) / (before[g] + hit) <= best:
+                    continue
+                precision = (ahead + hit) * expected_inverse_rank(before[g], tied[g], relevant_tied[g], hit)
+                best = max(best, precision)
+        out[i] = best
+
+
+@njit(cache=True)
+def divide_by_hits(starts, before, tied, relevant_before, relevant_tied, cutoff, inclusive, out):
+    """Write into `out[i]` the expectation of (sum of the precisions at the hits in the top k) / (number of hits).
+
+    Where the cut goes through a tie, the number h of its hits inside follows the hypergeometric law; given h,
+    the group's part above the cut is itself a tied group, of h relevant items.
+    """
+    for i in range(out.size):
+        total, found, result = 0.0, 0, -1.0
+        for g in range(starts[i], starts[i + 1]):
+            b, t, a, r = before[g], tied[g], relevant_before[g], relevant_tied[g]
+            inside = cutoff - b
+            if inside <= 0:
+                break
+            if inside >= t:
+                total += tied_precisions(b, t, a + inclusive, r)
+                found += r
+                continue
+            low, high = max(0, inside - (t - r)), min(r, inside)
+            mode = min(max((inside + 1) * (r + 1) // (t + 2), low), high)
+            weight = 1.0
+            mass = 1.0
+            value = _divided(total, found, b, inside, a, mode, inclusive)
+            for h in range(mode, high):
+                weight *= ((r - h) / (h + 1.0)) * ((inside - h) / (t - r - inside + h + 1.0))
+                mass += weight
+                value += weight * _divided(total, found, b, inside, a, h + 1, inclusive)
+                if weight * (high - h) < 1e-17 * mass:
+                    break
+            weight = 1.0
+            for h in range(mode, low, -1):
+                weight *= (h / (r - h + 1.0)) * ((t - r - inside + h) / (inside - h + 1.0))
+                mass += weight
+                value += weight * _divided(total, found, b, inside, a, h - 1, inclusive)
+                if weight * (h - low) < 1e-17 * mass:
+                    break
+            result = value / mass
+            break
+        if result >= 0:
+            out[i] = result
+        else:
+            out[i] = total / found if found > 0 else 0.0
+
+
+@njit(cache=True)
+def _divided(total, found, before, tied, ahead, relevant, inclusive):
+    if found + relevant == 0:
+        return 0.0
+    return (total + tied_precisions(before, tied, ahead + inclusive, relevant)) / (found + relevant)
+
+
+@njit(cache=True)
+def tied_precisions(before, tied, ahead, relevant):
+    """Return the expected sum of the precisions at the hits of one whole tied group; see `metrics.hits_in_ties`."""
+    if relevant == 0:
+        return 0.0
+    if tied == relevant:
+        slope = 1.0
+    else:
+        slope = (relevant - 1.0) / (tied - 1.0)
+    total = 0.0
+    for j in range(1, tied + 1):
+        total += (ahead + (j - 1) * slope) / (before + j)
+    return total * relevant / tied

@@ -1,0 +1,345 @@
+"""From features and labels to metrics and nearest items, exactly, a block of queries at a time.
+
+No ranking is kept: a query's distances are sorted by value (or counted, where they are whole numbers), and its
+relevant items are found among them; ties come out of the same search. Distances and metrics are their own modules.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from trazo.errors import InputError
+from trazo.retrieval import kernels
+from trazo.retrieval.distances import Distance, distances
+from trazo.retrieval.metrics import Metric, TieGroups, evaluate, expand_metrics, validate_metric
+
+
+@dataclass
+class Ranking:
+    """What `rank` found of Q queries.
+
+    Attributes
+    ----------
+    metrics : list of M names
+        Families written out.
+    values : (Q, M) float64
+        NaN in the rows of queries that were not evaluated, so that no mean can take them in unnoticed.
+    evaluated : (Q,) bool
+        False where no item of the gallery is relevant.
+    relevant : (Q,) int64
+        How many are.
+    top_indices, top_distances : (Q, K) int64, (Q, K) float32
+        The nearest items, nearest first; of those at one distance, the first in the gallery.
+    seconds : dict
+        Time spent on "distances" (with their preparation) and on "ranking" (sorting, counting, metrics).
+    excluded : int
+        How many queries were not evaluated.
+    """
+
+    metrics: list[str]
+    values: np.ndarray
+    evaluated: np.ndarray
+    relevant: np.ndarray
+    top_indices: np.ndarray
+    top_distances: np.ndarray
+    seconds: dict[str, float]
+    excluded: int
+
+
+@dataclass
+class _Gallery:
+    """Where the gallery's items of each class are: class c at `members[offsets[c]:offsets[c + 1]]`."""
+
+    classes: np.ndarray
+    members: np.ndarray
+    offsets: np.ndarray
+    codes: np.ndarray
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = len(self.codes)
+
+    @classmethod
+    def of(cls, labels: np.ndarray) -> _Gallery:
+        classes, codes = np.unique(labels, return_inverse=True)
+        members = np.argsort(codes, kind="stable")
+        offsets = np.searchsorted(codes[members], np.arange(len(classes) + 1))
+        return cls(classes, members, offsets, codes)
+
+    def codes_of(self, labels: np.ndarray) -> np.ndarray:
+        """Return the class numbers of query labels, −1 for one that the gallery does not have."""
+        found = np.minimum(np.searchsorted(self.classes, labels), len(self.classes) - 1)
+        return np.where(self.classes[found] == labels, found, -1)
+
+
+def rank(
+    queries: np.ndarray,
+    gallery: np.ndarray,
+    *,
+    query_labels: np.ndarray,
+    gallery_labels: np.ndarray,
+    distance: str = "euclidean",
+    metrics: Sequence[str] = ("map",),
+    leave_one_out: np.ndarray | None = None,
+    top: int = 0,
+    device: str = "cpu",
+    memory_mib: int = 512,
+    block_size: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Ranking:
+    """Rank the gallery for every query, and return metrics and nearest items.
+
+    Parameters
+    ----------
+    queries, gallery : (Q, D), (N, D) numbers, or (·, bytes) uint8 packed bits for "hamming"
+        Computed in float32 with compensation (see `distances`), from float64 where one of them is.
+    query_labels, gallery_labels : (Q,), (N,)
+        Numbers or strings; an item is relevant to a query if their labels are equal.
+    distance, metrics
+        Names; see `distances.distances` and `metrics.metrics`.
+    leave_one_out : (Q,) integers, optional
+        The gallery position of each query's own item, which is left out of its ranking; −1 for none.
+    top
+        How many of the nearest items to return.
+    device
+        A torch device.
+    memory_mib
+        What may be used beside the arrays given, MiB. It decides the size of a block.
+    block_size
+        Queries in a block, in place of what `memory_mib` would allow.
+    progress
+        Called with the number of queries finished, after each block.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not fit each other, hold NaN or infinity (rows are named), or a zero vector under cosine;
+        if k or `top` exceeds what there is to rank; if a name is unknown.
+    """
+    started = time.perf_counter()
+    names = expand_metrics(metrics)
+    asked = [validate_metric(name) for name in names]
+    kind = distances.get(distance)
+    queries, gallery = _checked_features(queries, gallery, kind.packed)
+    query_labels = _checked_labels(query_labels, "query_labels", len(queries))
+    gallery_labels = _checked_labels(gallery_labels, "gallery_labels", len(gallery))
+    own = _checked_own(leave_one_out, len(queries), len(gallery))
+    _check_depth(asked, top, len(gallery), own)
+
+    by_class = _Gallery.of(gallery_labels)
+    codes = by_class.codes_of(query_labels)
+    known = np.maximum(codes, 0)
+    relevant = np.where(codes >= 0, np.diff(by_class.offsets)[known], 0)
+    relevant -= (own >= 0) & (by_class.codes[np.maximum(own, 0)] == codes)
+
+    budget = memory_mib << 20
+    gallery_tensor = torch.from_numpy(gallery).to(device)
+    to_gallery = _naming("gallery", lambda: kind(gallery_tensor, budget // 2))
+    block = block_size or _block_size(budget // 2, len(gallery), int(relevant.max(initial=0)), len(queries), device)
+    result = Ranking(
+        metrics=names,
+        values=np.full((len(queries), len(names)), np.nan),
+        evaluated=relevant > 0,
+        relevant=relevant,
+        top_indices=np.empty((len(queries), top), np.int64),
+        top_distances=np.empty((len(queries), top), np.float32),
+        seconds={"distances": time.perf_counter() - started, "ranking": 0.0},
+        excluded=int((relevant == 0).sum()),
+    )
+    for first in range(0, len(queries), block):
+        part = slice(first, min(first + block, len(queries)))
+        started = time.perf_counter()
+        rows = torch.from_numpy(queries[part]).to(device)
+        keys = _naming(f"queries from {first} on", lambda rows=rows: to_gallery(rows))
+        if keys.device.type == "cuda":
+            torch.cuda.synchronize(keys.device)
+        measured = time.perf_counter()
+        find = _nearest_and_groups if keys.device.type == "cpu" else nearest_and_groups_on_device
+        indices, near, groups = find(keys, own[part], codes[part], relevant[part], by_class, top, to_gallery.levels)
+        result.top_indices[part], result.top_distances[part] = indices, to_gallery.finish(near)
+        result.values[part][result.evaluated[part]] = evaluate(groups, asked)
+        result.seconds["distances"] += measured - started
+        result.seconds["ranking"] += time.perf_counter() - measured
+        if progress is not None:
+            progress(part.stop - part.start)
+    return result
+
+
+def _nearest_and_groups(
+    keys: torch.Tensor,
+    own: np.ndarray,
+    codes: np.ndarray,
+    relevant: np.ndarray,
+    gallery: _Gallery,
+    top: int,
+    levels: int | None,
+) -> tuple[np.ndarray, np.ndarray, TieGroups]:
+    """Return positions and keys of the nearest items, (B, K) each, and the tie groups. Overwrites `keys`."""
+    table = keys.numpy()
+    rows, size = table.shape
+    threads = torch.get_num_threads()
+    near, where = np.empty((rows, top), table.dtype), np.empty((rows, top), np.int64)
+    starts = np.concatenate([[0], np.cumsum(relevant)])
+    counts = np.zeros((4, starts[-1]), np.int32)
+    classes = (own, codes, gallery.offsets, gallery.members)
+
+    def by_sorting(start: int, stop: int) -> None:
+        if top:
+            kernels.nearest(table, own, near, where, start, stop)
+        kernels.gather_relevant(table, *classes, hits, starts, start, stop)
+        for row in range(start, stop):
+            table[row].sort()
+            hits[starts[row] : starts[row + 1]].sort()
+        kernels.groups_of_sorted(table, hits, starts, *counts, start, stop)
+
+    def by_counting(start: int, stop: int) -> None:
+        if top:
+            kernels.nearest(table, own, near, where, start, stop)
+        kernels.groups_of_counts(table, *classes, levels, starts, *counts, start, stop)
+
+    if levels is None:
+        hits = np.empty(starts[-1], table.dtype)
+        kernels.over_rows(by_sorting, rows, 4 * size, threads)
+    else:
+        kernels.over_rows(by_counting, rows, 4 * size, threads)
+    return where, near, _tie_groups(counts, starts, own, relevant, size)
+
+
+def nearest_and_groups_on_device(
+    keys: torch.Tensor,
+    own: np.ndarray,
+    codes: np.ndarray,
+    relevant: np.ndarray,
+    gallery: _Gallery,
+    top: int,
+    levels: int | None,
+) -> tuple[np.ndarray, np.ndarray, TieGroups]:
+    """Do what `_nearest_and_groups` does in torch operations alone, for a GPU. Overwrites `keys`."""
+    device = keys.device
+    keys = keys.float()
+    rows, size = keys.shape
+    own_there = torch.from_numpy(own).to(device)
+    masked = (own_there >= 0).nonzero().flatten()
+    keys[masked, own_there[masked]] = torch.inf
+    deepest = int(relevant.max(initial=0))
+    code_there = torch.from_numpy(np.maximum(codes, 0)).to(device)
+    members = torch.from_numpy(gallery.members).to(device)
+    offsets = torch.from_numpy(gallery.offsets).to(device)
+    # One place more than there are relevant items: a query's own item is among its class, and sorts last.
+    place = torch.arange(deepest + 1, device=device)
+    at = offsets[code_there][:, None] + place
+    positions = members[at.clamp_(max=size - 1)]
+    inside = at < offsets[code_there + 1][:, None]
+    hits = torch.where(inside, keys.gather(1, positions), torch.inf).sort(1).values
+    near, where = keys[:, :0], own_there.new_empty(rows, 0)
+    if top:
+        ordered, order = keys.sort(1, stable=True)
+        near, where = ordered[:, :top], order[:, :top]
+    else:
+        ordered = keys.sort(1).values
+    before, until = torch.searchsorted(ordered, hits), torch.searchsorted(ordered, hits, right=True)
+    hits_before, hits_until = torch.searchsorted(hits, hits), torch.searchsorted(hits, hits, right=True)
+    wanted = torch.from_numpy(relevant).to(device)[:, None]
+    first_of_group = (hits_before == place) & (place < wanted)
+    counts = torch.stack([before, until - before, hits_before, hits_until - hits_before])[:, first_of_group]
+    groups_each = np.concatenate([[0], first_of_group.sum(1).cumsum(0).cpu().numpy()])
+    groups = _tie_groups(counts.to(torch.int32).cpu().numpy(), groups_each, own, relevant, size)
+    return where.cpu().numpy(), near.cpu().numpy(), groups
+
+
+def _tie_groups(counts: np.ndarray, starts: np.ndarray, own: np.ndarray, relevant: np.ndarray, size: int) -> TieGroups:
+    """Return the groups of the queries that have relevant items; places that no group filled are dropped."""
+    filled = counts[1] > 0
+    if not filled.all():
+        running = np.concatenate([[0], np.cumsum(filled)])
+        counts, starts = counts[:, filled], running[starts]
+    evaluated = relevant > 0
+    kept = np.concatenate([starts[:-1][evaluated], starts[-1:]])
+    return TieGroups(kept, *counts, (size - (own >= 0))[evaluated], relevant[evaluated])
+
+
+def _block_size(budget: int, size: int, relevant: int, queries: int, device: str) -> int:
+    """Return how many queries fit into `budget` bytes; no more than are needed to keep the processor busy."""
+    on_cpu = torch.device(device).type == "cpu"
+    # On the CPU: distances; per relevant item its distance, four counts, and what a metric makes of them.
+    each = size * 4 + relevant * 100 if on_cpu else size * 40 + relevant * 120
+    enough = max(256, (1 << 23) // size) if on_cpu else max(256, (1 << 28) // size)
+    return max(1, min(budget // each, enough, queries))
+
+
+def _naming(what: str, action: Callable[[], Distance | torch.Tensor]) -> Distance | torch.Tensor:
+    try:
+        return action()
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from None
+
+
+def _checked_features(queries: np.ndarray, gallery: np.ndarray, packed: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return both as C-ordered arrays of one type that the distance takes."""
+    given = {"queries": np.asarray(queries), "gallery": np.asarray(gallery)}
+    for name, array in given.items():
+        if array.ndim != 2 or array.shape[1] == 0:
+            raise InputError(f"{name} must be a table of one row per item; got an array of shape {array.shape}.")
+        if packed and array.dtype != np.uint8:
+            raise InputError(
+                f"hamming distance takes packed bits (uint8), but {name} is {array.dtype}; "
+                "pack the bits with numpy.packbits(bits, axis=1)."
+            )
+        if not packed and (array.dtype.kind not in "fiub" or array.dtype.itemsize > 8):
+            raise InputError(f"{name} must hold real numbers; got {array.dtype}.")
+    queries, gallery = given.values()
+    if queries.shape[1] != gallery.shape[1]:
+        unit = "bytes" if packed else "dimensions"
+        raise InputError(
+            f"queries have {queries.shape[1]} {unit} and the gallery {gallery.shape[1]}; "
+            "they must be the same features."
+        )
+    if not len(gallery):
+        raise InputError("the gallery is empty; there is nothing to rank.")
+    if packed:
+        kind = np.uint8
+    else:
+        kind = np.promote_types(np.promote_types(queries.dtype, gallery.dtype), np.float32)
+    return np.ascontiguousarray(queries, kind), np.ascontiguousarray(gallery, kind)
+
+
+def _checked_labels(labels: np.ndarray, name: str, expected: int) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.shape != (expected,):
+        raise InputError(f"{name} has shape {labels.shape}; expected one label per item, ({expected},).")
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise InputError(f"{name} holds NaN; every item needs a label.")
+    return labels
+
+
+def _checked_own(leave_one_out: np.ndarray | None, queries: int, size: int) -> np.ndarray:
+    """Return each query's own gallery position, −1 for none, (Q,) int64."""
+    if leave_one_out is None:
+        return np.full(queries, -1, np.int64)
+    own = np.asarray(leave_one_out)
+    if own.shape != (queries,) or own.dtype.kind not in "iu":
+        raise InputError(
+            f"leave_one_out must hold a gallery position for each of {queries} queries (-1: none); "
+            f"got {own.dtype} of shape {own.shape}."
+        )
+    own = own.astype(np.int64)
+    wrong = np.flatnonzero((own < -1) | (own >= size))
+    if wrong.size:
+        raise InputError(f"leave_one_out gives query {wrong[0]} the position {own[wrong[0]]}; the gallery has {size}.")
+    return own
+
+
+def _check_depth(asked: Sequence[Metric], top: int, size: int, own: np.ndarray) -> None:
+    """Refuse a k that goes beyond what is ranked for some query."""
+    ranked = size - int((own >= 0).any())
+    left_out = " once a query's own item is left out" if ranked < size else ""
+    for each in asked:
+        if each.cutoff is not None and each.cutoff > ranked:
+            raise InputError(f"metric {each.name!r} goes beyond the gallery, which has {ranked} items{left_out}.")
+    if top < 0 or top > ranked:
+        raise InputError(f"top is {top}; it must be from 0 to the {ranked} items that the gallery has{left_out}.")

@@ -47,7 +47,8 @@ class StagedNetwork(nn.Module):
         for name, stage in self.stages.items():
             images = stage(images)
             if name == layer:
-                feature = images
+                # A copy: the next stage may work in place.
+                feature = images.clone()
         return feature.flatten(1), images
 
 

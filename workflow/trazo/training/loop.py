@@ -120,7 +120,7 @@ def train_stage(
 
     plain = {"model": model.model_dump(mode="json"), "stage": stage, "seed": seed, "key": key}
     fingerprint = digest(
-        [plain, code, chosen.type, threads, str(precision), _data_digest(data), before.record if before else None]
+        [plain, code, chosen.type, str(precision), _data_digest(data), before.record if before else None]
     )
     resume = Path(f"{output}.resume")
     kept, epochs = _train(run, start, settings, seed, held_out, resume, fingerprint)

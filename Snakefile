@@ -1,0 +1,33 @@
+# trazo: from drawings and photos to trained networks, rankings, and a report beside the published values.
+#
+# Results lie in results/<study>/; see README.md. Every path below is relative to the folder of the run.
+
+from snakemake.utils import min_version
+
+min_version("9.8")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/rank.smk"
+include: "workflow/rules/report.smk"
+
+
+onsuccess:
+    for report in reports():
+        print(f"Report: {report}")
+
+
+# Everything the configured studies produce.
+rule all:
+    input:
+        reports(),
+        every("tables"),
+        every("pictures"),
+        every("comparisons"),
+    default_target: True

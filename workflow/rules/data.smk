@@ -1,0 +1,66 @@
+# From sources to images.h5: drawings made, downloaded or read in place, split, and turned into pixels.
+#
+#   results/sources/<source>/<category>.bin             downloaded drawings, shared by all studies
+#   results/<study>/doodles/<dataset>/<category>.bin    drawings made on the spot
+#   results/<study>/images/<dataset>/<split>.h5         pixels, labels, ids
+
+
+# Draws the embedded animals: the data of a study that names no source.
+rule draw_doodles:
+    output:
+        directory("results/{study}/doodles/{dataset}"),
+    log:
+        "results/{study}/logs/draw_doodles/{dataset}.log",
+    params:
+        code=code_of("draw_doodles"),
+        doodles=lambda w: plan_of(w).doodles(w.dataset),
+    script:
+        "../scripts/draw_doodles.py"
+
+
+# Fetches one QuickDraw category; an interrupted download goes on where it stopped.
+rule download_drawings:
+    output:
+        "results/sources/{source}/{category}.bin",
+    log:
+        "results/sources/logs/{source}/{category}.log",
+    params:
+        url=lambda w: settings.sources.get(w.source, ""),
+    retries: 2
+    resources:
+        download=1,
+    script:
+        "../scripts/download_drawings.py"
+
+
+# Fetches an archive of images.
+rule download_archive:
+    output:
+        "results/sources/{source}/{archive}.zip",
+    log:
+        "results/sources/logs/{source}/{archive}.log",
+    params:
+        url=lambda w: settings.sources.get(w.source, ""),
+    retries: 2
+    resources:
+        download=1,
+    script:
+        "../scripts/download_archive.py"
+
+
+# Turns one split of a dataset into pixels.
+rule build_images:
+    input:
+        sources=lambda w: plan_of(w).source_inputs(w.dataset),
+    output:
+        images="results/{study}/images/{dataset}/{split}.h5",
+    log:
+        "results/{study}/logs/build_images/{dataset}/{split}.log",
+    params:
+        code=code_of("build_images"),
+        source=lambda w: plan_of(w).source(w.dataset),
+        listing=lambda w: plan_of(w).source_listing(w.dataset),
+        categories=lambda w: plan_of(w).categories(w.dataset),
+        dataset=lambda w: plan_of(w).study.datasets[w.dataset].model_dump(mode="json"),
+    script:
+        "../scripts/build_images.py"

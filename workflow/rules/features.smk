@@ -1,0 +1,37 @@
+# From a checkpoint and images to features, and how well the network classifies them.
+#
+#   results/<study>/features/<model>/seed<seed>/<stage>/epoch<epoch>/<dataset>/<split>.h5
+#   results/<study>/classification/…/<split>.csv
+
+
+rule extract_features:
+    input:
+        images="results/{study}/images/{dataset}/{split}.h5",
+        checkpoint="results/{study}/models/{model}/seed{seed}/{stage}/checkpoint.pt",
+    output:
+        features="results/{study}/features/{model}/seed{seed}/{stage}/epoch{epoch}/{dataset}/{split}.h5",
+    log:
+        "results/{study}/logs/extract_features/{model}/seed{seed}/{stage}/epoch{epoch}/{dataset}/{split}.log",
+    params:
+        code=lambda w: code_of("extract_features", plan_of(w).architecture_module(w.model)),
+        layer=lambda w: plan_of(w).study.models[w.model].feature,
+        device=settings.device,
+    threads: settings.threads or workflow.cores
+    resources:
+        gpu=int(settings.device != "cpu"),
+    script:
+        "../scripts/extract_features.py"
+
+
+# Accuracy and loss of the network's own classifier on items whose classes it learned.
+rule evaluate_classifier:
+    input:
+        features="results/{study}/features/{model}/seed{seed}/{stage}/epoch{epoch}/{dataset}/{split}.h5",
+    output:
+        metrics="results/{study}/classification/{model}/seed{seed}/{stage}/epoch{epoch}/{dataset}/{split}.csv",
+    log:
+        "results/{study}/logs/evaluate_classifier/{model}/seed{seed}/{stage}/epoch{epoch}/{dataset}/{split}.log",
+    params:
+        code=code_of("evaluate_classifier"),
+    script:
+        "../scripts/evaluate_classifier.py"

@@ -1,0 +1,24 @@
+# From features to rankings: per query every metric and the nearest items; their means with intervals.
+#
+#   results/<study>/rankings/<model>/seed<seed>/<stage>/epoch<epoch>/<retrieval>/<distance>.{h5,csv}
+
+
+rule rank_gallery:
+    input:
+        queries=lambda w: plan_of(w).searched_features(w, "queries"),
+        gallery=lambda w: plan_of(w).searched_features(w, "gallery"),
+    output:
+        ranking="results/{study}/rankings/{model}/seed{seed}/{stage}/epoch{epoch}/{retrieval}/{distance}.h5",
+        metrics="results/{study}/rankings/{model}/seed{seed}/{stage}/epoch{epoch}/{retrieval}/{distance}.csv",
+    log:
+        "results/{study}/logs/rank_gallery/{model}/seed{seed}/{stage}/epoch{epoch}/{retrieval}/{distance}.log",
+    params:
+        code=code_of("rank_gallery"),
+        retrieval=lambda w: plan_of(w).retrieval(w.retrieval),
+        device=settings.device,
+        memory_mib=settings.memory_mib,
+    threads: settings.threads or workflow.cores
+    resources:
+        gpu=int(settings.device != "cpu"),
+    script:
+        "../scripts/rank_gallery.py"

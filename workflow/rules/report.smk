@@ -1,0 +1,87 @@
+# From metrics to tables, figures and the page.
+#
+#   results/<study>/metrics.csv, comparison.csv, tables/*.{csv,md,tex}, figures/*.{svg,png}, report.html
+
+
+# All metrics of a study in one tidy file.
+rule collect_metrics:
+    input:
+        rankings=lambda w: plan_of(w).ranking_metrics(),
+        classifications=lambda w: plan_of(w).classifications(),
+    output:
+        metrics="results/{study}/metrics.csv",
+    log:
+        "results/{study}/logs/collect_metrics.log",
+    params:
+        code=code_of("collect_metrics"),
+    script:
+        "../scripts/collect_metrics.py"
+
+
+# Every published value of the study beside what was measured, or why nothing was.
+rule compare_published:
+    input:
+        metrics="results/{study}/metrics.csv",
+        published=Path(workflow.basedir) / "workflow/published/published.csv",
+    output:
+        comparison="results/{study}/comparison.csv",
+    log:
+        "results/{study}/logs/compare_published.log",
+    params:
+        code=code_of("compare_published"),
+        study=lambda w: plan_of(w).comparison_settings(),
+    script:
+        "../scripts/compare_published.py"
+
+
+rule render_table:
+    input:
+        metrics="results/{study}/metrics.csv",
+        comparison="results/{study}/comparison.csv",
+    output:
+        csv="results/{study}/tables/{table}.csv",
+        md="results/{study}/tables/{table}.md",
+        tex="results/{study}/tables/{table}.tex",
+    log:
+        "results/{study}/logs/render_table/{table}.log",
+    params:
+        code=code_of("render_table"),
+        study=lambda w: plan_of(w).table_settings(w.table),
+    script:
+        "../scripts/render_table.py"
+
+
+rule render_figure:
+    input:
+        unpack(lambda w: plan_of(w).figure_inputs(w.figure)),
+    output:
+        svg="results/{study}/figures/{figure}.svg",
+        png="results/{study}/figures/{figure}.png",
+    log:
+        "results/{study}/logs/render_figure/{figure}.log",
+    params:
+        code=code_of("render_figure"),
+        study=lambda w: plan_of(w).figure_settings(w.figure),
+    script:
+        "../scripts/render_figure.py"
+
+
+rule render_report:
+    input:
+        metrics="results/{study}/metrics.csv",
+        comparison="results/{study}/comparison.csv",
+        tables=lambda w: plan_of(w).tables(),
+        figures=lambda w: plan_of(w).pictures(),
+        artifacts=lambda w: plan_of(w).artifacts(),
+    output:
+        report="results/{study}/report.html",
+    log:
+        "results/{study}/logs/render_report.log",
+    params:
+        code=code_of("render_report"),
+        study=lambda w: plan_of(w).study.model_dump(mode="json"),
+        original=lambda w: plan_of(w).original.model_dump(mode="json"),
+        settings=settings.model_dump(mode="json"),
+        sources=lambda w: plan_of(w).sources_in_words(),
+    script:
+        "../scripts/render_report.py"

@@ -1,0 +1,26 @@
+# Staged training: one checkpoint and one history a stage.
+#
+#   results/<study>/models/<model>/seed<seed>/<stage>/checkpoint.pt
+#
+# A training that is killed leaves checkpoint.pt.resume beside it, undeclared, and goes on from there.
+
+
+rule train_stage:
+    input:
+        images=lambda w: plan_of(w).images(plan_of(w).stage(w.model, w.stage).data),
+        validation=lambda w: plan_of(w).validation_images(w.model, w.stage),
+        previous=lambda w: plan_of(w).previous_checkpoint(w.model, w.seed, w.stage),
+    output:
+        checkpoint="results/{study}/models/{model}/seed{seed}/{stage}/checkpoint.pt",
+        history="results/{study}/models/{model}/seed{seed}/{stage}/history.json",
+    log:
+        "results/{study}/logs/train_stage/{model}/seed{seed}/{stage}.log",
+    params:
+        code=lambda w: code_of("train_stage", plan_of(w).architecture_module(w.model)),
+        model=lambda w: plan_of(w).training_settings(w.model, w.stage),
+        device=settings.device,
+    threads: settings.threads or workflow.cores
+    resources:
+        gpu=int(settings.device != "cpu"),
+    script:
+        "../scripts/train_stage.py"

@@ -1,0 +1,9 @@
+"""Rule collect_metrics: all metrics of a study in one tidy file."""
+
+from pathlib import Path
+
+from trazo.progress import step
+from trazo.report.metrics import collect
+
+with step(snakemake.log[0], "collect metrics"):
+    collect([Path(part) for part in snakemake.input], Path(snakemake.output.metrics))

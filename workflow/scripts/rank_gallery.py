@@ -1,0 +1,21 @@
+"""Rule rank_gallery: search a gallery for all queries; every metric and the nearest items."""
+
+from trazo.progress import step
+from trazo.retrieval.gallery import rank_gallery
+
+wildcards, params = snakemake.wildcards, snakemake.params
+with step(snakemake.log[0], f"rank {wildcards.retrieval} by {wildcards.model}, {wildcards.distance}"):
+    rank_gallery(
+        queries=snakemake.input.queries,
+        gallery=snakemake.input.gallery,
+        ranking=snakemake.output.ranking,
+        metrics=snakemake.output.metrics,
+        study=wildcards.study,
+        retrieval=wildcards.retrieval,
+        distance=wildcards.distance,
+        settings=params.retrieval,
+        code=params.code,
+        device=params.device,
+        memory_mib=params.memory_mib,
+        threads=snakemake.threads,
+    )

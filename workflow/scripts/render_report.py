@@ -1,0 +1,22 @@
+"""Rule render_report: the page that shows a study."""
+
+from pathlib import Path
+
+from trazo.config import Settings, Study
+from trazo.progress import step
+from trazo.report.page import render_page
+
+files, params = snakemake.input, snakemake.params
+with step(snakemake.log[0], "report"):
+    render_page(
+        study=Study.model_validate(params.study),
+        original=Study.model_validate(params.original),
+        settings=Settings.model_validate(params.settings),
+        sources=params.sources,
+        metrics=Path(files.metrics),
+        comparison=Path(files.comparison),
+        tables=[Path(path) for path in files.tables],
+        figures=[Path(path) for path in files.figures],
+        records=[Path(path) for path in files.artifacts],
+        output=Path(snakemake.output.report),
+    )

@@ -1,0 +1,499 @@
+"""From a study to the list of what has to be made: every artifact by its key, and where it lies.
+
+Also the checks that need more than the configuration itself: sources on disk, networks, names in registries. Sits
+above the rooms, imports nothing heavy (the process that plans a run must start fast), computes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from trazo.config import ConfigError, Dataset, Model, RandomCategories, Settings, Stage, Study, read_study, study_file
+from trazo.data.categories import QUICKDRAW_CATEGORIES, choose
+from trazo.data.layouts import layouts
+from trazo.errors import InputError
+from trazo.provenance import LIBRARY, code_fingerprint, digest
+from trazo.registry import unknown_name
+from trazo.report.figures import figure_kinds, validate_figure
+from trazo.retrieval.names import DISTANCES, expand_metrics
+from trazo.store import write_text
+
+DOODLES = "doodles"
+_DOODLE_SPARE = 100
+
+
+@dataclass(frozen=True, order=True)
+class Trained:
+    """A network at one point of its training."""
+
+    model: str
+    seed: int
+    stage: str
+    epoch: int
+
+    @property
+    def folder(self) -> str:
+        """Its part of a path."""
+        return f"{self.model}/seed{self.seed}/{self.stage}/epoch{self.epoch}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study with its settings: what it needs and makes.
+
+    Attributes
+    ----------
+    name
+        The study's name; its results lie in `results/<name>`.
+    study, original
+        As run, and as its file has it.
+    settings
+        The run's settings.
+    modules
+        The library module that defines each architecture.
+    """
+
+    name: str
+    study: Study
+    original: Study
+    settings: Settings
+    modules: dict[str, str]
+
+    @property
+    def root(self) -> str:
+        """Folder of the study's results."""
+        return f"results/{self.name}"
+
+    # Sources -------------------------------------------------------------------------------------------------------
+
+    def source(self, dataset: str) -> str:
+        """Return where a dataset's raw data are once they are there: a folder or file."""
+        spec = self.study.datasets[dataset]
+        if spec.source == DOODLES:
+            return f"{self.root}/doodles/{dataset}"
+        place = self._place(dataset)
+        if not is_url(place):
+            return place
+        if spec.layout == "quickdraw":
+            return f"results/sources/{spec.source}"
+        return f"results/sources/{spec.source}/{Path(urlsplit(place).path).name or 'archive.zip'}"
+
+    def _place(self, dataset: str) -> str:
+        name = self.study.datasets[dataset].source
+        if name not in self.settings.sources:
+            known = [*self.settings.sources, DOODLES]
+            raise ConfigError(
+                f"study {self.name}: datasets.{dataset}.source: {unknown_name('source', name, known)} "
+                f"Say where it is under `sources:` in config.yaml, such as `{name}: path/to/folder`."
+            )
+        return self.settings.sources[name]
+
+    def source_words(self, dataset: str) -> str:
+        """Return in words where a dataset comes from, naming no folder of this machine."""
+        spec = self.study.datasets[dataset]
+        if spec.source == DOODLES:
+            return "doodles drawn by trazo itself"
+        place = self._place(dataset)
+        return f"{spec.source} ({place if is_url(place) else f'local copy, {Path(place).name}'})"
+
+    def categories(self, dataset: str) -> list[str]:
+        """Return the classes of a dataset in label order."""
+        spec = self.study.datasets[dataset]
+        try:
+            return choose(spec.categories, self._available(dataset))
+        except InputError as error:
+            raise ConfigError(f"study {self.name}: datasets.{dataset}.categories: {error}") from error
+
+    def _available(self, dataset: str) -> list[str]:
+        spec = self.study.datasets[dataset]
+        if spec.source == DOODLES:
+            # Named here, and checked against the generator by a test: importing it costs more than planning a run.
+            return DOODLE_ANIMALS
+        place = self._place(dataset)
+        if is_url(place):
+            return list(QUICKDRAW_CATEGORIES)
+        return layouts.get(spec.layout).available(Path(place), spec)
+
+    def source_inputs(self, dataset: str) -> list[str]:
+        """Return the files (or folder) that building a dataset reads."""
+        spec = self.study.datasets[dataset]
+        source = self.source(dataset)
+        if spec.source == DOODLES:
+            return [source]
+        if is_url(self._place(dataset)):
+            if spec.layout == "quickdraw":
+                return [f"{source}/{category}.bin" for category in self.categories(dataset)]
+            return [source]
+        wanted = spec.model_copy(update={"categories": self.categories(dataset)})
+        return [str(p) for p in layouts.get(spec.layout).source_files(Path(source), wanted)]
+
+    def source_listing(self, dataset: str) -> str:
+        """Return what tells that the files inside a source folder changed; empty where the inputs tell it."""
+        spec = self.study.datasets[dataset]
+        if spec.source == DOODLES or is_url(self._place(dataset)):
+            return ""
+        return layouts.get(spec.layout).listing_digest(Path(self.source(dataset)), spec)
+
+    def doodles(self, dataset: str) -> dict[str, Any]:
+        """Return which doodles to draw: categories, how many of each, and the seed."""
+        spec = self.study.datasets[dataset]
+        count = sum(n if isinstance(n, int) else _DOODLE_SPARE for n in spec.split.values())
+        return {"categories": self.categories(dataset), "count": count, "seed": spec.seed}
+
+    # What is made --------------------------------------------------------------------------------------------------
+
+    def images(self, reference: str) -> str:
+        """Return the path of `<dataset>/<split>`'s images."""
+        return f"{self.root}/images/{reference}.h5"
+
+    def stage(self, model: str, stage: str) -> Stage:
+        """Return a stage of a model."""
+        return self.study.stage_of(model, stage)
+
+    def training_settings(self, model: str, stage: str) -> dict[str, Any]:
+        """Return a model's settings as far as training `stage` depends on them: later stages left out."""
+        spec = self.study.models[model]
+        names = [s.name for s in spec.stages]
+        settings = spec.model_dump(mode="json", exclude={"feature"})
+        settings["stages"] = settings["stages"][: names.index(stage) + 1]
+        # The layer that gives the feature is no matter of training; the typed model wants it all the same.
+        return {**settings, "feature": ""}
+
+    def architecture_module(self, model: str) -> str:
+        """Return the library module that defines a model's architecture."""
+        return self.modules[self.study.models[model].architecture]
+
+    def validation_images(self, model: str, stage: str) -> list[str]:
+        """Return the path of the images a stage is measured on after every epoch, if any."""
+        reference = self.stage(model, stage).validate_on
+        return [self.images(reference)] if reference else []
+
+    def previous_checkpoint(self, model: str, seed: int | str, stage: str) -> list[str]:
+        """Return the path of the stage before `stage`, if any."""
+        names = [s.name for s in self.study.models[model].stages]
+        before = names[: names.index(stage)][-1:]
+        return [f"{self.root}/models/{model}/seed{seed}/{name}/checkpoint.pt" for name in before]
+
+    def histories(self) -> list[str]:
+        """Return the paths of all training histories."""
+        return [
+            f"{self.root}/models/{model}/seed{seed}/{stage.name}/history.json"
+            for model, spec in self.study.models.items()
+            for seed in self.study.seeds
+            for stage in spec.stages
+        ]
+
+    def _trained(self) -> Iterator[tuple[Trained, Any]]:
+        for retrieval in self.study.retrievals:
+            for model in retrieval.models:
+                stage = self.study.stage_of(model, retrieval.stage)
+                for epoch in retrieval.epochs or [stage.epochs]:
+                    for seed in self.study.seeds:
+                        yield Trained(model, seed, stage.name, epoch), retrieval
+
+    def features(self) -> list[str]:
+        """Return the paths of the features that retrievals search with and in."""
+        return _distinct(
+            f"{self.root}/features/{point.folder}/{reference}.h5"
+            for point, retrieval in self._trained()
+            for reference in (retrieval.queries, retrieval.gallery)
+        )
+
+    def query_features(self) -> list[str]:
+        """Return the paths of the features of queries, of models that learned their classes."""
+        return _distinct(
+            f"{self.root}/features/{point.folder}/{retrieval.queries}.h5"
+            for point, retrieval in self._trained()
+            if self._learned_classes(point.model, retrieval.queries)
+        )
+
+    def _learned_classes(self, model: str, reference: str) -> bool:
+        dataset = reference.partition("/")[0]
+        return any(stage.data.partition("/")[0] == dataset for stage in self.study.models[model].stages)
+
+    def classifications(self) -> list[str]:
+        """Return the paths of the classification metrics."""
+        return [
+            path.replace("/features/", "/classification/", 1).removesuffix(".h5") + ".csv"
+            for path in self.query_features()
+        ]
+
+    def rankings(self) -> list[str]:
+        """Return the paths of all rankings."""
+        return [
+            f"{self.root}/rankings/{point.folder}/{retrieval.label}/{distance}.h5"
+            for point, retrieval in self._trained()
+            for distance in retrieval.distances
+        ]
+
+    def ranking_metrics(self) -> list[str]:
+        """Return the paths of the metrics of all rankings."""
+        return [path.removesuffix(".h5") + ".csv" for path in self.rankings()]
+
+    def retrieval(self, label: str) -> dict[str, Any]:
+        """Return the settings of a retrieval by its label, as plain values, what is not its ranking's left out."""
+        found = next(r for r in self.study.retrievals if r.label == label)
+        settings = found.model_dump(mode="json", exclude={"models", "stage", "epochs", "distances", "name"})
+        return {**settings, "metrics": expand_metrics(found.metrics)}
+
+    def searched_features(self, wildcards: Any, side: str) -> str:
+        """Return the path of the features on one side ("queries" or "gallery") of a ranking."""
+        reference = getattr(next(r for r in self.study.retrievals if r.label == wildcards.retrieval), side)
+        point = Trained(wildcards.model, wildcards.seed, wildcards.stage, wildcards.epoch)
+        return f"{self.root}/features/{point.folder}/{reference}.h5"
+
+    def query_images(self) -> list[str]:
+        """Return the paths of the images that queries and galleries show."""
+        return _distinct(self.images(reference) for r in self.study.retrievals for reference in (r.queries, r.gallery))
+
+    def figure_inputs(self, figure: str) -> dict[str, list[str]]:
+        """Return the artifacts a figure is drawn from, by kind of artifact."""
+        needs = figure_kinds.get(self.study.figures[figure].kind).needs
+        sources = {
+            "metrics": lambda: [f"{self.root}/metrics.csv"],
+            "histories": self.histories,
+            "rankings": self.rankings,
+            "features": self.query_features,
+            "images": self.query_images,
+        }
+        return {need: sources[need]() for need in needs}
+
+    def comparison_settings(self) -> dict[str, Any]:
+        """Return the study without what only pictures and tables depend on, as plain values."""
+        return self._rendered(tables=[], figures=[])
+
+    def table_settings(self, table: str) -> dict[str, Any]:
+        """Return the study with one table, as plain values."""
+        return self._rendered(tables=[table], figures=[])
+
+    def figure_settings(self, figure: str) -> dict[str, Any]:
+        """Return the study with one figure, as plain values."""
+        return self._rendered(tables=[], figures=[figure])
+
+    def _rendered(self, *, tables: list[str], figures: list[str]) -> dict[str, Any]:
+        plain = self.study.model_dump(mode="json", exclude={"quick"})
+        plain["tables"] = {name: plain["tables"][name] for name in tables}
+        plain["figures"] = {name: plain["figures"][name] for name in figures}
+        return plain
+
+    def comparisons(self) -> list[str]:
+        """Return the path of the comparison with published values."""
+        return [f"{self.root}/comparison.csv"]
+
+    def sources_in_words(self) -> dict[str, str]:
+        """Return in words where every dataset comes from."""
+        return {name: self.source_words(name) for name in self.study.datasets}
+
+    def tables(self) -> list[str]:
+        """Return the paths of all tables, three formats each."""
+        return [f"{self.root}/tables/{name}.{end}" for name in self.study.tables for end in ("csv", "md", "tex")]
+
+    def pictures(self) -> list[str]:
+        """Return the paths of all figures, two formats each."""
+        return [f"{self.root}/figures/{name}.{end}" for name in self.study.figures for end in ("svg", "png")]
+
+    def artifacts(self) -> list[str]:
+        """Return the paths of all artifacts that carry a record of how they were made."""
+        learned = {self.images(stage.data) for model in self.study.models.values() for stage in model.stages}
+        images = [*sorted(learned), *self.query_images()]
+        return _distinct([*images, *self.histories(), *self.features(), *self.rankings()])
+
+
+def is_url(place: str) -> bool:
+    """Return whether a source is to be downloaded."""
+    return urlsplit(place).scheme in {"http", "https"}
+
+
+def _distinct(paths: Iterator[str] | list[str] | Any) -> list[str]:
+    return list(dict.fromkeys(paths))
+
+
+DOODLE_ANIMALS = [
+    "sheep",
+    "bear",
+    "bee",
+    "cat",
+    "camel",
+    "cow",
+    "crab",
+    "crocodile",
+    "duck",
+    "elephant",
+    "dog",
+    "giraffe",
+]
+
+
+def make_plans(settings: Settings, cache: Path) -> dict[str, Plan]:
+    """Return a checked plan for every study of a run, by name.
+
+    Parameters
+    ----------
+    settings
+        The run's settings.
+    cache
+        Folder for what was asked of torch before; may be deleted at any time.
+
+    Raises
+    ------
+    ConfigError
+        At the first thing that could not be run.
+    """
+    for name in settings.overrides:
+        known = {study_file(s).stem for s in settings.studies}
+        if name not in known:
+            raise ConfigError(f"config: overrides: {unknown_name('study', name, known)} Only studies of this run.")
+    plans: dict[str, Plan] = {}
+    for name in settings.studies:
+        study = read_study(name, settings)
+        original = read_study(name, settings, published_size=True)
+        plans[study_file(name).stem] = Plan(study_file(name).stem, study, original, settings, {})
+    for plan in plans.values():
+        _check_sources(plan)
+        _check_names(plan)
+    modules = _check_networks(plans, cache)
+    return {name: replace(plan, modules=modules) for name, plan in plans.items()}
+
+
+def _check_sources(plan: Plan) -> None:
+    for name, spec in plan.study.datasets.items():
+        where = f"study {plan.name}: datasets.{name}"
+        if spec.layout not in layouts.names():
+            raise ConfigError(f"{where}.layout: {unknown_name('layout', spec.layout, layouts.names())}")
+        if spec.source == DOODLES:
+            if spec.layout != "quickdraw":
+                raise ConfigError(f"{where}.layout: doodles are drawings; use layout: quickdraw, or name a source.")
+        else:
+            _check_place(plan, name, where)
+        plan.categories(name)
+
+
+def _check_place(plan: Plan, dataset: str, where: str) -> None:
+    source = plan.study.datasets[dataset].source
+    place = plan.source(dataset)
+    raw = plan.settings.sources[source]
+    if is_url(raw):
+        spec = plan.study.datasets[dataset]
+        if spec.layout != "quickdraw" and spec.categories is None:
+            return
+        if isinstance(spec.categories, RandomCategories) and spec.layout != "quickdraw":
+            raise ConfigError(
+                f"{where}.categories: a random draw needs the archive at hand; download {raw} and give its path in "
+                f"`sources: {{{source}: …}}`."
+            )
+    elif not Path(place).exists():
+        raise ConfigError(
+            f"{where}.source: {source!r} is {place}, which does not exist; correct `sources:` in config.yaml (paths "
+            "are relative to the folder of the run)."
+        )
+
+
+def _check_names(plan: Plan) -> None:
+    for index, retrieval in enumerate(plan.study.retrievals):
+        where = f"study {plan.name}: retrievals[{index}]"
+        for distance in retrieval.distances:
+            if distance not in DISTANCES:
+                raise ConfigError(f"{where}.distances: {unknown_name('distance', distance, DISTANCES)}")
+        try:
+            expand_metrics(retrieval.metrics)
+        except InputError as error:
+            raise ConfigError(f"{where}.metrics: {error}") from error
+    for name, figure in plan.study.figures.items():
+        try:
+            validate_figure(figure, plan.study)
+        except InputError as error:
+            raise ConfigError(f"study {plan.name}: figures.{name}: {error}") from error
+
+
+def _network_requests(plan: Plan) -> Iterator[tuple[str, Model, Dataset, str, dict[str, Any]]]:
+    for name, model in plan.study.models.items():
+        for stage in model.stages:
+            dataset_name = stage.data.partition("/")[0]
+            dataset = plan.study.datasets[dataset_name]
+            request = {
+                "architecture": model.architecture,
+                "channels": model.channels,
+                "size": model.size or dataset.size,
+                "options": model.options,
+            }
+            yield name, model, dataset, dataset_name, request
+
+
+def _check_networks(plans: dict[str, Plan], cache: Path) -> dict[str, str]:
+    """Check every network of every study; return the module that defines each architecture."""
+    requests = [request for plan in plans.values() for *_, request in _network_requests(plan)]
+    if not requests:
+        return {}
+    known = ask_torch(requests, cache)
+    facts = iter(known["networks"])
+    for plan in plans.values():
+        for name, model, _dataset, dataset_name, request in _network_requests(plan):
+            _check_network(plan.name, name, model, dataset_name, request, next(facts))
+        for name, model in plan.study.models.items():
+            for stage in model.stages:
+                if stage.objective not in known["objectives"]:
+                    raise ConfigError(
+                        f"study {plan.name}: models.{name}.stages.{stage.name}.objective: "
+                        f"{unknown_name('objective', stage.objective, known['objectives'])}"
+                    )
+    pairs = zip(requests, known["networks"], strict=True)
+    return {request["architecture"]: facts["module"] for request, facts in pairs}
+
+
+def _check_network(
+    study: str, name: str, model: Model, dataset: str, request: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    where = f"study {study}: models.{name}"
+    if "error" in facts:
+        raise ConfigError(f"{where}.architecture: {facts['error']}")
+    size = request["size"]
+    if facts["smallest"] is None or size < facts["smallest"]:
+        key = f"{where}.size" if model.size else f"study {study}: datasets.{dataset}.size"
+        raise ConfigError(
+            f"{key}: {size} pixels are too few for {model.architecture}, which needs at least {facts['smallest']}."
+        )
+    if model.feature not in facts["features"]:
+        widths = [f"{layer} ({width} values)" for layer, width in facts["features"].items()]
+        raise ConfigError(
+            f"{where}.feature: {unknown_name('layer', model.feature, facts['features'])} "
+            f"{model.architecture} has {', '.join(widths)}."
+        )
+
+
+def ask_torch(requests: list[dict[str, Any]], cache: Path) -> dict[str, Any]:
+    """Return the facts of networks and the names of objectives, from the cache or from a process with torch.
+
+    Parameters
+    ----------
+    requests
+        As `probe.answer` takes them.
+    cache
+        Folder of kept answers; each is valid for one state of the code.
+    """
+    modules = sorted(f"trazo.models.{f.stem}" for f in (LIBRARY / "models").glob("*.py") if f.stem != "__init__")
+    name = digest([requests, code_fingerprint("trazo.probe", *modules)])
+    file = cache / f"networks-{name}.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        pass
+    done = subprocess.run(
+        [sys.executable, "-m", "trazo.probe"],
+        input=json.dumps(requests),
+        capture_output=True,
+        text=True,
+        cwd=LIBRARY.parent,
+        check=False,
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no output"
+        raise ConfigError(f"the networks cannot be looked at: {last}\n{done.stderr}")
+    write_text(file, done.stdout)
+    return json.loads(done.stdout)

@@ -1,0 +1,35 @@
+"""What only torch can tell about a configuration: feature layers, smallest inputs, names of objectives.
+
+Run as a program, so that the process that plans a run never loads torch; the answers are kept between runs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from trazo.errors import InputError
+from trazo.models.factory import describe
+from trazo.training.objectives import objectives
+
+
+def answer(requests: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the facts of each requested network (or what is wrong with it), and the objectives by name.
+
+    Parameters
+    ----------
+    requests
+        Mappings with architecture, channels, size and options.
+    """
+    networks: list[dict[str, Any]] = []
+    for request in requests:
+        try:
+            networks.append(describe(**request))
+        except InputError as error:
+            networks.append({"error": str(error)})
+    return {"networks": networks, "objectives": objectives.names()}
+
+
+if __name__ == "__main__":
+    json.dump(answer(json.load(sys.stdin)), sys.stdout)

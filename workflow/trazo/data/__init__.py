@@ -1,0 +1,1 @@
+"""From sources to images: codecs, rasteriser, the embedded drawings, archives, dataset layouts, splits."""

@@ -83,8 +83,9 @@ class Pen:
         self._uniforms: list[float] = []
         self._strokes: list[Floats] = []
         # People differ more from each other than one does from stroke to stroke, so care is drawn once.
-        self.sloppiness = 0.4 * math.exp(abs(self.bell(0.75)))
+        self.sloppiness = 0.45 * math.exp(abs(self.bell(0.8)))
         self.detail = self.between(0.0, 1.0)
+        self.keeps_down = self.chance(0.3)
         self.eye = self.pick([(5, "dot"), (3, "circle"), (2, "pupil"), (1, "blot")])
 
     # Choices. Single calls of a NumPy generator cost more than the arithmetic around them, hence the buffer.
@@ -140,7 +141,7 @@ class Pen:
 
     def _through(self, points: ArrayLike, basis, closed: bool, jitter: float) -> None:
         points = np.asarray(points, dtype=np.float64)
-        reach = float(np.ptp(points, axis=0).max())
+        reach = float(np.abs(points - points[0]).max())
         points = points + self._rng.standard_normal(points.shape) * (jitter * self.sloppiness * reach)
         stroke = basis(len(points), closed) @ points
         self._strokes.append(stroke[::-1] if self.chance(0.2) else stroke)
@@ -179,12 +180,12 @@ class Pen:
         y = start[1] + t * dy + away * dx / length
         self.lines(np.stack([x, y], axis=1), jitter=0.02)
 
-    def scribble(self, x: float, y: float, rx: float, ry: float) -> None:
-        """Blacken a patch with a back-and-forth of the pen."""
-        count = self.whole(5, 9)
+    def scribble(self, x: float, y: float, rx: float, ry: float, slant: float = 0.5) -> None:
+        """Blacken a patch with a back-and-forth of the pen, off the level by about `slant` radians."""
+        count = self.whole(5, 8) + int(3 * max(rx, ry) / min(rx, ry) * self.between(0.6, 1.2))
         t = _fractions(count)
         side = np.where(np.arange(count) % 2, 1.0, -1.0) * np.sqrt(np.maximum(0.1, 1 - (2 * t - 1) ** 2))
-        self.curve(place(np.stack([rx * side, ry * (2 * t - 1)], axis=1), x, y, 1.0, self.bell(0.5)))
+        self.curve(place(np.stack([rx * side, ry * (2 * t - 1)], axis=1), x, y, 1.0, self.bell(slant)))
 
     def spiral(self, x: float, y: float, radius: float, turns: float) -> None:
         """Draw a curl that winds outwards."""
@@ -210,7 +211,10 @@ class Pen:
             Strokes as x, y: top and left at 0, the longer side from 0 to 255, simplified by
             Ramer–Douglas–Peucker with epsilon 2 (the steps of the data set's README, "simplified drawing files").
         """
-        strokes = self._strokes
+        strokes = self._joined() if self.keeps_down else self._strokes
+        # Some lines are gone over twice.
+        if self.chance(0.1):
+            strokes = [*strokes, strokes[int(self.uniform() * min(3, len(strokes)))]]
         # The game stops as soon as it recognises the drawing: some are missing their last strokes.
         if len(strokes) > 4 and self.chance(0.25):
             strokes = strokes[: max(3, round(len(strokes) * self.between(0.55, 1.0)))]
@@ -229,6 +233,18 @@ class Pen:
         ends = np.cumsum([len(stroke) for stroke in simplified[:-1]])
         return [pixels[start:end] for start, end in pairwise([0, *ends.tolist(), len(pixels)])]
 
+    def _joined(self) -> list[Floats]:
+        """Return the strokes of a hand that does not lift the pen where the next stroke begins close by."""
+        joined = [self._strokes[0]]
+        for stroke in self._strokes[1:]:
+            last = joined[-1][-1]
+            ahead, back = (math.hypot(*(end - last)) for end in (stroke[0], stroke[-1]))
+            if min(ahead, back) < 0.3 and self.chance(0.8):
+                joined[-1] = np.concatenate([joined[-1], stroke if ahead <= back else stroke[::-1]])
+            else:
+                joined.append(stroke)
+        return joined
+
     def _shaken(self, strokes: list[Floats]) -> tuple[Floats, NDArray[np.int64]]:
         """Return all points of `strokes` (P, 2), misplaced and trembling, and where each stroke starts (S+1,)."""
         rng, sloppy = self._rng, self.sloppiness
@@ -240,19 +256,20 @@ class Pen:
         points = (points - (low + high) / 2) * (2.0 / (high - low).max())
 
         # Strokes land beside where they were meant to, a little too big or too small.
+        stroke = np.repeat(np.arange(count), counts)
         centre = np.add.reduceat(points, first[:-1]) / counts[:, None]
-        moved = 0.018 * sloppy * rng.standard_normal((count, 2))
         grown = 1.0 + 0.04 * sloppy * rng.standard_normal((count, 2))
-        centre, moved, grown = (np.repeat(each, counts, axis=0) for each in (centre, moved, grown))
-        points = centre + moved + (points - centre) * grown
+        moved = centre * (1.0 - grown) + 0.018 * sloppy * rng.standard_normal((count, 2))
+        points = points * grown[stroke] + moved[stroke]
 
         # The pen drifts slowly along its way and trembles faster: four sines of arc length, their phases by stroke.
-        steps = np.hypot(*np.diff(points, axis=0, prepend=points[:1]).T)
+        steps = np.zeros(len(points))
+        steps[1:] = np.hypot(*np.diff(points, axis=0).T)
         steps[first[:-1]] = 0.0
         way = np.cumsum(steps)
         frequency = np.array([0.35, 0.8, 1.7, 4.5]) * (1.0 + 0.2 * rng.standard_normal(4))
         reach = np.array([0.022, 0.018, 0.010, 0.0035]) * sloppy
-        phase = np.repeat(rng.random((count, 2, 4)), counts, axis=0)
+        phase = rng.random((count, 2, 4))[stroke]
         points += np.sin(TURN * (phase + way[:, None, None] * frequency)) @ reach
 
         # The whole picture leans, is squeezed, and bends: nobody's paper is a grid.

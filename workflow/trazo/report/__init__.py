@@ -1,0 +1,1 @@
+"""Tables, figures and the report page: artifacts and metrics in, files for people out."""

@@ -1,0 +1,97 @@
+"""Finding artifacts by what their records say they are, and reading the few images a picture shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trazo import store
+from trazo.config import Study
+from trazo.errors import InputError
+from trazo.report.measures import stage_position
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """An artifact with the key its record gives: what it is about."""
+
+    path: Path
+    key: dict[str, Any]
+
+    def of(self, name: str) -> str:
+        """Return a part of the key as text, empty if it has none."""
+        value = self.key.get(name)
+        return "" if value is None else str(value)
+
+    @cached_property
+    def reference(self) -> str:
+        """The `<dataset>/<split>` it is about."""
+        return f"{self.of('dataset')}/{self.of('split')}"
+
+
+def keyed(paths: Sequence[Path]) -> list[Keyed]:
+    """Return artifacts (HDF5 files and training histories) with their keys."""
+    return [Keyed(Path(path), read_record(path).get("settings", {}).get("key", {})) for path in paths]
+
+
+def read_record(path: Path | str) -> dict[str, Any]:
+    """Return the record of an HDF5 artifact or of a training history."""
+    path = Path(path)
+    return store.read_history(path)[0] if path.suffix == ".json" else store.read_record(path)
+
+
+def last_of_model(artifacts: Sequence[Keyed], model: str, study: Study) -> Keyed | None:
+    """Return a model's artifact of its last stage and epoch and of the study's first seed, or None."""
+    mine = [a for a in artifacts if a.of("model") == model]
+    seeds = [str(seed) for seed in study.seeds]
+
+    def rank(artifact: Keyed) -> tuple[int, float, int]:
+        seed = artifact.of("seed")
+        position = seeds.index(seed) if seed in seeds else len(seeds)
+        return stage_position(study, model, artifact.of("stage")), float(artifact.of("epoch") or 0), -position
+
+    return max(mine, key=rank, default=None)
+
+
+class Pictures:
+    """Reads single images of a study's `images.h5` files.
+
+    Parameters
+    ----------
+    paths
+        All the image artifacts at hand.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._files = {artifact.reference: artifact.path for artifact in keyed(paths)}
+
+    def read(self, reference: str, rows: Sequence[int], side: int = 96) -> dict[int, np.ndarray]:
+        """Return the images at some rows, each (h, w) or (h, w, 3) uint8 with its longer side at most `side` pixels.
+
+        Raises
+        ------
+        InputError
+            If the images of `reference` ("animals/test") are not at hand.
+        """
+        if reference not in self._files:
+            known = ", ".join(sorted(self._files)) or "none"
+            raise InputError(f"a picture needs the images of {reference}; those at hand: {known}.")
+        wanted = np.unique(np.asarray(list(rows), dtype=np.int64))
+        images = store.read_images(self._files[reference], rows=wanted)
+        return {int(row): _thumbnail(pixels, side) for row, pixels in zip(wanted, images.pixels)}
+
+
+def _thumbnail(pixels: np.ndarray, side: int) -> np.ndarray:
+    longest = max(pixels.shape[:2])
+    if longest <= side:
+        return pixels
+    # Area averaging keeps thin strokes visible where plain sampling would break them.
+    from PIL import Image
+
+    height, width = (max(1, round(n * side / longest)) for n in pixels.shape[:2])
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))

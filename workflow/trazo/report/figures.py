@@ -1,0 +1,77 @@
+"""Figures of a study by kind: what there is to choose from, checking before a run, drawing after it.
+
+Light to import (no matplotlib, no pandas): the process that plans a run reads `figure_kinds` and their needs here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trazo.config import Figure, Study
+from trazo.errors import InputError
+from trazo.registry import unknown_name
+from trazo.report.drawing import Material, figure_kinds, house_style, parse_options, save
+from trazo.report.kinds import bars, curves, matrices, sheets
+from trazo.report.measures import class_order
+
+__all__ = ["KIND_MODULES", "Material", "figure_kinds", "render_figure", "validate_figure"]
+
+# Importing a kind registers it; a new file of kinds is added here.
+KIND_MODULES = (bars, curves, matrices, sheets)
+
+
+def validate_figure(figure: Figure, study: Study) -> None:
+    """Refuse a figure that cannot be drawn for this study, before anything runs.
+
+    Raises
+    ------
+    InputError
+        If the kind, an option, or a class, model, distance, retrieval or dataset it names is unknown.
+    """
+    where = f"figure {figure.title!r}"
+    try:
+        kind = figure_kinds.get(figure.kind)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    options = parse_options(kind, figure.options, where)
+    classes = class_order(study)
+    # Categories drawn at random or taken from a folder are known only once the data are read.
+    listed = all(isinstance(d.categories, list) for d in study.datasets.values())
+    distances = {d for r in study.retrievals for d in r.distances}
+    known: dict[str, tuple[str, Any]] = {
+        "models": ("model", study.models),
+        "distance": ("distance", distances),
+        "distances": ("distance", distances),
+        "retrieval": ("retrieval", {r.label for r in study.retrievals}),
+        "dataset": ("split", {f"{name}/{split}" for name, d in study.datasets.items() for split in d.split}),
+    }
+    if listed:
+        known["classes"] = ("class", classes)
+    for option, (thing, choices) in known.items():
+        wanted = getattr(options, option, None) or []
+        for name in [wanted] if isinstance(wanted, str) else wanted:
+            if name not in choices:
+                raise InputError(f"{where}: {option}: {unknown_name(thing, name, choices)}")
+    if "rankings" in kind.needs and not study.retrievals:
+        raise InputError(f"{where}: a {figure.kind} shows ranked lists, and the study has no `retrievals`.")
+
+
+def render_figure(*, figure: Figure, study: Study, material: Material, svg: Path, png: Path) -> None:
+    """Draw a figure and write it as SVG and PNG.
+
+    The same material gives the same bytes; the SVG carries the words that describe it.
+
+    Raises
+    ------
+    InputError
+        If the options are wrong, or the material lacks what the kind needs.
+    """
+    validate_figure(figure, study)
+    kind = figure_kinds.get(figure.kind)
+    missing = [need for need in kind.needs if not getattr(material, need)]
+    if missing:
+        raise InputError(f"figure {figure.title!r}: a {figure.kind} needs {' and '.join(missing)}; got none.")
+    options = parse_options(kind, figure.options, f"figure {figure.title!r}")
+    with house_style(Path(svg).stem):
+        save(kind.draw(options, study, material), title=figure.title, svg=Path(svg), png=Path(png))

@@ -1,0 +1,160 @@
+"""Figures of lines: precision at recall, and training curves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from trazo.config import Study
+from trazo.errors import InputError
+from trazo.report.drawing import (
+    LINE_STYLES,
+    MARKERS,
+    SOFT,
+    Drawing,
+    Material,
+    ModelOptions,
+    colour_of,
+    figure_kind,
+    label,
+    new_canvas,
+    shown_models,
+)
+from trazo.report.measures import Measure, last_weights, ordering, read_measures, select, summarize, totals
+from trazo.store import read_history
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+STUDY_CURVE, INTERPOLATED_CURVE = "precision_at_recall", "interpolated_precision"
+
+
+class RecallPrecision(ModelOptions):
+    """Options of `recall_precision`."""
+
+    interpolated: bool = Field(False, description="true: best precision at or beyond each recall, at 11 points")
+    distances: list[str] = Field(default_factory=list, description="distances shown; all of them if left out")
+    retrieval: str = Field("", description="retrieval shown; all of them, a panel each, if left out")
+    average: Literal["queries", "classes"] = Field("queries", description="what a point averages over")
+
+
+@figure_kind("recall_precision", needs=("metrics",), options=RecallPrecision)
+def recall_precision(options: RecallPrecision, study: Study, material: Material) -> Drawing:
+    """Draw precision against recall, a line per model and distance, a panel per retrieval.
+
+    The study's kind (precision at the first rank where ⌊recall·R⌋ relevant items are found) is set to 1 at recall 0,
+    as the study does (STUDIES section 1).
+    """
+    name = INTERPOLATED_CURVE if options.interpolated else STUDY_CURVE
+    measures = [m for m in read_measures(material.metrics) if m.metric.partition("@")[0] == name]
+    measures = last_weights(select(measures, model=shown_models(options, study)), study)
+    if options.distances:
+        measures = select(measures, distance=options.distances)
+    if options.retrieval:
+        measures = select(measures, dataset=options.retrieval)
+    measures = totals(measures, options.average)
+    if not measures:
+        wanted = "recall_precision_interpolated" if options.interpolated else "recall_precision"
+        raise InputError(f"no {name}@… was measured; add the metric {wanted!r} to the retrieval.")
+    datasets = sorted({m.dataset for m in measures}, key=ordering(study, "dataset", [m.dataset for m in measures]))
+    canvas = new_canvas(0.6 + 5.6 * len(datasets), 4.0)
+    words = []
+    for position, dataset in enumerate(datasets):
+        axes = canvas.add_subplot(1, len(datasets), position + 1)
+        words += _recall_lines(axes, select(measures, dataset=dataset), study, anchored=not options.interpolated)
+        if len(datasets) > 1:
+            axes.set_title(label(dataset, 40))
+    return Drawing(canvas, f"Precision falls as recall grows. {' '.join(words)}")
+
+
+def _recall_lines(axes: Axes, measures: list[Measure], study: Study, *, anchored: bool) -> list[str]:
+    models = sorted({m.model for m in measures}, key=ordering(study, "model", [m.model for m in measures]))
+    names = sorted({m.distance for m in measures}, key=ordering(study, "distance", [m.distance for m in measures]))
+    words = []
+    for colour, model in enumerate(models):
+        for style, distance in enumerate(names):
+            line = select(measures, model=model, distance=distance)
+            if not line:
+                continue
+            points = {float(m.metric.partition("@")[2]): summarize(select(line, metric=m.metric)) for m in line}
+            recalls = sorted(points)
+            heights = [100 * points[r].value for r in recalls]
+            if all(points[r].ci_low is not None for r in recalls):
+                bounds = [(100 * points[r].ci_low, 100 * points[r].ci_high) for r in recalls]
+                axes.fill_between([100 * r for r in recalls], *zip(*bounds), color=colour_of(colour), alpha=0.1, lw=0)
+            middle = min(recalls, key=lambda r: abs(r - 0.5))
+            words.append(f"{label(model)}, {label(distance)}: {100 * points[middle].value:.1f} % at recall {middle:g}.")
+            if anchored and 0.0 not in points:
+                recalls, heights = [0.0, *recalls], [100.0, *heights]
+            axes.plot(
+                [100 * r for r in recalls],
+                heights,
+                color=colour_of(colour),
+                linestyle=LINE_STYLES[style % len(LINE_STYLES)],
+                marker=MARKERS[style % len(MARKERS)],
+                label=f"{label(model)} · {label(distance)}",
+            )
+    axes.set(xlabel="Recall (%)", ylabel="Precision (%)", xlim=(-1, 101), ylim=(0, 102))
+    axes.set_xticks(range(0, 101, 10))
+    axes.legend(loc="upper right")
+    return words
+
+
+class TrainingCurves(ModelOptions):
+    """Options of `training_curves`."""
+
+
+@figure_kind("training_curves", needs=("histories",), options=TrainingCurves)
+def training_curves(options: TrainingCurves, study: Study, material: Material) -> Drawing:
+    """Draw loss and accuracy against epochs, a row per stage name, a colour per model, a line per seed."""
+    models = shown_models(options, study)
+    runs: list[tuple[str, str, str, list[dict[str, Any]]]] = []
+    for path in material.histories:
+        record, epochs = read_history(path)
+        key = record.get("settings", {}).get("key", {})
+        if key.get("model") in models and epochs:
+            runs.append((str(key.get("stage")), str(key["model"]), str(key.get("seed")), epochs))
+    if not runs:
+        raise InputError(f"no training history of {', '.join(models)} has an epoch; train for 1 epoch or more.")
+    order = list(dict.fromkeys(s.name for model in study.models.values() for s in model.stages))
+    stages = sorted({run[0] for run in runs}, key=lambda name: (order.index(name) if name in order else 99, name))
+    panels = (("loss", "Loss", 1.0), ("accuracy", "Accuracy (%)", 100.0))
+    canvas = new_canvas(8.6, 3.1 * len(stages) + 0.45)
+    grid = canvas.subplots(len(stages), 2, squeeze=False)
+    for row, stage in enumerate(stages):
+        for (key, title, factor), axes in zip(panels, grid[row]):
+            for name, model, _seed, epochs in sorted(runs, key=lambda run: (models.index(run[1]), run[2])):
+                if name == stage:
+                    _history_lines(axes, epochs, key, factor, colour_of(models.index(model)))
+            axes.set(xlabel="Epoch", ylabel=title)
+            axes.set_ylim(bottom=0)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            if len(stages) > 1:
+                axes.set_title(label(stage))
+    _training_legend(canvas, [m for m in models if any(run[1] == m for run in runs)], models)
+    return Drawing(canvas, " ".join(_last_epoch_words(*run) for run in sorted(runs, key=lambda run: run[:3])))
+
+
+def _history_lines(axes: Axes, epochs: list[dict[str, Any]], key: str, factor: float, colour: str) -> None:
+    for prefix, style, width in (("", "dashed", 1.2), ("validation_", "solid", 1.9)):
+        points = [(e["epoch"], factor * e[prefix + key]) for e in epochs if e.get(prefix + key) is not None]
+        if points:
+            marker = "o" if len(points) == 1 else None
+            axes.plot(*zip(*points), color=colour, linestyle=style, linewidth=width, marker=marker)
+
+
+def _training_legend(canvas: Any, shown: list[str], models: list[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=colour_of(models.index(m)), lw=2.4, label=label(m)) for m in shown]
+    handles.append(Line2D([], [], color=SOFT, lw=1.9, label="validation"))
+    handles.append(Line2D([], [], color=SOFT, lw=1.2, linestyle="dashed", label="training (running)"))
+    canvas.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 6))
+
+
+def _last_epoch_words(stage: str, model: str, seed: str, epochs: list[dict[str, Any]]) -> str:
+    last = epochs[-1]
+    kept = [("training loss", "loss", 1.0, ""), ("validation accuracy", "validation_accuracy", 100.0, " %")]
+    words = [f"{n} {f * last[k]:.3g}{unit}" for n, k, f, unit in kept if last.get(k) is not None]
+    return f"{label(model)}, stage {label(stage)}, seed {seed}, epoch {last['epoch']}: {', '.join(words)}."

@@ -1,0 +1,102 @@
+"""Figures of matrices: which classes a network takes for which."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from trazo import store
+from trazo.config import Study
+from trazo.errors import InputError
+from trazo.report.artifacts import keyed, last_of_model
+from trazo.report.drawing import Drawing, Material, ModelOptions, figure_kind, label, new_canvas, shown_models
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MOST_NUMBERS = 20
+_MOST_NAMES = 60
+
+
+class Confusion(ModelOptions):
+    """Options of `confusion`."""
+
+    dataset: str = Field("", description="`<dataset>/<split>` classified; the first with predictions if left out")
+
+
+@figure_kind("confusion", needs=("features",), options=Confusion)
+def confusion(options: Confusion, study: Study, material: Material) -> Drawing:
+    """Draw, a panel per model, how many of each true class (down) were predicted as each class (across)."""
+    artifacts = [a for a in keyed(material.features) if not options.dataset or a.reference == options.dataset]
+    panels: list[tuple[str, np.ndarray, list[str], list[str]]] = []
+    for model in shown_models(options, study):
+        found = last_of_model(artifacts, model, study)
+        features = store.read_features(found.path) if found else None
+        if features is not None and features.logits is not None:
+            panels.append((model, *confusion_matrix(features)))
+    if not panels:
+        raise InputError("no features at hand hold predictions (logits); a confusion matrix needs a classifier.")
+    size = 1.4 + min(7.0, max(2.6, 0.36 * max(len(true) for _, _, true, _ in panels)))
+    canvas = new_canvas(size * len(panels) + 0.5, size + 0.2)
+    words = []
+    for position, (model, counts, true, predicted) in enumerate(panels):
+        axes = canvas.add_subplot(1, len(panels), position + 1)
+        _matrix(axes, counts, true, predicted)
+        axes.set_title(label(model))
+        words.append(f"{label(model)}: {_worst_confusion(counts, true, predicted)}")
+    return Drawing(canvas, " ".join(words))
+
+
+def confusion_matrix(features: store.Features) -> tuple[np.ndarray, list[str], list[str]]:
+    """Return counts and the names of rows and columns.
+
+    Returns
+    -------
+    tuple
+        (T, P) int64 counts of items of true class t predicted as p; the true classes that occur, in label order; the
+        classes the classifier knows.
+    """
+    predicted = features.logits.argmax(axis=1)
+    present = np.unique(features.labels)
+    counts = np.zeros((len(features.classes), len(features.logit_classes)), dtype=np.int64)
+    np.add.at(counts, (features.labels, predicted), 1)
+    return counts[present], [features.classes[i] for i in present], list(features.logit_classes)
+
+
+def _matrix(axes: Axes, counts: np.ndarray, true: list[str], predicted: list[str]) -> None:
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="cividis", vmin=0, vmax=100, interpolation="nearest", aspect="auto")
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    for axis, names in ((axes.xaxis, predicted), (axes.yaxis, true)):
+        step = max(1, -(-len(names) // _MOST_NAMES))
+        axis.set_ticks(range(0, len(names), step), [label(n, 18) for n in names[::step]])
+        axis.set_tick_params(length=0)
+    axes.tick_params(axis="x", labelrotation=90)
+    axes.set(xlabel="predicted (numbers: % of the true class)", ylabel="true")
+    if max(counts.shape) <= _MOST_NUMBERS:
+        for row, column in zip(*np.nonzero(shares >= 0.5)):
+            share = shares[row, column]
+            # cividis runs from dark blue to yellow: the number stands in whichever of black and white can be read.
+            axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=7, color=_readable(share))
+
+
+def _readable(share: float) -> str:
+    return "#000000" if share > 50 else "#ffffff"
+
+
+def _worst_confusion(counts: np.ndarray, true: list[str], predicted: list[str]) -> str:
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    right = sum(int(counts[i, predicted.index(name)]) for i, name in enumerate(true) if name in predicted)
+    wrong = shares.copy()
+    for i, name in enumerate(true):
+        if name in predicted:
+            wrong[i, predicted.index(name)] = -1
+    row, column = np.unravel_index(int(wrong.argmax()), wrong.shape)
+    return (
+        f"{100 * right / max(int(counts.sum()), 1):.1f} % right; most often {label(true[row])} is taken for "
+        f"{label(predicted[column])} ({100 * shares[row, column]:.0f} %)."
+    )

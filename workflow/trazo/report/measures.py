@@ -1,0 +1,326 @@
+"""Measured values as the report sees them: read from `metrics.csv`, selected, and averaged over seeds.
+
+Knows names and units of metrics; how values are set side by side is in `tables`, how they are drawn in `kinds`.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from trazo.config import Study
+from trazo.errors import InputError
+from trazo.store import METRIC_COLUMNS
+
+DIMENSIONS = tuple(c for c in METRIC_COLUMNS if c not in {"study", "queries", "value", "ci_low", "ci_high"})
+CLASSIFICATION = ("accuracy", "loss")
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One row of `metrics.csv`; dimensions are text as in the file, empty where they do not apply.
+
+    Attributes
+    ----------
+    dataset … average
+        As `store.METRIC_COLUMNS`; `class_name` is the column `class`.
+    queries
+        Number of queries behind the value, 0 if not said.
+    value, ci_low, ci_high
+        The value and its 95 % interval; the bounds are None where the file has none.
+    """
+
+    study: str
+    dataset: str
+    model: str
+    stage: str
+    epoch: str
+    seed: str
+    reducer: str
+    size: str
+    bits: str
+    fold: str
+    ranker: str
+    distance: str
+    metric: str
+    class_name: str
+    average: str
+    queries: int
+    value: float
+    ci_low: float | None
+    ci_high: float | None
+
+    def of(self, dimension: str) -> str:
+        """Return the row's value of a dimension (a column name)."""
+        return getattr(self, "class_name" if dimension == "class" else dimension)
+
+
+def read_measures(path: Path | str) -> list[Measure]:
+    """Read `metrics.csv`.
+
+    Raises
+    ------
+    InputError
+        If a column is missing or a number does not parse; the message names file and line.
+    """
+    path = Path(path)
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = [c for c in METRIC_COLUMNS if c not in (reader.fieldnames or [])]
+        if missing:
+            raise InputError(f"{path} lacks the columns {', '.join(missing)}; it is no metrics.csv of this version.")
+        measures = []
+        for row in reader:
+            try:
+                measures.append(_measure(row))
+            except (TypeError, ValueError) as error:
+                raise InputError(f"{path}, line {reader.line_num}: {error}; expected a number.") from error
+    return measures
+
+
+def _measure(row: dict[str, str]) -> Measure:
+    cells = {("class_name" if k == "class" else k): row[k] or "" for k in ("study", *DIMENSIONS)}
+    return Measure(
+        **cells,
+        queries=int(float(row["queries"] or 0)),
+        value=float(row["value"]),
+        ci_low=float(row["ci_low"]) if row["ci_low"] else None,
+        ci_high=float(row["ci_high"]) if row["ci_high"] else None,
+    )
+
+
+def select(measures: Iterable[Measure], **where: str | Sequence[str]) -> list[Measure]:
+    """Return the measures whose dimensions have the given value, or one of the given values.
+
+    `class_name` stands for the column `class`. Numbers match as numbers: "64" is "64.0".
+    """
+    chosen = list(measures)
+    for dimension, wanted in where.items():
+        values = {plain(wanted)} if isinstance(wanted, str | int | float) else {plain(w) for w in wanted}
+        chosen = [m for m in chosen if plain(m.of(dimension)) in values]
+    return chosen
+
+
+@cache
+def _plain_text(text: str) -> str:
+    try:
+        number = float(text)
+    except ValueError:
+        return "" if text == "none" else text
+    return str(int(number)) if math.isfinite(number) and number == int(number) else text
+
+
+def plain(value: object) -> str:
+    """Return a dimension's value in the one way it is compared: "64.0" is "64", "none" is empty."""
+    return _plain_text("" if value is None else str(value))
+
+
+def totals(measures: Iterable[Measure], average: str) -> list[Measure]:
+    """Return the rows over all classes, as the mean over `average` ("queries" or "classes").
+
+    A classification has one total, over its items; that one is taken whatever `average` says.
+    """
+    return [m for m in measures if not m.class_name and m.average in _averages(m.metric, average)]
+
+
+def _averages(metric: str, average: str) -> set[str]:
+    return {"queries", ""} if metric in CLASSIFICATION else {average}
+
+
+def last_weights(measures: Iterable[Measure], study: Study) -> list[Measure]:
+    """Return the rows of each model's last stage and, of that, of its last epoch, as far as they were measured."""
+    measures = list(measures)
+    last: dict[tuple[str, ...], tuple[int, float]] = {}
+    for measure in measures:
+        key = _weights_of(measure)
+        last[key] = max(last.get(key, (-1, -1.0)), _progress(measure, study))
+    return [m for m in measures if _progress(m, study) == last[_weights_of(m)]]
+
+
+def _weights_of(measure: Measure) -> tuple[str, ...]:
+    return measure.dataset, measure.model, measure.reducer, measure.size, measure.metric
+
+
+def _progress(measure: Measure, study: Study) -> tuple[int, float]:
+    return stage_position(study, measure.model, measure.stage), float(measure.epoch or 0)
+
+
+def stage_position(study: Study, model: str, stage: str) -> int:
+    """Return a stage's position in its model's training, -1 if the study does not know it."""
+    names = [s.name for s in study.models[model].stages] if model in study.models else []
+    return names.index(stage) if stage in names else -1
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A value over its seeds.
+
+    Attributes
+    ----------
+    value
+        Mean over the seeds.
+    deviation
+        Sample standard deviation over the seeds, None for one seed.
+    ci_low, ci_high
+        95 % interval, or None.
+    seeds, queries
+        How many of each are behind it.
+    """
+
+    value: float
+    deviation: float | None
+    ci_low: float | None
+    ci_high: float | None
+    seeds: int
+    queries: int
+
+    def scaled(self, factor: float) -> Summary:
+        """Return the same in another unit."""
+        values = (self.value, self.deviation, self.ci_low, self.ci_high)
+        return Summary(*(None if v is None else v * factor for v in values), self.seeds, self.queries)
+
+
+def summarize(measures: Sequence[Measure]) -> Summary | None:
+    """Return one value for measures that differ in seed and fold only, or None if there are none.
+
+    Folds are averaged first. With one seed the interval is the file's own (over queries). With several, its half
+    widths are joined in quadrature with Student's interval of the mean over seeds: seeds share their queries, so
+    averaging does not narrow the first part.
+    """
+    if not measures:
+        return None
+    # Where the mean over folds was written beside the folds, it is the value.
+    if any(not m.fold for m in measures):
+        measures = [m for m in measures if not m.fold]
+    seeds = sorted({m.seed for m in measures})
+    groups = [[m for m in measures if m.seed == seed] for seed in seeds]
+    values = [_mean([m.value for m in group]) for group in groups]
+    value = _mean(values)
+    deviation, spread = None, 0.0
+    if len(seeds) > 1:
+        deviation = math.sqrt(sum((v - value) ** 2 for v in values) / (len(values) - 1))
+        spread = _student(len(seeds) - 1) * deviation / math.sqrt(len(seeds))
+    low = high = None
+    if all(m.ci_low is not None and m.ci_high is not None for m in measures):
+        low = value - math.hypot(_mean([m.value - m.ci_low for m in measures]), spread)
+        high = value + math.hypot(_mean([m.ci_high - m.value for m in measures]), spread)
+    elif len(seeds) > 1:
+        low, high = value - spread, value + spread
+    return Summary(value, deviation, low, high, len(seeds), max(m.queries for m in measures))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _student(freedom: int) -> float:
+    # scipy.special alone loads in a fraction of scipy.stats' time, and only several seeds need it.
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 1 - (1 - CONFIDENCE) / 2))
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a metric is shown: the factor from the stored value, the unit's sign and the digits after the point."""
+
+    factor: float
+    sign: str
+    decimals: int
+
+    def text(self, value: float) -> str:
+        """Return a value that is already in this unit, as shown."""
+        return f"{value:.{self.decimals}f}"
+
+    def signed(self, value: float) -> str:
+        """Return a difference in this unit, with its sign; what rounds to nothing has none."""
+        text = f"{value:+.{self.decimals}f}".replace("-", "\N{MINUS SIGN}")
+        return self.text(0.0) if float(self.text(value)) == 0 else text
+
+
+RATE = Unit(100.0, "%", 1)
+_OTHER_UNITS = {
+    "loss": Unit(1.0, "", 3),
+    "memory": Unit(1.0, "MB", 2),
+    "query_time": Unit(1.0, "ms", 2),
+    "training_time": Unit(1.0, "min", 1),
+}
+_LOWER_IS_BETTER = frozenset(_OTHER_UNITS)
+_LABELS = {"map": "mAP", "p": "P", "mrr": "MRR", "r_precision": "R-precision", "recall": "R"}
+
+
+def unit_of(metric: str) -> Unit:
+    """Return the unit a metric is shown in: per cent for all rates."""
+    return _OTHER_UNITS.get(metric.partition("@")[0], RATE)
+
+
+def lower_is_better(metric: str) -> bool:
+    """Return whether smaller values of a metric are better."""
+    return metric.partition("@")[0] in _LOWER_IS_BETTER
+
+
+def metric_label(metric: str) -> str:
+    """Return a metric's name as readers know it ("map@5": "mAP@5")."""
+    name, at, depth = metric.partition("@")
+    label = _LABELS.get(name, name.replace("_", " "))
+    if name.startswith("map_"):
+        label = "mAP " + name.removeprefix("map_").replace("_", " ")
+    return label + at + depth
+
+
+def class_order(study: Study) -> list[str]:
+    """Return the class names that the study lists, in label order."""
+    names: list[str] = []
+    for dataset in study.datasets.values():
+        if isinstance(dataset.categories, list):
+            names.extend(c for c in dataset.categories if c not in names)
+    return names
+
+
+def ordering(study: Study, dimension: str, seen: Sequence[str], metrics: Sequence[str] = ()) -> Callable[[str], tuple]:
+    """Return a sort key for the values of a dimension: as the study lists them, then as first seen; totals last."""
+    known: dict[str, list[str]] = {
+        "class": class_order(study),
+        "model": list(study.models),
+        "distance": list(dict.fromkeys(d for r in study.retrievals for d in r.distances)),
+        "dataset": [r.label for r in study.retrievals],
+        "metric": list(metrics),
+    }
+    listed = list(dict.fromkeys([*known.get(dimension, []), *seen]))
+
+    def key(value: str) -> tuple:
+        if dimension == "class" and not value:
+            return (2, 0.0)
+        if dimension in {"epoch", "seed", "size", "bits", "fold"}:
+            return (0, float(value)) if value else (1, 0.0)
+        return (0, float(listed.index(value)))
+
+    return key
+
+
+def chance_map(relevant: int, gallery: int) -> float:
+    """Return the mAP expected of a gallery of `gallery` items, `relevant` of them relevant, in random order.
+
+    The exact expectation of AP = (1/R) Σ precision at relevant ranks: [H_N + (R−1)/(N−1)·(N − H_N)] / N.
+    """
+    if not 0 < relevant <= gallery:
+        raise InputError(f"chance needs 0 < relevant <= gallery, got {relevant} of {gallery}.")
+    if gallery == 1:
+        return 1.0
+    harmonic = math.fsum(1 / i for i in range(1, gallery + 1))
+    return (harmonic + (relevant - 1) / (gallery - 1) * (gallery - harmonic)) / gallery
+
+
+def chance_of(measures: Sequence[Measure], study: Study, retrieval: str) -> float | None:
+    """Return the chance level of mAP of a leave-one-out retrieval, from its classes' query counts; None for others."""
+    if not any(r.label == retrieval and r.leave_one_out for r in study.retrievals):
+        return None
+    counts = {m.class_name: m.queries for m in measures if m.dataset == retrieval and m.class_name and m.distance}
+    gallery = sum(counts.values()) - 1
+    levels = [(count, chance_map(count - 1, gallery)) for count in counts.values() if count > 1]
+    return sum(c * level for c, level in levels) / sum(c for c, _ in levels) if levels else None

@@ -1,0 +1,218 @@
+"""`report.html`: one self-contained page that shows a study's results beside the published ones.
+
+Gathers what the template needs; the words are made in `story`, the tables in `tables`, the pictures in `figures`.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+import yaml
+
+from trazo.config import Settings, Study
+from trazo.report import story
+from trazo.report.artifacts import keyed
+from trazo.report.comparison import compared
+from trazo.report.drawing import INK, LINE, PALETTE, PAPER, SOFT
+from trazo.report.measures import lower_is_better, metric_label, read_measures
+from trazo.report.published import read_published
+from trazo.report.tables import (
+    build_table,
+    header_levels,
+    interval_text,
+    measured_text,
+    published_text,
+    table_legend,
+)
+from trazo.store import write_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+_TYPES = {".csv": "text/csv", ".md": "text/markdown", ".tex": "application/x-tex"}
+# Longer files are named, not carried: a page of tens of megabytes opens slowly.
+_MOST_CARRIED = 4 << 20
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as the page shows it: inline SVG, its caption, and the words for whoever cannot see it."""
+
+    name: str
+    title: str
+    svg: str
+    description: str
+    wide: bool
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file carried by the page as a link."""
+
+    name: str
+    label: str
+    address: str
+
+
+def _by_stem(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in map(Path, paths):
+        found.setdefault(path.stem, []).append(path)
+    return found
+
+
+def data_address(path: Path) -> str:
+    """Return a file as a data URI."""
+    media = _TYPES.get(path.suffix, "application/octet-stream")
+    return f"data:{media};charset=utf-8,{quote(path.read_text(encoding='utf-8'))}"
+
+
+def _downloads(paths: Sequence[Path]) -> list[Download]:
+    kept = [p for p in sorted(paths, key=lambda p: (p.stem, p.suffix)) if p.stat().st_size <= _MOST_CARRIED]
+    names = {".csv": "CSV", ".md": "Markdown", ".tex": "LaTeX"}
+    return [Download(p.name, names.get(p.suffix, p.suffix), data_address(p)) for p in kept]
+
+
+def inline_svg(path: Path, name: str, title: str) -> Picture:
+    """Return a figure's SVG fit to stand in a page beside others.
+
+    Its ids are made its own, links and namespaces are dropped, and the house colours become the page's, so that it
+    follows light and dark.
+    """
+    text = path.read_text(encoding="utf-8")
+    root = ElementTree.fromstring(text)
+    description = root.findtext(".//{http://purl.org/dc/elements/1.1/}description") or title
+    body = text[text.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r'\sxmlns(?::\w+)?="[^"]*"', "", body)
+    prefix = re.sub(r"[^A-Za-z0-9_-]", "-", name)
+    body = re.sub(r'\bid="', f'id="{prefix}-', body)
+    body = re.sub(r'(?:xlink:)?href="#', f'href="#{prefix}-', body).replace("xlink:href", "href")
+    body = body.replace("url(#", f"url(#{prefix}-")
+    themed = {INK: "--ink", SOFT: "--soft", LINE: "--line", PAPER: "--card"}
+    themed |= {colour: f"--c{i + 1}" for i, colour in enumerate(PALETTE)}
+    for colour, variable in themed.items():
+        body = re.sub(f"(fill|stroke): {colour}", rf"\1: var({variable}, {colour})", body)
+    width, height = (float(v) for v in root.get("viewBox").split()[2:])
+    size = f'viewBox="0 0 {width:g} {height:g}" style="--natural: {width * 4 / 3:.0f}px"'
+    body = re.sub(r"<svg[^>]*>", f'<svg {size} role="img" aria-labelledby="{prefix}-alt">', body, count=1)
+    return Picture(name, title, body, description, wide=width > 560)
+
+
+def _picture(paths: Sequence[Path], name: str, title: str) -> Picture | None:
+    svg = next((p for p in paths if p.suffix == ".svg"), None)
+    if svg is not None:
+        return inline_svg(svg, name, title)
+    png = next((p for p in paths if p.suffix == ".png"), None)
+    if png is None:
+        return None
+    data = base64.b64encode(png.read_bytes()).decode("ascii")
+    # The name is the study's own key, checked to be fit for a path; the page escapes the rest.
+    return Picture(name, title, f'<img src="data:image/png;base64,{data}" alt="">', title, wide=True)
+
+
+def render_page(
+    *,
+    study: Study,
+    original: Study,
+    settings: Settings,
+    sources: Mapping[str, str],
+    metrics: Path,
+    comparison: Path,
+    tables: Sequence[Path],
+    figures: Sequence[Path],
+    records: Sequence[Path],
+    output: Path,
+    command: str = "",
+) -> None:
+    """Write `report.html`.
+
+    Parameters
+    ----------
+    study, original
+        The study as run, and as its file has it; their differences are told at the top.
+    settings
+        The run's settings.
+    sources
+        For each dataset, where its items came from, in plain words.
+    metrics, comparison
+        `metrics.csv` and `comparison.csv`.
+    tables, figures
+        Rendered files, told apart by stem (the name in the study) and suffix.
+    records
+        Artifacts of the run (HDF5 files and training histories): their records tell settings, versions and times.
+    output
+        Where to; the name of its folder is the study's name if nothing was measured.
+    command
+        The command that makes it again; put together from the settings if left out.
+    """
+    import jinja2
+
+    measures = read_measures(metrics)
+    published = read_published(comparison, study)
+    comparisons = compared(study, measures, published)
+    artifacts = keyed(records)
+    found = story.all_records(records)
+    name = measures[0].study if measures else Path(output).resolve().parent.name
+    steps = story.steps(found)
+
+    drawn, laid_out = _by_stem(figures), _by_stem(tables)
+    pictures = [_picture(drawn.get(stem, []), stem, figure.title) for stem, figure in study.figures.items()]
+    grids = [
+        (stem, build_table(table, study, measures, published), _downloads(laid_out[stem]))
+        for stem, table in study.tables.items()
+        if stem in laid_out
+    ]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.globals.update(
+        header_levels=header_levels,
+        measured_text=measured_text,
+        interval_text=interval_text,
+        published_text=published_text,
+        table_legend=table_legend,
+        metric_label=metric_label,
+        lower_is_better=lower_is_better,
+        duration=story.duration,
+        number=story.number,
+    )
+    devices = list(dict.fromkeys(s.device for s in steps if s.device))
+    methods = story.methods(measures, study, comparisons)
+    html = environment.get_template("report.html.jinja").render(
+        name=name,
+        study=study,
+        settings=settings,
+        sources=sources,
+        differences=story.named_differences(study, original),
+        stand_ins={n: d.stands_for for n, d in study.datasets.items() if d.stands_for},
+        methods=methods,
+        top_map=max([m.map.ci_high or m.map.value for m in methods] + [m.published or 0 for m in methods], default=100),
+        chance=story.chance_levels(measures, study, [a for a in artifacts if a.of("retrieval")]),
+        tally=story.tally(comparisons),
+        comparisons=comparisons,
+        grids=grids,
+        pictures=[p for p in pictures if p],
+        training=story.training_rows([Path(r) for r in records if Path(r).suffix == ".json"], study),
+        steps=steps,
+        total_seconds=sum(s.seconds or 0 for s in steps),
+        devices=devices,
+        versions=story.joined_versions(found),
+        machines=sorted({f"{r.get('system', '')} {r.get('machine', '')}".strip() for r in found if r.get("machine")}),
+        files=_downloads([Path(metrics), Path(comparison)]),
+        study_yaml=yaml.safe_dump(
+            study.model_dump(exclude={"quick"}, exclude_defaults=True), sort_keys=False, allow_unicode=True
+        ),
+        settings_yaml=yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True),
+        command=command or story.command_of(name, settings),
+        css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
+    )
+    write_text(output, html)

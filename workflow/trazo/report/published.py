@@ -1,0 +1,186 @@
+"""The published values: reading `published.csv` (or a `comparison.csv`, which extends it) and what a row asks for."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from trazo.config import Study
+from trazo.errors import InputError
+from trazo.report.measures import CLASSIFICATION, Measure, plain, select, stage_position
+
+PUBLISHED_COLUMNS = (
+    "study",
+    "source",
+    "table",
+    "dataset",
+    "model",
+    "reducer",
+    "size",
+    "distance",
+    "ranker",
+    "class",
+    "metric",
+    "value",
+    "unit",
+    "note",
+)
+_EPOCHS = re.compile(r"(?:^|; ?)(?:about )?(\d+(?:\.\d+)?) epochs\b")
+_BITS = re.compile(r"(?:^|; ?)(\d+) bits\b")
+# What the studies call exhaustive search; ours is exact unless its row says otherwise.
+_EXACT = {"", "exact", "brute force", "brute_force", "knn"}
+
+
+@dataclass(frozen=True)
+class PublishedValue:
+    """One published value with what it is of; texts as printed in the file, `class_name` is the column `class`."""
+
+    study: str
+    source: str
+    table: str
+    dataset: str
+    model: str
+    reducer: str
+    size: str
+    distance: str
+    ranker: str
+    class_name: str
+    metric: str
+    value: float
+    unit: str
+    note: str
+    stage: str = ""
+    epoch: float | None = None
+    bits: str = ""
+
+    @property
+    def factor(self) -> float:
+        """What a measured rate is multiplied by to stand in this row's unit."""
+        return 100.0 if self.unit == "%" else 1.0
+
+    def of(self, dimension: str) -> str:
+        """Return the row's value of a dimension of `metrics.csv`, empty where it has none."""
+        if dimension == "epoch":
+            return "" if self.epoch is None else plain(self.epoch)
+        return str(getattr(self, "class_name" if dimension == "class" else dimension, ""))
+
+
+def read_published(path: Path | str, study: Study) -> list[PublishedValue]:
+    """Read the rows of the study that `study.published` names, in the file's order; none if it names none.
+
+    Columns `stage` and `epoch` are read where a file has them; else "60 epochs" or "512 bits" in a note counts.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, a value is no number, or the file does not know the study.
+    """
+    path = Path(path)
+    if study.published is None:
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        fields = ["value" if f == "published" else f for f in reader.fieldnames or []]
+        missing = [c for c in PUBLISHED_COLUMNS if c not in fields]
+        if missing:
+            raise InputError(f"{path} lacks the columns {', '.join(missing)}; expected {', '.join(PUBLISHED_COLUMNS)}.")
+        reader.fieldnames = fields
+        rows = list(reader)
+    found = []
+    for line, row in enumerate(rows, start=2):
+        if row["study"] != study.published.study:
+            continue
+        try:
+            found.append(_published(row))
+        except ValueError as error:
+            raise InputError(f"{path}, row {line}: {error}; expected a number.") from error
+    if not found:
+        known = ", ".join(sorted({row["study"] for row in rows})) or "none"
+        raise InputError(f"{path} has no study {study.published.study!r} (`published.study`); it has {known}.")
+    return found
+
+
+def _published(row: dict[str, str]) -> PublishedValue:
+    cells = {("class_name" if c == "class" else c): row[c] or "" for c in PUBLISHED_COLUMNS}
+    epochs, bits = _EPOCHS.search(cells["note"]), _BITS.search(cells["note"])
+    epoch = row.get("epoch") or (epochs[1] if epochs else "")
+    return PublishedValue(
+        **{**cells, "value": float(cells["value"])},
+        stage=row.get("stage") or "",
+        epoch=float(epoch) if epoch else None,
+        bits=row.get("bits") or (bits[1] if bits else ""),
+    )
+
+
+def measured_datasets(row: PublishedValue, study: Study) -> set[str]:
+    """Return the names under which a published dataset can stand in `metrics.csv`; empty if the study maps none.
+
+    A retrieval's name also stands for the split its queries come from: that is where accuracy was measured.
+    """
+    name = study.published.datasets.get(row.dataset) if study.published else None
+    if name is None:
+        return set()
+    names = {name, name.replace("/", "-")}
+    if row.metric in CLASSIFICATION:
+        splits = {r.queries for r in study.retrievals if r.label in names}
+        names |= splits | {s.replace("/", "-") for s in splits}
+    return names
+
+
+def matching(row: PublishedValue, study: Study, measures: list[Measure]) -> tuple[list[Measure], str]:
+    """Return the measures a published row is to be compared with, or none and the reason.
+
+    Dimensions are narrowed one by one; the first that leaves nothing is the reason. An empty dimension of the
+    published row asks for nothing, but what remains must then agree in it.
+    """
+    datasets = measured_datasets(row, study)
+    if not datasets:
+        return [], f"the study names no data for the published dataset {row.dataset!r}"
+    average = study.published.average if study.published and row.metric not in CLASSIFICATION else "queries"
+    steps: list[tuple[str, set[str], str]] = [
+        ("model", {row.model}, f"model {row.model!r} is not part of this run"),
+        ("dataset", datasets, f"nothing of {row.model!r} was measured on {row.dataset!r}"),
+        ("metric", {row.metric}, f"metric {row.metric!r} was not computed"),
+        ("reducer", {row.reducer}, f"reducer {row.reducer or 'none'!r} was not run"),
+    ]
+    if row.size:
+        steps.append(("size", {row.size}, f"size {row.size} was not run"))
+    if row.bits:
+        steps.append(("bits", {row.bits}, f"codes of {row.bits} bits were not run"))
+    if row.distance:
+        steps.append(("distance", {row.distance}, f"distance {row.distance!r} was not ranked with"))
+    if row.ranker:
+        rankers = _EXACT if row.ranker in _EXACT else {row.ranker}
+        steps.append(("ranker", rankers, f"ranker {row.ranker!r} was not run"))
+    steps.append(("class", {row.class_name}, f"class {row.class_name!r} is not in this run's data"))
+    if not row.class_name:
+        steps[-1] = ("class", {""}, "no total over the classes was measured")
+        steps.append(("average", {average, ""}, f"no mean over {average} was measured"))
+    if row.stage:
+        steps.append(("stage", {row.stage}, f"stage {row.stage!r} was not evaluated"))
+    chosen = measures
+    for dimension, wanted, reason in steps:
+        chosen = select(chosen, **{dimension: sorted(wanted)})
+        if not chosen:
+            return [], reason
+    return _at_epoch(row, study, chosen)
+
+
+def _at_epoch(row: PublishedValue, study: Study, chosen: list[Measure]) -> tuple[list[Measure], str]:
+    last = max(stage_position(study, m.model, m.stage) for m in chosen)
+    chosen = [m for m in chosen if stage_position(study, m.model, m.stage) == last]
+    epochs = sorted({float(m.epoch or 0) for m in chosen})
+    wanted = epochs[-1]
+    if row.epoch is not None:
+        # Published epochs are often read off a chart ("about 13.5"): half an epoch off is still the same point.
+        wanted = min(epochs, key=lambda e: abs(e - row.epoch))
+        if abs(wanted - row.epoch) > 0.5:
+            return [], f"epoch {plain(row.epoch)} was not evaluated (epochs at hand: {', '.join(map(plain, epochs))})"
+    chosen = [m for m in chosen if float(m.epoch or 0) == wanted]
+    for dimension in ("dataset", "reducer", "size", "bits", "ranker", "distance"):
+        values = sorted({m.of(dimension) for m in chosen})
+        if len(values) > 1:
+            return [], f"the published row names no {dimension}, and several were measured ({', '.join(values)})"
+    return chosen, ""

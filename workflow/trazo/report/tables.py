@@ -1,0 +1,433 @@
+"""Tables of a study: measured values by rows and columns, beside the published ones, as CSV, Markdown and LaTeX.
+
+`build_table` makes the grid that these files and the page show; the page's own HTML is in `page`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trazo.config import Study, Table
+from trazo.errors import InputError
+from trazo.registry import unknown_name
+from trazo.report.measures import (
+    CLASSIFICATION,
+    DIMENSIONS,
+    Measure,
+    Summary,
+    Unit,
+    last_weights,
+    metric_label,
+    ordering,
+    plain,
+    read_measures,
+    select,
+    summarize,
+    unit_of,
+)
+from trazo.report.published import PublishedValue, measured_datasets, read_published
+from trazo.store import write_text
+
+_REPLICATES = ("seed", "fold")
+# `average` describes totals, it is no dimension to spread over; stages and epochs are narrowed to the last ones.
+_NEVER_COLUMNS = (*_REPLICATES, "average", "stage", "epoch", "class")
+TOTAL_NAMES = {"classes": "mean of classes", "queries": "mean over queries"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A measured value and the published one beside it, both in the row's or column's unit; None where missing."""
+
+    unit: Unit
+    measured: Summary | None = None
+    published: float | None = None
+
+    @property
+    def difference(self) -> float | None:
+        """Measured minus published."""
+        if self.measured is None or self.published is None:
+            return None
+        return self.measured.value - self.published
+
+    @property
+    def place(self) -> str:
+        """Where the published value lies: "inside" our interval, or "above" or "below": where ours lies beyond it."""
+        if self.difference is None or self.measured.ci_low is None or self.measured.ci_high is None:
+            return ""
+        if self.measured.ci_low <= self.published <= self.measured.ci_high:
+            return "inside"
+        return "above" if self.difference > 0 else "below"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table laid out.
+
+    Attributes
+    ----------
+    row_dimension, column_dimensions
+        What runs down and across.
+    rows, columns
+        Values of the row dimension, and tuples of values of the column dimensions, as in `metrics.csv`.
+    row_labels, column_labels
+        The same as readers see them.
+    cells
+        By (row, column); a missing one is empty.
+    """
+
+    title: str
+    row_dimension: str
+    column_dimensions: tuple[str, ...]
+    rows: list[str]
+    columns: list[tuple[str, ...]]
+    row_labels: list[str]
+    column_labels: list[tuple[str, ...]]
+    cells: dict[tuple[str, tuple[str, ...]], Cell] = field(default_factory=dict)
+    note: str = ""
+    published: str = ""
+
+    def cell(self, row: str, column: tuple[str, ...]) -> Cell | None:
+        """Return a cell, None where nothing was measured or published."""
+        return self.cells.get((row, column))
+
+    @property
+    def has_published(self) -> bool:
+        """Whether any cell has a published value."""
+        return any(cell.published is not None for cell in self.cells.values())
+
+
+def validate_table(table: Table, study: Study) -> None:
+    """Refuse a table that cannot be laid out.
+
+    Raises
+    ------
+    InputError
+        If a dimension is unknown or stands in two places.
+    """
+    for dimension in (table.rows, *table.columns, *table.where):
+        if dimension not in DIMENSIONS:
+            raise InputError(f"table {table.title!r}: {unknown_name('dimension', dimension, DIMENSIONS)}")
+    used = [table.rows, *table.columns]
+    twice = sorted({d for d in used if used.count(d) > 1} | (set(used) & set(table.where)))
+    if twice:
+        raise InputError(f"table {table.title!r}: {', '.join(twice)} can stand in rows, columns or where, not in two.")
+    for key, known in (("model", study.models), ("metric", table.metrics)):
+        wanted = table.where.get(key, [])
+        for name in [wanted] if isinstance(wanted, str) else wanted:
+            if name not in known:
+                raise InputError(f"table {table.title!r}: where: {unknown_name(key, name, known)}")
+
+
+def build_table(table: Table, study: Study, measures: list[Measure], published: Iterable[PublishedValue]) -> Grid:
+    """Lay a table out.
+
+    A dimension that the table does not name and in which its values still differ (two retrievals, say) becomes a
+    column of its own, so that no cell mixes values of different things. Only each model's last weights count unless
+    the table speaks of stages or epochs.
+    """
+    validate_table(table, study)
+    named = {table.rows, *table.columns, *table.where}
+    chosen = select(measures, metric=table.metrics)
+    chosen = select(chosen, **{k: v if isinstance(v, list) else str(v) for k, v in table.where.items()})
+    if not named & {"stage", "epoch"}:
+        chosen = last_weights(chosen, study)
+    chosen = [m for m in chosen if _shown(m, table)]
+    spoken = [row for row in published if table.published and row.table == table.published]
+    spoken = [row for row in spoken if row.metric in table.metrics and _fits(row, table, study)]
+
+    columns = list(table.columns)
+    for dimension in DIMENSIONS:
+        values = {plain(m.of(dimension)) for m in chosen}
+        if dimension not in named and dimension not in _NEVER_COLUMNS and len(values) > 1:
+            columns.append(dimension)
+
+    cells: dict[tuple[str, tuple[str, ...]], list[Measure]] = {}
+    for measure in chosen:
+        place = plain(measure.of(table.rows)), tuple(plain(measure.of(c)) for c in columns)
+        cells.setdefault(place, []).append(measure)
+    beside: dict[tuple[str, tuple[str, ...]], PublishedValue] = {}
+    for row in spoken:
+        beside[_place(row, table.rows, study), tuple(_place(row, c, study) for c in columns)] = row
+
+    places = [*cells, *beside]
+    rows = _ordered(study, table.rows, [row for row, _ in places], table.metrics)
+    across = list(dict.fromkeys(column for _, column in places))
+    keys = [ordering(study, c, [column[i] for column in across], table.metrics) for i, c in enumerate(columns)]
+    across.sort(key=lambda column: tuple(key(value) for key, value in zip(keys, column)))
+
+    def label(dimension: str, value: str) -> str:
+        if dimension == "class" and not value:
+            return TOTAL_NAMES[table.average]
+        return metric_label(value) if dimension == "metric" else value or "–"
+
+    grid_cells = {}
+    for place in dict.fromkeys(places):
+        found, row = cells.get(place, []), beside.get(place)
+        unit = unit_of(found[0].metric if found else row.metric)
+        summary = summarize(found)
+        grid_cells[place] = Cell(
+            unit=unit,
+            measured=summary.scaled(unit.factor) if summary else None,
+            published=row.value * unit.factor / row.factor if row else None,
+        )
+    return Grid(
+        title=table.title,
+        row_dimension=table.rows,
+        column_dimensions=tuple(columns),
+        rows=rows,
+        columns=across,
+        row_labels=[label(table.rows, row) for row in rows],
+        column_labels=[tuple(label(d, v) for d, v in zip(columns, column)) for column in across],
+        cells=grid_cells,
+        note=table.note,
+        published=table.published,
+    )
+
+
+def _shown(measure: Measure, table: Table) -> bool:
+    by_class = "class" in (table.rows, *table.columns, *table.where)
+    if measure.class_name:
+        return by_class
+    average = "queries" if measure.metric in CLASSIFICATION else table.average
+    return measure.average in {average, ""}
+
+
+def _fits(row: PublishedValue, table: Table, study: Study) -> bool:
+    for dimension, wanted in table.where.items():
+        values = {plain(v) for v in (wanted if isinstance(wanted, list) else [wanted])}
+        if dimension == "dataset":
+            if not values & measured_datasets(row, study):
+                return False
+        elif dimension != "average" and plain(row.of(dimension)) not in values:
+            return False
+    return "class" in (table.rows, *table.columns, *table.where) or not row.class_name
+
+
+def _place(row: PublishedValue, dimension: str, study: Study) -> str:
+    if dimension == "dataset":
+        labels = measured_datasets(row, study)
+        return min(labels, key=lambda name: ("/" in name, name)) if labels else row.dataset
+    return plain(row.of(dimension))
+
+
+def _ordered(study: Study, dimension: str, seen: list[str], metrics: list[str]) -> list[str]:
+    return sorted(dict.fromkeys(seen), key=ordering(study, dimension, seen, metrics))
+
+
+def render_table(*, table: Table, study: Study, metrics: Path, published: Path, csv: Path, md: Path, tex: Path) -> None:
+    """Write a table as CSV (plain numbers), Markdown and LaTeX (booktabs).
+
+    Raises
+    ------
+    InputError
+        If the table cannot be laid out, or nothing at all was measured or published for it.
+    """
+    spoken = read_published(published, study) if table.published else []
+    grid = build_table(table, study, read_measures(metrics), spoken)
+    if not grid.rows:
+        raise InputError(
+            f"table {table.title!r}: nothing was measured for it; expected metrics {', '.join(table.metrics)}"
+            f"{f' where {table.where}' if table.where else ''}. Change the table or add the metrics to a retrieval."
+        )
+    write_text(csv, table_csv(grid))
+    write_text(md, table_markdown(grid))
+    write_text(tex, table_latex(grid))
+
+
+def table_csv(grid: Grid) -> str:
+    """Return the table as CSV, a line per row: every column's value, interval, deviation and published value."""
+    several = any(c.measured and c.measured.seeds > 1 for c in grid.cells.values())
+    parts = ["", "ci_low", "ci_high", *(["deviation", "seeds"] if several else [])]
+    parts += ["published", "difference"] if grid.has_published else []
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    heads = [" ".join(x for x in (*column, part) if x) for column in grid.columns for part in parts]
+    writer.writerow([grid.row_dimension, "unit", *heads])
+    for row, label in zip(grid.rows, grid.row_labels):
+        present = [c for c in (grid.cell(row, column) for column in grid.columns) if c]
+        # Where metrics run across, units differ within a row: an empty unit then says that the heads tell it.
+        units = {c.unit.sign for c in present}
+        line: list[object] = [label, units.pop() if len(units) == 1 else ""]
+        for column in grid.columns:
+            cell = grid.cell(row, column)
+            line.extend(_plain_numbers(cell, parts) if cell else [""] * len(parts))
+        writer.writerow(line)
+    return file.getvalue()
+
+
+def _plain_numbers(cell: Cell, parts: list[str]) -> list[object]:
+    values: dict[str, object] = {"published": cell.published, "difference": cell.difference}
+    if cell.measured:
+        summary = cell.measured
+        values |= {"": summary.value, "ci_low": summary.ci_low, "ci_high": summary.ci_high}
+        values |= {"deviation": summary.deviation, "seeds": summary.seeds}
+    found = [values.get(part) for part in parts]
+    return ["" if v is None else repr(v) for v in found]
+
+
+def measured_text(cell: Cell, *, plus_minus: str = " ± ") -> str:
+    """Return the measured value as shown: mean, and deviation over several seeds."""
+    if cell.measured is None:
+        return "–"
+    text = cell.unit.text(cell.measured.value)
+    if cell.measured.deviation is not None:
+        text += plus_minus + cell.unit.text(cell.measured.deviation)
+    return text
+
+
+def interval_text(cell: Cell, dash: str = "–") -> str:
+    """Return the measured value's interval as shown, empty without one."""
+    if cell.measured is None or cell.measured.ci_low is None or cell.measured.ci_high is None:
+        return ""
+    return f"{cell.unit.text(cell.measured.ci_low)}{dash}{cell.unit.text(cell.measured.ci_high)}"
+
+
+def published_text(value: float) -> str:
+    """Return a published value with the digits it was printed with."""
+    return f"{value:.6g}"
+
+
+def table_legend(grid: Grid) -> list[str]:
+    """Return the sentences that say how to read the table."""
+    summaries = [c.measured for c in grid.cells.values() if c.measured]
+    signs = list(dict.fromkeys(c.unit.sign for c in grid.cells.values() if c.unit.sign))
+    lines = []
+    if signs:
+        lines.append(f"Values in {' and '.join(signs)}{'' if signs != ['%'] else ' (loss: as computed)'}.")
+        if not any(not c.unit.sign for c in grid.cells.values()):
+            lines[-1] = f"Values in {' and '.join(signs)}."
+    if any(s.ci_low is not None for s in summaries):
+        lines.append("The range is the 95 % interval.")
+    if any(s.seeds > 1 for s in summaries):
+        lines.append(f"Mean ± standard deviation over {max(s.seeds for s in summaries)} seeds.")
+    return lines
+
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&])")
+
+
+def markdown(text: str) -> str:
+    """Return text that Markdown shows as it is, within one line."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def table_markdown(grid: Grid) -> str:
+    """Return the table as Markdown (GitHub's dialect), a heading above and its legend below."""
+    heads = [markdown(grid.row_dimension), *(" · ".join(markdown(part) for part in c) for c in grid.column_labels)]
+    lines = [f"### {markdown(grid.title)}", "", f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * len(grid.columns)}"]
+    for row, label in zip(grid.rows, grid.row_labels):
+        texts = [_markdown_cell(grid.cell(row, column)) for column in grid.columns]
+        head = markdown(label) if row or grid.row_dimension != "class" else f"**{markdown(label)}**"
+        lines.append(f"| {head} | {' | '.join(texts)} |")
+    legend = table_legend(grid)
+    if grid.has_published:
+        legend.append(f"In parentheses: published ({grid.published}), and measured minus published.")
+    lines += ["", " ".join(markdown(sentence) for sentence in [*legend, *([grid.note] if grid.note else [])])]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _markdown_cell(cell: Cell | None) -> str:
+    if cell is None:
+        return "–"
+    parts = [f"**{measured_text(cell)}**" if cell.measured else "–"]
+    if interval_text(cell):
+        parts.append(interval_text(cell))
+    if cell.published is not None:
+        difference = "" if cell.difference is None else f", {cell.unit.signed(cell.difference)}"
+        parts.append(f"({published_text(cell.published)}{difference})")
+    return " ".join(parts)
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "_": r"\_",
+    "%": r"\%",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "–": "--",
+    "·": r"$\cdot$",
+    "\N{MINUS SIGN}": "$-$",
+}
+
+
+def latex(text: str) -> str:
+    """Return text that LaTeX prints as it is, within one line."""
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+def table_latex(grid: Grid) -> str:
+    """Return the table as a LaTeX `table` (packages booktabs and multirow-free), ready for `\\input`."""
+    parts = ["measured", *(["published", "diff."] if grid.has_published else [])]
+    width = len(parts)
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table}",
+        "  \\centering",
+        f"  \\caption{{{latex(grid.title)}}}",
+        f"  \\begin{{tabular}}{{l{'r' * (width * len(grid.columns))}}}",
+        "    \\toprule",
+    ]
+    for level in range(len(grid.column_dimensions)):
+        heads = []
+        for values, span in _runs([labels[: level + 1] for labels in grid.column_labels]):
+            name = latex(values[-1])
+            heads.append(f"\\multicolumn{{{span * width}}}{{c}}{{{name}}}" if span * width > 1 else name)
+        lines.append(f"    {' & '.join(['', *heads])} \\\\")
+    if width > 1:
+        lines.append(f"    {' & '.join([latex(grid.row_dimension), *parts * len(grid.columns)])} \\\\")
+    lines.append("    \\midrule")
+    for row, label in zip(grid.rows, grid.row_labels):
+        if grid.row_dimension == "class" and not row and len(grid.rows) > 1:
+            lines.append("    \\midrule")
+        texts = [text for c in grid.columns for text in _latex_cell(grid.cell(row, c), width)]
+        lines.append(f"    {' & '.join([latex(label), *texts])} \\\\")
+    lines += ["    \\bottomrule", "  \\end{tabular}"]
+    words = [*table_legend(grid), *([grid.note] if grid.note else [])]
+    if words:
+        lines.append(f"  \\par\\smallskip\\footnotesize {' '.join(latex(word) for word in words)}")
+    return "\n".join([*lines, "\\end{table}", ""])
+
+
+def _latex_cell(cell: Cell | None, width: int) -> list[str]:
+    if cell is None:
+        return ["--", *[""] * (width - 1)]
+    text = latex(measured_text(cell))
+    if interval_text(cell):
+        text += f" {{\\scriptsize [{latex(interval_text(cell))}]}}"
+    published = "" if cell.published is None else published_text(cell.published)
+    difference = "" if cell.difference is None else latex(cell.unit.signed(cell.difference))
+    return [text, published, difference][:width]
+
+
+def _runs(values: list[tuple[str, ...]]) -> list[tuple[tuple[str, ...], int]]:
+    """Return runs of equal values with their lengths."""
+    runs: list[tuple[tuple[str, ...], int]] = []
+    for value in values:
+        if runs and runs[-1][0] == value:
+            runs[-1] = value, runs[-1][1] + 1
+        else:
+            runs.append((value, 1))
+    return runs
+
+
+def header_levels(grid: Grid) -> list[list[tuple[str, int]]]:
+    """Return, per column dimension, the head cells with how many columns each spans."""
+    levels = []
+    for level in range(len(grid.column_dimensions)):
+        runs = _runs([labels[: level + 1] for labels in grid.column_labels])
+        levels.append([(values[-1], span) for values, span in runs])
+    return levels

@@ -555,7 +555,7 @@ def _elephant_from_the_front(pen: Pen) -> None:
 
 @_ARTISTS.register("dog")
 def _dog(pen: Pen) -> None:
-    manner = pen.pick([(3, "head"), (1, "sitting"), (6, "side")])
+    manner = pen.pick([(4, "head"), (2, "sitting"), (5, "side")])
     if manner == "side":
         build = Build("dog", height=0.38, leg=0.6, leg_width=0.18, neck=0.25, neck_rise=0.75, head=0.38).varied(pen)
         manner = draw_side_view(pen, build, [(4, "up"), (1, "curl"), (1, "down"), (1, "bushy")])

@@ -83,7 +83,7 @@ class Pen:
         self._uniforms: list[float] = []
         self._strokes: list[Floats] = []
         # People differ more from each other than one does from stroke to stroke, so care is drawn once.
-        self.sloppiness = 0.45 * math.exp(abs(self.bell(0.8)))
+        self.sloppiness = 0.42 * math.exp(abs(self.bell(0.7)))
         self.detail = self.between(0.0, 1.0)
         self.keeps_down = self.chance(0.3)
         self.eye = self.pick([(5, "dot"), (3, "circle"), (2, "pupil"), (1, "blot")])

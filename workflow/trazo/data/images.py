@@ -1,0 +1,186 @@
+"""One split of a dataset into `images.h5`: choose the classes, deal out the items, make pixels block by block."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trazo.config import Dataset
+from trazo.data.categories import choose
+from trazo.data.layouts import Items, Mapper, UnreadableItemsError, layouts, source_words
+from trazo.data.splits import SplitError, split_positions
+from trazo.errors import InputError
+from trazo.provenance import describe
+from trazo.registry import unknown_name
+from trazo.store import write_images
+
+_MOST_NAMED = 50
+
+
+class UnreadableImagesError(InputError):
+    """Images of a source that cannot be read; the message lists them by name."""
+
+
+def build_images(
+    *,
+    source: Path,
+    dataset_name: str,
+    dataset: Dataset,
+    split: str,
+    output: Path,
+    code: str,
+    threads: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write the images of one split, class by class in label order, in memory that does not grow with their number.
+
+    Parameters
+    ----------
+    source
+        Folder, file or archive that holds the raw data, laid out as `dataset.layout` says.
+    dataset_name
+        The dataset's name, for the record and for messages.
+    dataset
+        Its settings.
+    split
+        Which of its splits.
+    output
+        Where `images.h5` goes.
+    code
+        Fingerprint of the step's code.
+    threads
+        Threads that draw or decode. The result does not depend on it.
+    progress
+        Called with the number of images done and of all images.
+
+    Raises
+    ------
+    InputError
+        If the source is not laid out so, has not the classes, or too few items for the splits.
+    UnreadableImagesError
+        If images cannot be read. All are tried before.
+    CorruptSourceError
+        If a file of drawings is damaged.
+    """
+    started = time.perf_counter()
+    if split not in dataset.split:
+        raise InputError(f"dataset {dataset_name!r}: {unknown_name('split', split, dataset.split)}")
+    layout = layouts.get(dataset.layout)
+    classes = choose(dataset.categories, layout.available(source, dataset))
+    with layout.opened(source, dataset) as items_of, _mapper(threads) as mapper, warnings.catch_warnings():
+        # Pillow warns of odd metadata, which decide nothing here but the orientation.
+        warnings.simplefilter("ignore")
+        chosen, available = _deal(items_of, classes, dataset_name, dataset, split)
+        total = sum(len(items) for items in chosen)
+        settings = {
+            "key": {"dataset": dataset_name, "split": split},
+            "source": source_words(source),
+            "classes": classes,
+            "available": available,
+            "dataset": dataset.model_dump(mode="json"),
+        }
+        record = describe("images", settings=settings, code=code, images=total, threads=threads)
+
+        def blocks() -> Iterator[np.ndarray]:
+            yield from _pixels(chosen, source, total, mapper, progress)
+            # The record is written after the last block, when the time is known.
+            seconds = time.perf_counter() - started
+            record["figures"].update(seconds=seconds, items_per_second=total / seconds)
+
+        write_images(
+            output,
+            blocks(),
+            shape=(total, dataset.size, dataset.size, *((3,) if dataset.channels == 3 else ())),
+            labels=np.repeat(np.arange(len(classes)), [len(items) for items in chosen]),
+            ids=[name for items in chosen for name in items.ids()],
+            classes=classes,
+            record=record,
+        )
+
+
+def _deal(
+    items_of: Callable[[str], Items], classes: list[str], dataset_name: str, dataset: Dataset, split: str
+) -> tuple[list[Items], dict[str, int]]:
+    """Return the chosen items of every class, and how many items each class has."""
+    chosen: list[Items] = []
+    available: dict[str, int] = {}
+    short: list[str] = []
+    for name in classes:
+        items = items_of(name)
+        available[name] = len(items)
+        try:
+            positions = split_positions(items.keys, dataset.split, seed=dataset.seed, name=name)[split]
+        except SplitError as error:
+            short.append(str(error))
+            continue
+        chosen.append(items.select(positions))
+    if short:
+        kind = "recognized items" if dataset.recognized_only else "items"
+        fewest = min(available.values())
+        raise SplitError(
+            f"dataset {dataset_name!r}: too few {kind} in {len(short)} of {len(classes)} classes: "
+            f"{_listed(short, ' ')} Every class has at least {fewest}; ask for less in `split`, or leave these "
+            "classes out."
+        )
+    return chosen, available
+
+
+def _pixels(
+    chosen: list[Items],
+    source: Path,
+    total: int,
+    mapper: Mapper,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[np.ndarray]:
+    """Yield the pixels of all chosen items; what cannot be read is an error once everything was tried."""
+    done = 0
+    reasons: dict[str, str] = {}
+    for items in chosen:
+        try:
+            for block in items.pixels(mapper):
+                yield block
+                done += len(block)
+                if progress is not None:
+                    progress(done, total)
+        except UnreadableItemsError as error:
+            reasons.update(error.reasons)
+    if reasons:
+        listed = [f"{name} ({reason})" for name, reason in reasons.items()]
+        raise UnreadableImagesError(
+            f"{len(reasons)} of {total} images of {source} cannot be read: {_listed(listed, '; ')}. Replace or remove "
+            "them."
+        )
+
+
+def _listed(entries: list[str], between: str) -> str:
+    more = f"{between}… and {len(entries) - _MOST_NAMED} more" if len(entries) > _MOST_NAMED else ""
+    return between.join(entries[:_MOST_NAMED]) + more
+
+
+@contextmanager
+def _mapper(threads: int) -> Iterator[Mapper]:
+    """Give a `map` that keeps the order and works in `threads` threads, a few jobs ahead of what was asked for."""
+    if threads <= 1:
+        yield map
+        return
+    with ThreadPoolExecutor(threads) as pool:
+
+        def ordered(function: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[Any]:
+            waiting: deque[Future[Any]] = deque()
+            for job in jobs:
+                waiting.append(pool.submit(function, job))
+                # `Executor.map` would start all jobs at once, and hold all their results.
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+        yield ordered

@@ -89,7 +89,8 @@ class Drawings:
 
     def __post_init__(self) -> None:
         for name, dtype in _COLUMNS.items():
-            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=dtype))
+            # A field of packed records is a strided view that keeps the whole block alive; a column stands alone.
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype=dtype))
         number = len(self.key_id)
         per_drawing = (len(self.country), len(self.recognized), len(self.timestamp))
         if per_drawing != (number,) * 3 or len(self.first_stroke) != number + 1:

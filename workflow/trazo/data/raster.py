@@ -34,11 +34,11 @@ class RasterOptions:
     centre
         Put the middle of the drawing's box in the middle of the canvas.
     margin
-        None draws at the size the drawing has. A number scales each drawing so that its box, pen included,
-        fills the canvas but for so many pixels on each side.
+        Pixels of the canvas kept free on every side, pen included: each drawing is scaled so that its box fills
+        what is left. 0 draws at the size the drawing has, and ink may touch the edge.
     keep_aspect
-        With a margin: scale both directions alike, so that the longer side fills the canvas; otherwise
-        each direction is stretched by itself.
+        Scale both directions alike, so that the longer side of the box fills what is left; otherwise each
+        direction is stretched by itself, with a margin of 0 too.
 
     Raises
     ------
@@ -50,7 +50,7 @@ class RasterOptions:
     canvas: int = SPAN
     thickness: int = 3
     centre: bool = False
-    margin: int | None = None
+    margin: int = 0
     keep_aspect: bool = True
 
     def __post_init__(self) -> None:
@@ -58,22 +58,22 @@ class RasterOptions:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InputError(f"{name} is {value} pixels, expected {low} to {high}.")
-        if self.margin is None:
-            if not self.keep_aspect:
-                raise InputError(
-                    "keep_aspect: false stretches a drawing to fill the canvas; give a margin (0 will do)."
-                )
-        elif self.margin < 0 or self.room < 1:
+        if self.margin < 0 or self.room < 1:
             raise InputError(
                 f"a margin of {self.margin} with a pen of {self.thickness} leaves no room on a canvas of "
                 f"{self.canvas} pixels; expected at least 0 and less."
             )
 
     @property
+    def fits(self) -> bool:
+        """Is each drawing scaled to fill the canvas?"""
+        return self.margin > 0 or not self.keep_aspect
+
+    @property
     def edge(self) -> int:
         """Pixels between the canvas' edge and the outermost coordinate, so that the pen's ink stays inside."""
         # OpenCV widens odd pens: thickness 3 reaches 2 pixels to each side of its line.
-        return (self.margin or 0) + (self.thickness + 1) // 2
+        return self.margin + (self.thickness + 1) // 2
 
     @property
     def room(self) -> int:
@@ -86,7 +86,7 @@ def _placed(drawings: Drawings, options: RasterOptions) -> np.ndarray:
     points = np.stack([drawings.x, drawings.y], axis=1).astype(np.int32)
     if options.canvas != SPAN:
         points = np.rint(points * ((options.canvas - 1) / (SPAN - 1))).astype(np.int32)
-    if (options.margin is None and not options.centre) or len(points) == 0:
+    if (not options.fits and not options.centre) or len(points) == 0:
         return points
     first = drawings.first_point[drawings.first_stroke]
     counts = np.diff(first)
@@ -95,7 +95,7 @@ def _placed(drawings: Drawings, options: RasterOptions) -> np.ndarray:
     extent = np.maximum.reduceat(points, first[:-1][drawn], axis=0) - low
     scale = np.ones(extent.shape)
     corner = low.astype(float)
-    if options.margin is not None:
+    if options.fits:
         np.divide(options.room, extent, out=scale, where=extent > 0)
         if options.keep_aspect:
             # A direction without extent does not limit the other.

@@ -67,8 +67,8 @@ def pairwise(name: str, queries: torch.Tensor, gallery: torch.Tensor) -> torch.T
     """Return the distances called `name` between (B, D) queries and an (N, D) gallery, (B, N) float32."""
     import torch
 
-    keys = distances.get(name)(gallery)(queries)
-    return torch.from_numpy(distances.get(name)(gallery).finish(keys.cpu().numpy())).to(gallery.device)
+    to_gallery = distances.get(name)(gallery)
+    return torch.from_numpy(to_gallery.finish(to_gallery(queries).cpu().numpy())).to(gallery.device)
 
 
 def _threads() -> int:
@@ -196,7 +196,10 @@ class SquaredEuclidean(Distance):
         tile = size if self._kept else max(1024, self.kept_bytes // (dimensions * 16))
         for first in range(0, size, tile):
             last = min(first + tile, size)
-            piece, piece_norms = self._kept or self._prepared(self.gallery[first:last], self._scales[first:last])
+            if self._kept:
+                piece, piece_norms = (part[first:last] for part in self._kept)
+            else:
+                piece, piece_norms = self._prepared(self.gallery[first:last], self._scales[first:last])
             with _full_precision():
                 torch.mm(moved, piece.T, out=out[:, first:last])
             self._complete(

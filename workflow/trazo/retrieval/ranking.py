@@ -151,20 +151,25 @@ def rank(
         seconds={"distances": time.perf_counter() - started, "ranking": 0.0},
         excluded=int((relevant == 0).sum()),
     )
-    for first in range(0, len(queries), block):
-        part = slice(first, min(first + block, len(queries)))
+    find = _nearest_and_groups if gallery_tensor.device.type == "cpu" else nearest_and_groups_on_device
+
+    def rank_block(part: slice) -> None:
         started = time.perf_counter()
         rows = torch.from_numpy(queries[part]).to(device)
-        keys = _naming(f"queries from {first} on", lambda rows=rows: to_gallery(rows))
+        keys = _naming(f"queries from {part.start} on", lambda: to_gallery(rows))
         if keys.device.type == "cuda":
             torch.cuda.synchronize(keys.device)
         measured = time.perf_counter()
-        find = _nearest_and_groups if keys.device.type == "cpu" else nearest_and_groups_on_device
         indices, near, groups = find(keys, own[part], codes[part], relevant[part], by_class, top, to_gallery.levels)
         result.top_indices[part], result.top_distances[part] = indices, to_gallery.finish(near)
         result.values[part][result.evaluated[part]] = evaluate(groups, asked)
         result.seconds["distances"] += measured - started
         result.seconds["ranking"] += time.perf_counter() - measured
+
+    # A function a block: what one block took is given back before the next one asks.
+    for first in range(0, len(queries), block):
+        part = slice(first, min(first + block, len(queries)))
+        rank_block(part)
         if progress is not None:
             progress(part.stop - part.start)
     return result
@@ -233,12 +238,12 @@ def nearest_and_groups_on_device(
     # One place more than there are relevant items: a query's own item is among its class, and sorts last.
     place = torch.arange(deepest + 1, device=device)
     at = offsets[code_there][:, None] + place
-    positions = members[at.clamp_(max=size - 1)]
     inside = at < offsets[code_there + 1][:, None]
+    positions = members[at.clamp(max=size - 1)]
     hits = torch.where(inside, keys.gather(1, positions), torch.inf).sort(1).values
     near, where = keys[:, :0], own_there.new_empty(rows, 0)
     if top:
-        ordered, order = keys.sort(1, stable=True)
+        ordered, order = keys.sort(dim=1, stable=True)
         near, where = ordered[:, :top], order[:, :top]
     else:
         ordered = keys.sort(1).values

@@ -1,0 +1,264 @@
+"""Whole rankings against independent libraries, and what must not matter: blocks, order, duplicates, device path."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+from sklearn.metrics import average_precision_score
+from trazo.errors import InputError
+from trazo.retrieval import ranking
+from trazo.retrieval.distances import distances
+from trazo.retrieval.ranking import Ranking, rank
+
+METRICS = (
+    *("map", "map@5", "map_hits@5", "map_hits_excl@5", "p@1", "p@5", "recall@5", "mrr", "r_precision", "map@r"),
+    *("ndcg@5", "ndcg", "recall_precision", "recall_precision_interpolated"),
+)
+
+
+def features(seed: int = 0, size: int = 200, dimensions: int = 24, classes: int = 7) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, classes, size)
+    centres = draw.normal(size=(classes, dimensions))
+    return (centres[labels] + draw.normal(size=(size, dimensions)) + 1).astype(np.float32), labels
+
+
+def leave_one_out(rows: np.ndarray, labels: np.ndarray, **settings: object) -> Ranking:
+    return rank(rows, rows, query_labels=labels, gallery_labels=labels, leave_one_out=np.arange(len(rows)), **settings)
+
+
+def column(result: Ranking, name: str) -> np.ndarray:
+    return result.values[:, result.metrics.index(name)]
+
+
+def euclidean(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.square(queries[:, None].astype(np.float64) - gallery).sum(-1))
+
+
+def test_average_precision_equals_scikit_learn_query_by_query() -> None:
+    rows, labels = features()
+    queries, gallery = rows[:40], rows[40:]
+    result = rank(queries, gallery, query_labels=labels[:40], gallery_labels=labels[40:])
+    exact = euclidean(queries, gallery)
+    expected = [average_precision_score(labels[40:] == labels[i], -exact[i]) for i in range(40)]
+    np.testing.assert_allclose(column(result, "map"), expected, atol=1e-12)
+
+
+def test_leave_one_out_equals_pytorch_metric_learning() -> None:
+    rows, labels = features(1, 300)
+    result = leave_one_out(rows, labels, metrics=("map", "mrr", "p@1", "r_precision", "map@r"))
+    names = {
+        "mean_average_precision": "map",
+        "mean_reciprocal_rank": "mrr",
+        "precision_at_1": "p@1",
+        "r_precision": "r_precision",
+        "mean_average_precision_at_r": "map@r",
+    }
+    table, classes = torch.from_numpy(rows), torch.from_numpy(labels)
+    whole = AccuracyCalculator(include=("mean_average_precision", "mean_reciprocal_rank"), k=None)
+    to_r = AccuracyCalculator(
+        include=("precision_at_1", "r_precision", "mean_average_precision_at_r"), k="max_bin_count"
+    )
+    peer = {**whole.get_accuracy(table, classes), **to_r.get_accuracy(table, classes)}
+    for theirs, ours in names.items():
+        assert column(result, ours).mean() == pytest.approx(peer[theirs], abs=1e-6), ours
+
+
+@pytest.mark.parametrize("distance", [name for name in distances.names() if name != "hamming"])
+def test_nearest_items_are_those_of_a_stable_sort(distance: str) -> None:
+    rows, labels = features(2, 120)
+    rows = np.rint(rows)
+    rows[0] = rows[rows.any(1)][0]
+    rows = rows[rows.any(1)]
+    labels = labels[: len(rows)]
+    result = leave_one_out(rows, labels, distance=distance, top=20)
+    keys = distances.get(distance)(torch.from_numpy(rows))(torch.from_numpy(rows)).numpy().copy()
+    np.fill_diagonal(keys, np.inf)
+    np.testing.assert_array_equal(result.top_indices, np.argsort(keys, axis=1, kind="stable")[:, :20])
+
+
+def test_top_distances_are_distances() -> None:
+    rows, labels = features(3)
+    result = leave_one_out(rows, labels, top=len(rows) - 1)
+    exact = euclidean(rows, rows)
+    np.testing.assert_allclose(result.top_distances, np.take_along_axis(exact, result.top_indices, 1), rtol=1e-5)
+    assert (np.diff(result.top_distances, axis=1) >= 0).all()
+    assert not (result.top_indices == np.arange(len(rows))[:, None]).any()
+
+
+@pytest.mark.parametrize("distance", distances.names())
+@pytest.mark.parametrize("block_size", [1, 7, 64])
+def test_blocks_of_queries_change_nothing(distance: str, block_size: int) -> None:
+    rows, labels = features(4, 150)
+    rows = np.packbits(rows > 1, axis=1) if distance == "hamming" else rows
+    whole = leave_one_out(rows, labels, distance=distance, metrics=METRICS, top=9)
+    parts = leave_one_out(rows, labels, distance=distance, metrics=METRICS, top=9, block_size=block_size)
+    np.testing.assert_array_equal(parts.values, whole.values)
+    np.testing.assert_array_equal(parts.top_indices, whole.top_indices)
+    np.testing.assert_array_equal(parts.top_distances, whole.top_distances)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(6, 60), st.integers(1, 4), st.sampled_from(["euclidean", "manhattan"]))
+def test_a_permuted_gallery_changes_nothing(seed: int, size: int, levels: int, distance: str) -> None:
+    draw = np.random.default_rng(seed)
+    rows, labels = draw.integers(0, levels + 1, (size, 3)).astype(np.float32), draw.integers(0, 3, size)
+    order = draw.permutation(size)
+    place = np.argsort(order)
+    asked = {"query_labels": labels, "metrics": METRICS, "distance": distance}
+    first = rank(rows, rows, gallery_labels=labels, leave_one_out=np.arange(size), **asked)
+    second = rank(rows, rows[order], gallery_labels=labels[order], leave_one_out=place, **asked)
+    np.testing.assert_allclose(second.values, first.values, atol=1e-12)
+
+
+def test_ties_score_as_the_mean_of_every_tie_broken_at_random() -> None:
+    draw = np.random.default_rng(5)
+    bits, labels = draw.random((60, 8)) < 0.5, draw.integers(0, 3, 60)
+    result = leave_one_out(np.packbits(bits, axis=1), labels, distance="hamming")
+    exact = (bits[:, None] != bits).sum(-1)
+    others = ~np.eye(60, dtype=bool)
+    trials = []
+    for _ in range(300):
+        noisy = exact + draw.random(exact.shape) * 0.5
+        trials.append(
+            [average_precision_score((labels == labels[i])[others[i]], -noisy[i][others[i]]) for i in range(60)]
+        )
+    spread = np.std(trials, axis=0) / math.sqrt(300)
+    assert (np.abs(column(result, "map") - np.mean(trials, axis=0)) < 5 * spread + 1e-9).all()
+
+
+def test_counting_whole_distances_equals_sorting_them() -> None:
+    draw = np.random.default_rng(6)
+    bits, labels = draw.random((90, 100)) < 0.5, draw.integers(0, 5, 90)
+    counted = leave_one_out(np.packbits(bits, axis=1), labels, distance="hamming", metrics=METRICS, top=15)
+    # The squared Euclidean distance of bits is their Hamming distance.
+    by_sorting = leave_one_out(bits, labels, distance="squared_euclidean", metrics=METRICS, top=15)
+    np.testing.assert_allclose(counted.values, by_sorting.values, atol=1e-12)
+    np.testing.assert_array_equal(counted.top_indices, by_sorting.top_indices)
+    np.testing.assert_array_equal(counted.top_distances, by_sorting.top_distances)
+
+
+@pytest.mark.parametrize("top", [0, 6])
+@pytest.mark.parametrize("distance", ["euclidean", "hamming"])
+def test_the_path_for_a_gpu_finds_the_same(monkeypatch: pytest.MonkeyPatch, distance: str, top: int) -> None:
+    draw = np.random.default_rng(7)
+    rows, labels = draw.integers(0, 3, (80, 6)).astype(np.uint8), draw.integers(0, 9, 80)
+    rows = rows if distance == "hamming" else rows.astype(np.float32)
+    labels[:2] = [77, 78]
+    own = np.where(np.arange(80) % 3 == 0, -1, np.arange(80))
+    asked = {"query_labels": labels, "gallery_labels": np.roll(labels, 1), "leave_one_out": own, "top": top}
+    here = rank(rows, rows, distance=distance, metrics=METRICS, **asked)
+    monkeypatch.setattr(ranking, "_nearest_and_groups", ranking.nearest_and_groups_on_device)
+    there = rank(rows, rows, distance=distance, metrics=METRICS, block_size=11, **asked)
+    np.testing.assert_allclose(there.values, here.values, atol=1e-12)
+    np.testing.assert_array_equal(there.top_indices, here.top_indices)
+    np.testing.assert_array_equal(there.top_distances, here.top_distances)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("distance", distances.names())
+def test_a_gpu_ranks_as_the_cpu(distance: str) -> None:
+    rows, labels = features(8, 400, 64)
+    rows = np.packbits(rows > 1, axis=1) if distance == "hamming" else np.rint(rows * 4) + 1
+    here = leave_one_out(rows, labels, distance=distance, metrics=METRICS, top=5)
+    there = leave_one_out(rows, labels, distance=distance, metrics=METRICS, top=5, device="cuda")
+    np.testing.assert_allclose(there.values, here.values, atol=1e-3)
+
+
+def test_leave_one_out_ignores_the_query_and_not_its_duplicate() -> None:
+    rows, labels = features(9, 60)
+    doubled, twice = np.concatenate([rows, rows]), np.concatenate([labels, labels])
+    result = leave_one_out(doubled, twice, metrics=("p@1", "mrr"), top=1)
+    np.testing.assert_array_equal(result.top_indices[:, 0], (np.arange(120) + 60) % 120)
+    assert (result.top_distances == 0).all()
+    assert (result.values == 1).all()
+    assert (result.relevant == np.bincount(twice)[twice] - 1).all()
+
+
+def test_a_duplicate_of_another_class_stays_in_the_ranking() -> None:
+    rows = np.array([[0.0], [0.0], [1.0], [5.0]], np.float32)
+    labels = np.array([0, 1, 0, 1])
+    result = leave_one_out(rows, labels, metrics=("mrr",), top=2)
+    # From item 0: item 1 at 0 (another class), then item 2.
+    np.testing.assert_array_equal(result.top_indices[0], [1, 2])
+    assert result.values[0, 0] == 0.5
+
+
+def test_separated_classes_score_one() -> None:
+    labels = np.repeat(np.arange(5), 8)
+    rows = (labels[:, None] * 100 + np.random.default_rng(0).random((40, 3))).astype(np.float32)
+    result = leave_one_out(rows, labels, metrics=("map", "mrr", "p@7", "r_precision", "ndcg@7", "recall_precision"))
+    np.testing.assert_allclose(result.values, 1.0)
+
+
+def test_a_class_of_one_item_is_excluded_and_counted() -> None:
+    rows, labels = features(10, 50)
+    labels[13] = 99
+    result = leave_one_out(rows, labels, metrics=("map", "p@3"))
+    assert result.excluded == 1
+    assert not result.evaluated[13]
+    assert np.isnan(result.values[13]).all()
+    assert np.isfinite(result.values[result.evaluated]).all()
+    others = np.delete(np.arange(50), 13)
+    same = rank(
+        rows[others], rows, query_labels=labels[others], gallery_labels=labels, leave_one_out=others, metrics=("map",)
+    )
+    np.testing.assert_allclose(same.values[:, 0], column(result, "map")[others], atol=1e-9)
+
+
+def test_labels_may_be_strings_and_unknown_to_the_gallery() -> None:
+    rows, _ = features(11, 6)
+    result = rank(
+        rows[:3], rows[3:], query_labels=np.array(["cat", "dog", "yak"]), gallery_labels=np.array(["dog", "cat", "cat"])
+    )
+    np.testing.assert_array_equal(result.relevant, [2, 1, 0])
+    np.testing.assert_array_equal(result.evaluated, [True, True, False])
+
+
+def test_no_query_at_all_is_an_empty_result() -> None:
+    rows, labels = features(12, 10)
+    result = rank(rows[:0], rows, query_labels=labels[:0], gallery_labels=labels, top=2)
+    assert result.values.shape == (0, 1)
+    assert result.top_indices.shape == (0, 2)
+
+
+def test_progress_adds_up_to_the_queries() -> None:
+    rows, labels = features(13, 30)
+    seen: list[int] = []
+    leave_one_out(rows, labels, block_size=8, progress=seen.append)
+    assert seen == [8, 8, 8, 6]
+
+
+ROWS, LABELS = features(14, 12)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"queries": ROWS[:, :5]}, "queries have 5 dimensions and the gallery 24"),
+        ({"gallery": ROWS[:0], "gallery_labels": LABELS[:0]}, "gallery is empty"),
+        ({"gallery_labels": LABELS[:-1]}, r"gallery_labels has shape \(11,\).*\(12,\)"),
+        ({"query_labels": LABELS[:3]}, "query_labels"),
+        ({"metrics": ("p@13",)}, "'p@13' goes beyond the gallery, which has 12"),
+        ({"metrics": ("map@12",), "leave_one_out": np.arange(12)}, "11 items once a query's own item is left out"),
+        ({"top": 13}, "top is 13"),
+        ({"distance": "hamming"}, "packed bits.*queries is float32"),
+        ({"distance": "euclidian"}, "Did you mean 'euclidean'"),
+        ({"metrics": ("mapp",)}, "unknown metric 'mapp'"),
+        ({"leave_one_out": np.arange(11)}, "leave_one_out"),
+        ({"leave_one_out": np.arange(12) + 1}, "position 12; the gallery has 12"),
+        ({"queries": ROWS[0]}, "queries must be a table"),
+        ({"queries": ROWS.astype(complex)}, "real numbers"),
+        ({"queries": np.where(np.arange(12)[:, None] == 7, np.nan, ROWS)}, "queries.*NaN or infinity.*: 7"),
+        ({"gallery": np.where(np.arange(12)[:, None] == 3, np.inf, ROWS)}, "gallery: NaN or infinity.*: 3"),
+        ({"gallery": ROWS * (np.arange(12) != 5)[:, None], "distance": "cosine"}, "gallery: zero vectors.*: 5"),
+    ],
+)
+def test_input_that_cannot_be_ranked_is_refused_with_a_reason(changed: dict, message: str) -> None:
+    given = {"queries": ROWS, "gallery": ROWS, "query_labels": LABELS, "gallery_labels": LABELS, **changed}
+    with pytest.raises(InputError, match=message):
+        rank(given.pop("queries"), given.pop("gallery"), **given)

@@ -1,0 +1,115 @@
+"""Means, intervals and tests against hand-worked cases, SciPy, and their own definitions."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from trazo.errors import InputError
+from trazo.retrieval.statistics import bootstrap_interval, mean_and_deviation, randomisation_test, summarise
+
+
+def test_means_over_queries_and_over_classes_differ_when_classes_do() -> None:
+    rows = summarise(np.array([1.0, 1.0, 1.0, 0.0]), np.array([0, 0, 0, 1]), ["bear", "cat"])
+    assert [(row.scope, row.label, row.value, row.queries) for row in rows] == [
+        ("class", "bear", 1.0, 3),
+        ("class", "cat", 0.0, 1),
+        ("mean over queries", "", 0.75, 4),
+        ("mean over classes", "", 0.5, 4),
+    ]
+
+
+def test_queries_left_out_are_counted_and_never_averaged() -> None:
+    rows = summarise(np.array([0.5, np.nan, np.nan]), np.array([0, 0, 1]), ["bear", "cat"])
+    assert [(row.value, row.queries, row.excluded) for row in rows] == [
+        (0.5, 1, 1),
+        (None, 0, 1),
+        (0.5, 1, 2),
+        (0.5, 1, 2),
+    ]
+
+
+def test_a_label_without_a_name_is_refused() -> None:
+    with pytest.raises(InputError, match="0 to 1"):
+        summarise(np.zeros(2), np.array([0, 2]), ["bear", "cat"])
+
+
+def test_interval_equals_that_of_scipy() -> None:
+    values = np.random.default_rng(0).random((80, 3))
+    low, high = bootstrap_interval(values, resamples=8000)
+    for m in range(3):
+        peer = stats.bootstrap((values[:, m],), np.mean, method="percentile", n_resamples=8000, rng=1)
+        assert low[m] == pytest.approx(peer.confidence_interval.low, abs=0.004)
+        assert high[m] == pytest.approx(peer.confidence_interval.high, abs=0.004)
+
+
+def test_interval_of_a_mean_over_classes_has_its_spread() -> None:
+    draw = np.random.default_rng(1)
+    labels = np.repeat([0, 1, 2], [200, 20, 80])
+    values = draw.normal(labels, 1.0)
+    low, high = bootstrap_interval(values, labels=labels, average="classes", resamples=6000)
+    # The classes are independent: the variance of the mean of three class means.
+    deviation = np.sqrt(sum(values[labels == c].var() / (labels == c).sum() for c in range(3))) / 3
+    centre = np.mean([values[labels == c].mean() for c in range(3)])
+    assert low == pytest.approx(centre - 1.96 * deviation, abs=0.1 * deviation)
+    assert high == pytest.approx(centre + 1.96 * deviation, abs=0.1 * deviation)
+
+
+def test_interval_is_the_same_for_one_column_and_many_and_for_a_seed() -> None:
+    values = np.random.default_rng(2).random((50, 4))
+    low, high = bootstrap_interval(values, seed=5)
+    assert bootstrap_interval(values[:, 2], seed=5) == (pytest.approx(low[2]), pytest.approx(high[2]))
+    assert bootstrap_interval(values[:, 2], seed=6)[0] != low[2]
+
+
+def test_values_that_do_not_vary_have_no_width() -> None:
+    low, high = bootstrap_interval(np.full(9, 0.25))
+    assert low == pytest.approx(0.25)
+    assert high == pytest.approx(0.25)
+
+
+def test_randomisation_of_few_queries_is_exact() -> None:
+    a, b = np.array([0.9, 0.8, 0.7, 0.6]), np.array([0.5, 0.5, 0.5, 0.5])
+    # All four differences are positive: 2 of the 16 sign patterns reach the observed mean.
+    assert randomisation_test(a, b) == pytest.approx(2 / 16)
+
+
+def test_randomisation_agrees_with_scipy() -> None:
+    draw = np.random.default_rng(3)
+    a, b = draw.random(60), draw.random(60) - 0.08
+    peer = stats.permutation_test(
+        (a, b), lambda x, y, axis: (x - y).mean(axis), permutation_type="samples", vectorized=True, rng=0
+    )
+    assert randomisation_test(a, b, resamples=20000) == pytest.approx(peer.pvalue, abs=0.02)
+
+
+def test_equal_methods_do_not_differ_and_unequal_ones_do() -> None:
+    values = np.random.default_rng(4).random((40, 2))
+    p = randomisation_test(values + np.array([0.0, 0.5]), values)
+    assert p[0] == 1
+    assert p[1] == pytest.approx(1 / 10001)
+
+
+def test_classes_weigh_alike_in_a_test_over_classes() -> None:
+    labels = np.repeat([0, 1], [30, 2])
+    difference = np.where(labels == 0, 0.01, -0.5)
+    noise = np.random.default_rng(5).normal(0, 0.001, 32)
+    over_queries = randomisation_test(difference + noise, np.zeros(32))
+    over_classes = randomisation_test(difference + noise, np.zeros(32), labels=labels, average="classes")
+    # Two large negative differences decide the class mean; alone they share a sign in half of the patterns.
+    assert over_classes == pytest.approx(0.5, abs=0.05)
+    assert over_queries > 0.5
+
+
+def test_mean_and_deviation_over_seeds() -> None:
+    assert mean_and_deviation([1.0, 2.0, 3.0]) == (2.0, 1.0)
+    assert mean_and_deviation([0.5]) == (0.5, None)
+
+
+def test_nan_missing_labels_and_unpaired_values_are_refused() -> None:
+    with pytest.raises(InputError, match="1 of 2 rows hold NaN"):
+        bootstrap_interval(np.array([0.5, np.nan]))
+    with pytest.raises(InputError, match="one label for each"):
+        bootstrap_interval(np.zeros(3), average="classes")
+    with pytest.raises(InputError, match="pair them"):
+        randomisation_test(np.zeros(3), np.zeros(4))
+    with pytest.raises(InputError, match="one query or more"):
+        mean_and_deviation([])

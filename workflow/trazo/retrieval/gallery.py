@@ -1,0 +1,191 @@
+"""The ranking step: from features on disk to `ranking.h5`, and its metrics as tidy rows with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trazo.device import Stopwatch, choose_device
+from trazo.errors import InputError
+from trazo.progress import bar, log
+from trazo.provenance import describe
+from trazo.retrieval.ranking import Ranking, rank
+from trazo.retrieval.statistics import bootstrap_interval, summarise
+from trazo.store import Features, RankingArtifact, read_features, write_metrics, write_ranking
+
+
+def rank_gallery(
+    *,
+    queries: Path | str,
+    gallery: Path | str,
+    ranking: Path | str,
+    metrics: Path | str,
+    study: str,
+    retrieval: str,
+    distance: str,
+    settings: dict[str, Any],
+    code: str,
+    device: str = "auto",
+    memory_mib: int = 512,
+    threads: int = 1,
+) -> None:
+    """Search the gallery for all queries; write the ranking and the metrics.
+
+    Parameters
+    ----------
+    queries, gallery
+        `features.h5` of both sides; the same file for leave-one-out.
+    ranking, metrics
+        `ranking.h5` and the tidy CSV to write.
+    study, retrieval
+        Names that the rows carry.
+    distance
+        Name of the distance.
+    settings
+        queries and gallery (as `<dataset>/<split>`), leave_one_out, metrics, top.
+    code
+        Fingerprint of the code, for the record.
+    device, memory_mib, threads
+        Where to compute, working memory in MiB beyond the features, and CPU threads.
+
+    Raises
+    ------
+    InputError
+        If the features cannot be ranked; see `ranking.rank`.
+    """
+    chosen = choose_device(device)
+    torch.set_num_threads(max(1, threads))
+    watch = Stopwatch(chosen)
+    asked = read_features(queries)
+    searched = asked if settings["leave_one_out"] else read_features(gallery)
+    query_labels, gallery_labels, classes = _joint_labels(asked, searched)
+    with bar(len(asked), f"rank by {distance}", "query") as progress:
+        found = rank(
+            asked.values,
+            searched.values,
+            query_labels=query_labels,
+            gallery_labels=gallery_labels,
+            distance=distance,
+            metrics=settings["metrics"],
+            leave_one_out=np.arange(len(asked)) if settings["leave_one_out"] else None,
+            top=min(settings["top"], len(searched) - int(settings["leave_one_out"])),
+            device=str(chosen),
+            memory_mib=memory_mib,
+            # `rank` reports how many queries are finished, the bar wants how many more there are.
+            progress=lambda done: progress.update(done - progress.n),
+        )
+    if not found.evaluated.any():
+        raise InputError(
+            f"{retrieval}: none of the {len(asked)} queries has a relevant item in the gallery; queries are of "
+            f"{', '.join(asked.classes[:5])}…, the gallery of {', '.join(searched.classes[:5])}…."
+        )
+    if found.excluded:
+        log.info("%d of %d queries have no relevant item and are left out", found.excluded, len(asked))
+    made_by = asked.record.get("settings", {}).get("key", {})
+    key = {**{name: made_by.get(name) for name in ("model", "stage", "epoch", "seed")}, "retrieval": retrieval}
+    record = describe(
+        "rank",
+        settings={
+            "key": {**key, "queries": settings["queries"], "gallery": settings["gallery"], "distance": distance},
+            **settings,
+        },
+        code=code,
+        **watch.figures(),
+        **{f"seconds_{part}": round(value, 3) for part, value in found.seconds.items()},
+        milliseconds_per_query=round(1000 * sum(found.seconds.values()) / len(asked), 4),
+        excluded_queries=found.excluded,
+    )
+    write_ranking(
+        ranking,
+        RankingArtifact(
+            metrics=found.metrics,
+            values=found.values,
+            evaluated=found.evaluated,
+            relevant=found.relevant,
+            top_indices=found.top_indices,
+            top_distances=found.top_distances,
+            query_labels=query_labels,
+            gallery_labels=gallery_labels,
+            query_ids=asked.ids,
+            gallery_ids=searched.ids,
+            classes=classes,
+            record=record,
+        ),
+    )
+    packed = searched.values.dtype == np.uint8
+    width = searched.values.shape[1]
+    constant = {
+        "study": study,
+        "dataset": retrieval,
+        **{name: made_by.get(name) for name in ("model", "stage", "epoch", "seed")},
+        "reducer": "none",
+        "size": "" if packed else width,
+        "bits": width * (8 if packed else 32),
+        "ranker": "exact",
+        "distance": distance,
+    }
+    write_metrics(metrics, (constant | row for row in metric_rows(found.metrics, found.values, query_labels, classes)))
+    log.info("%s", _sentence(found))
+
+
+def _joint_labels(asked: Features, searched: Features) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return labels of queries and gallery as positions in one list of classes."""
+    classes = list(dict.fromkeys([*asked.classes, *searched.classes]))
+    position = {name: index for index, name in enumerate(classes)}
+    own = np.array([position[name] for name in asked.classes], dtype=np.int64)
+    other = np.array([position[name] for name in searched.classes], dtype=np.int64)
+    return own[asked.labels], other[searched.labels], classes
+
+
+def metric_rows(
+    metrics: list[str], values: np.ndarray, labels: np.ndarray, classes: list[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield tidy rows of metrics: per class, mean over queries, mean over classes, each with a 95 % interval.
+
+    Parameters
+    ----------
+    metrics
+        Names of the columns of `values`.
+    values
+        (Q, M) float64; NaN rows are left out.
+    labels
+        (Q,) positions in `classes`.
+
+    Notes
+    -----
+    Intervals are percentile bootstraps over queries (`statistics.bootstrap_interval`); for a single class, over its
+    own queries. A class without an evaluated query has no row.
+    """
+    counted = ~np.isnan(values).any(axis=1)
+    values, labels = values[counted], labels[counted]
+    means = {
+        "queries": bootstrap_interval(values),
+        "classes": bootstrap_interval(values, labels=labels, average="classes"),
+    }
+    own = {name: bootstrap_interval(values[labels == i]) for i, name in enumerate(classes) if (labels == i).any()}
+    for column, metric in enumerate(metrics):
+        for summary in summarise(values[:, column], labels, classes):
+            if summary.value is None:
+                continue
+            average = "classes" if summary.scope == "mean over classes" else "queries"
+            low, high = own[summary.label] if summary.label else means[average]
+            yield {
+                "metric": metric,
+                "class": summary.label,
+                "average": average,
+                "queries": summary.queries,
+                "value": summary.value,
+                "ci_low": low[column],
+                "ci_high": high[column],
+            }
+
+
+def _sentence(found: Ranking) -> str:
+    means = np.nanmean(found.values, axis=0)
+    shown = [f"{name} {mean:.4f}" for name, mean in zip(found.metrics, means, strict=True) if "recall@" not in name]
+    each = 1000 * sum(found.seconds.values()) / max(1, len(found.values))
+    return f"{len(found.values)} queries, {each:.3f} ms each: {', '.join(shown[:6])}"

@@ -1,0 +1,217 @@
+"""What a metric's values over queries, seeds and folds amount to: means, intervals, tests. Pure functions of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from trazo.errors import InputError
+
+Average = Literal["queries", "classes"]
+_CHUNK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A mean of one metric.
+
+    Attributes
+    ----------
+    scope : "class", "mean over queries" or "mean over classes"
+    label : str
+        The class's name; empty for the two means.
+    value : float or None
+        None where no query could be evaluated.
+    queries, excluded : int
+        How many queries the mean is of, and how many had no relevant item and are left out.
+    """
+
+    scope: str
+    label: str
+    value: float | None
+    queries: int
+    excluded: int
+
+
+def summarise(values: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> list[Summary]:
+    """Return the mean of each class, over all queries, and over the classes that have one evaluated query at least.
+
+    Parameters
+    ----------
+    values : (Q,) float
+        One metric; NaN marks a query that was not evaluated.
+    labels : (Q,) integers
+        Classes, as positions in `class_names`.
+    class_names
+        Names in the order of the rows wanted; every one gets a row.
+    """
+    values, labels = np.asarray(values, np.float64), np.asarray(labels)
+    classes = len(class_names)
+    if values.ndim != 1 or values.shape != labels.shape:
+        raise InputError(f"values have shape {values.shape} and labels {labels.shape}; expected one of each a query.")
+    if labels.size and (labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes):
+        raise InputError(f"labels must be whole numbers from 0 to {classes - 1}, positions among the class names.")
+    evaluated = ~np.isnan(values)
+    asked = np.bincount(labels.astype(np.int64), minlength=classes)
+    counts = np.bincount(labels[evaluated], minlength=classes)
+    sums = np.bincount(labels[evaluated], weights=values[evaluated], minlength=classes)
+    rows = [
+        Summary("class", str(name), float(sums[c] / counts[c]) if counts[c] else None, int(counts[c]), int(missing))
+        for c, (name, missing) in enumerate(zip(class_names, asked - counts))
+    ]
+    means = [row.value for row in rows if row.value is not None]
+    total, missing = int(counts.sum()), int((asked - counts).sum())
+    over_queries = float(values[evaluated].mean()) if total else None
+    over_classes = float(np.mean(means)) if means else None
+    rows.append(Summary("mean over queries", "", over_queries, total, missing))
+    rows.append(Summary("mean over classes", "", over_classes, total, missing))
+    return rows
+
+
+def bootstrap_interval(
+    values: np.ndarray,
+    *,
+    labels: np.ndarray | None = None,
+    average: Average = "queries",
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the percentile bootstrap interval of the mean of each metric (Efron and Tibshirani 1993, chapter 13).
+
+    Queries are drawn with replacement; for a mean over classes within each class, whose number of queries is part
+    of the study's design and not of its chance. All metrics share the draws.
+
+    Parameters
+    ----------
+    values : (Q,) or (Q, M) float
+        Evaluated queries only.
+    labels : (Q,), needed where `average` is "classes"
+    level
+        The probability that the interval is to cover.
+
+    Returns
+    -------
+    low, high : (M,) float64, or numbers for (Q,) values
+
+    Raises
+    ------
+    InputError
+        If a value is NaN, there is no query, or labels are missing.
+    """
+    table = _evaluated(values)
+    if not 0 < level < 1 or resamples < 1:
+        raise InputError(f"level must be between 0 and 1 and resamples at least 1; got {level} and {resamples}.")
+    weights, strata = _weights(len(table), labels, average)
+    weighted = table * weights[:, None]
+    means = np.zeros((resamples, table.shape[1]))
+    draw = np.random.default_rng(seed)
+    for members in strata:
+        size, own = len(members), weighted[members]
+        for part in _parts(resamples, size):
+            rows = part.stop - part.start
+            drawn = draw.integers(0, size, (rows, size)) + np.arange(rows)[:, None] * size
+            counts = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
+            means[part] += counts @ own
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return (low, high) if np.ndim(values) == 2 else (low[0], high[0])
+
+
+def randomisation_test(
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    labels: np.ndarray | None = None,
+    average: Average = "queries",
+    resamples: int = 10000,
+    seed: int = 0,
+) -> np.ndarray | float:
+    """Return the two-sided p value of the difference of two methods' means over the same queries.
+
+    Under the hypothesis that the methods are exchangeable, each query's difference has either sign; p is the share of
+    sign patterns whose mean difference is at least the observed one, all patterns where there are no more than
+    `resamples`, else (1 + count) / (1 + resamples) of random ones (Smucker, Allan and Carterette 2007).
+
+    Parameters
+    ----------
+    a, b : (Q,) or (Q, M) float
+        Evaluated queries only, in the same order.
+
+    Returns
+    -------
+    (M,) float64, or a number for (Q,) values
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, a value is NaN, there is no query, or labels are missing.
+    """
+    first, second = _evaluated(a), _evaluated(b)
+    if np.shape(a) != np.shape(b):
+        raise InputError(f"the two methods have values of shapes {np.shape(a)} and {np.shape(b)}; pair them by query.")
+    if resamples < 1:
+        raise InputError(f"resamples must be at least 1; got {resamples}.")
+    queries = len(first)
+    weights, _ = _weights(queries, labels, average)
+    differences = (first - second) * weights[:, None]
+    # Sums of the same numbers in another order may differ in their last bits, and must count as equal.
+    observed = np.abs(differences.sum(0)) - 1e-12 * np.abs(differences).sum(0)
+    as_large = np.zeros(differences.shape[1], np.int64)
+    exhaustive = queries < 63 and 2**queries <= resamples
+    patterns = 2**queries if exhaustive else resamples
+    draw = np.random.default_rng(seed)
+    for part in _parts(patterns, queries):
+        if exhaustive:
+            positive = (np.arange(part.start, part.stop)[:, None] >> np.arange(queries)) & 1
+        else:
+            positive = draw.integers(0, 2, (part.stop - part.start, queries), dtype=np.int8)
+        as_large += (np.abs((positive * 2.0 - 1.0) @ differences) >= observed).sum(0)
+    p = as_large / patterns if exhaustive else (1 + as_large) / (1 + patterns)
+    return p if np.ndim(a) == 2 else float(p[0])
+
+
+def mean_and_deviation(values: Sequence[float] | np.ndarray) -> tuple[float, float | None]:
+    """Return mean and sample standard deviation (n − 1) over seeds or folds; None for the deviation of one value.
+
+    Raises
+    ------
+    InputError
+        If there is no value, or one is NaN.
+    """
+    column = _evaluated(np.asarray(values, np.float64).reshape(-1))[:, 0]
+    return float(column.mean()), float(column.std(ddof=1)) if len(column) > 1 else None
+
+
+def _evaluated(values: np.ndarray) -> np.ndarray:
+    """Return the values as (Q, M) float64, none of them NaN."""
+    table = np.asarray(values, np.float64)
+    table = table[:, None] if table.ndim == 1 else table
+    if table.ndim != 2 or not len(table):
+        raise InputError(f"expected values of one query or more, (Q,) or (Q, M); got shape {np.shape(values)}.")
+    if np.isnan(table).any():
+        rows = int(np.isnan(table).any(1).sum())
+        raise InputError(f"{rows} of {len(table)} rows hold NaN; pass the evaluated queries only.")
+    return table
+
+
+def _weights(queries: int, labels: np.ndarray | None, average: Average) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return each query's weight in the mean, (Q,), and the groups of queries that are resampled apart."""
+    if average == "queries":
+        return np.full(queries, 1 / queries), [np.arange(queries)]
+    if average != "classes":
+        raise InputError(f"average is {average!r}; it must be 'queries' or 'classes'.")
+    if labels is None or np.shape(labels) != (queries,):
+        raise InputError(f"a mean over classes needs one label for each of the {queries} queries.")
+    _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    strata = np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
+    return 1 / (counts[codes] * len(counts)), strata
+
+
+def _parts(rows: int, width: int) -> Iterator[slice]:
+    """Yield slices of `rows` rows such that a table of one of them, `width` wide, stays small."""
+    step = max(1, _CHUNK // width)
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))

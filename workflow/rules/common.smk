@@ -9,6 +9,7 @@ from snakemake.settings.types import RerunTrigger
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
 sys.path.insert(0, str(WORKFLOW))
+PUBLISHED = str(WORKFLOW / "published" / "published.csv")
 # Scripts run in processes of their own and import the library from the same place.
 os.environ["PYTHONPATH"] = os.pathsep.join(
     p for p in (str(WORKFLOW), os.environ.get("PYTHONPATH", "")) if p

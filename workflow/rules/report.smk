@@ -22,7 +22,7 @@ rule collect_metrics:
 rule compare_published:
     input:
         metrics="results/{study}/metrics.csv",
-        published=Path(workflow.basedir) / "workflow/published/published.csv",
+        published=PUBLISHED,
     output:
         comparison="results/{study}/comparison.csv",
     log:
@@ -37,7 +37,7 @@ rule compare_published:
 rule render_table:
     input:
         metrics="results/{study}/metrics.csv",
-        comparison="results/{study}/comparison.csv",
+        published=PUBLISHED,
     output:
         csv="results/{study}/tables/{table}.csv",
         md="results/{study}/tables/{table}.md",

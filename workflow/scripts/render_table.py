@@ -12,6 +12,6 @@ with step(snakemake.log[0], f"table {snakemake.wildcards.table}"):
         table=study.tables[snakemake.wildcards.table],
         study=study,
         metrics=Path(snakemake.input.metrics),
-        comparison=Path(snakemake.input.comparison),
+        published=Path(snakemake.input.published),
         **{kind: Path(path) for kind, path in snakemake.output.items()},
     )

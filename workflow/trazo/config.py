@@ -318,7 +318,7 @@ class Study(_Strict):
             raise ValueError(f"{where}: {unknown_name('dataset', dataset, self.datasets)}")
         if split not in self.datasets[dataset].split:
             raise ValueError(
-                f"{where}: {unknown_name('split', split, self.datasets[dataset].split)} Write {_SPLIT_PATTERN}."
+                f"{where}: {unknown_name('split', split, self.datasets[dataset].split)} Write it as {_SPLIT_PATTERN}."
             )
 
     def _need_checkpoints(self, retrieval: Retrieval, name: str, where: str) -> None:
@@ -516,7 +516,27 @@ def _checked(kind: type[_Strict], values: Mapping[str, Any], where: str) -> Any:
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        raise ConfigError("\n".join(_sentence(kind, e, where) for e in error.errors())) from error
+        raise ConfigError("\n".join(_sentence(kind, e, where) for e in _most_telling(error.errors()))) from error
+
+
+def _most_telling(errors: list[Any]) -> list[Any]:
+    """Leave out what pydantic says of the members of a union that the user did not mean."""
+    inside = [tuple(_place(e)) for e in errors]
+    kept: dict[tuple[Any, ...], Any] = {}
+    for error, place in zip(errors, inside, strict=True):
+        if any(other[: len(place)] == place and len(other) > len(place) for other in inside):
+            continue
+        unknown = error["type"] == "extra_forbidden"
+        kept = {p: e for p, e in kept.items() if not (unknown and p[:-1] == place[:-1] and e["type"] == "missing")}
+        kept.setdefault(place, error)
+    return list(kept.values())
+
+
+def _place(error: Mapping[str, Any]) -> list[Any]:
+    """Return where an error is, as keys and positions that the user wrote."""
+    # Members of a union appear as steps of the location ("list[str]"); users never wrote those.
+    steps = [step for step in error["loc"] if not (isinstance(step, str) and re.search(r"[\[\]()]", step))]
+    return [step for step in steps if step not in {"RandomCategories", "int", "str", "literal"}]
 
 
 def _refuse_unknown(kind: type[BaseModel], values: Mapping[str, Any], where: str) -> None:
@@ -527,10 +547,7 @@ def _refuse_unknown(kind: type[BaseModel], values: Mapping[str, Any], where: str
 
 def _sentence(kind: type[BaseModel], error: Mapping[str, Any], where: str) -> str:
     """Turn one pydantic error into one sentence that names the key and the choices."""
-    # Members of a union appear as steps of the location ("list[str]"); users never wrote those.
-    location = [step for step in error["loc"] if not (isinstance(step, str) and re.search(r"[\[\]()]", step))]
-    known = {"RandomCategories", "int", "str", "literal"}
-    location = [step for step in location if step not in known]
+    location = _place(error)
     path = ""
     for step in location:
         path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
@@ -545,7 +562,7 @@ def _sentence(kind: type[BaseModel], error: Mapping[str, Any], where: str) -> st
         return f"{head}: this key is required."
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "value_error":
-        return f"{head}: {message}."
+        return f"{head}: {message.rstrip('.')}."
     return f"{head}: got {error['input']!r}; {message[0].lower()}{message[1:]}."
 
 

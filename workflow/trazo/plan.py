@@ -22,7 +22,7 @@ from trazo.errors import InputError
 from trazo.provenance import LIBRARY, code_fingerprint, digest
 from trazo.registry import unknown_name
 from trazo.report.figures import figure_kinds, validate_figure
-from trazo.retrieval.names import DISTANCES, expand_metrics
+from trazo.retrieval.metrics import expand_metrics
 from trazo.store import write_text
 
 DOODLES = "doodles"
@@ -398,9 +398,6 @@ def _check_place(plan: Plan, dataset: str, where: str) -> None:
 def _check_names(plan: Plan) -> None:
     for index, retrieval in enumerate(plan.study.retrievals):
         where = f"study {plan.name}: retrievals[{index}]"
-        for distance in retrieval.distances:
-            if distance not in DISTANCES:
-                raise ConfigError(f"{where}.distances: {unknown_name('distance', distance, DISTANCES)}")
         try:
             expand_metrics(retrieval.metrics)
         except InputError as error:
@@ -429,11 +426,16 @@ def _network_requests(plan: Plan) -> Iterator[tuple[str, Model, Dataset, str, di
 def _check_networks(plans: dict[str, Plan], cache: Path) -> dict[str, str]:
     """Check every network of every study; return the module that defines each architecture."""
     requests = [request for plan in plans.values() for *_, request in _network_requests(plan)]
-    if not requests:
-        return {}
     known = ask_torch(requests, cache)
     facts = iter(known["networks"])
     for plan in plans.values():
+        for index, retrieval in enumerate(plan.study.retrievals):
+            for distance in retrieval.distances:
+                if distance not in known["distances"]:
+                    raise ConfigError(
+                        f"study {plan.name}: retrievals[{index}].distances: "
+                        f"{unknown_name('distance', distance, known['distances'])}"
+                    )
         for name, model, _dataset, dataset_name, request in _network_requests(plan):
             _check_network(plan.name, name, model, dataset_name, request, next(facts))
         for name, model in plan.study.models.items():

@@ -1,4 +1,4 @@
-"""What only torch can tell about a configuration: feature layers, smallest inputs, names of objectives.
+"""What only torch can tell about a configuration: feature layers, smallest inputs, objectives, distances.
 
 Run as a program, so that the process that plans a run never loads torch; the answers are kept between runs.
 """
@@ -11,11 +11,12 @@ from typing import Any
 
 from trazo.errors import InputError
 from trazo.models.factory import describe
+from trazo.retrieval.distances import distances
 from trazo.training.objectives import objectives
 
 
 def answer(requests: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the facts of each requested network (or what is wrong with it), and the objectives by name.
+    """Return the facts of each requested network (or what is wrong with it), objectives and distances by name.
 
     Parameters
     ----------
@@ -28,7 +29,7 @@ def answer(requests: list[dict[str, Any]]) -> dict[str, Any]:
             networks.append(describe(**request))
         except InputError as error:
             networks.append({"error": str(error)})
-    return {"networks": networks, "objectives": objectives.names()}
+    return {"networks": networks, "objectives": objectives.names(), "distances": distances.names()}
 
 
 if __name__ == "__main__":

@@ -21,13 +21,19 @@ class PreActivationBlock(nn.Module):
         self.conv1 = convolution(channels_in, channels, 3, stride=stride, padding=1)
         self.norm2 = nn.BatchNorm2d(channels)
         self.conv2 = convolution(channels, channels, 3, padding=1)
+        self.stride = stride
         changes = stride != 1 or channels_in != channels
-        self.projection = convolution(channels_in, channels, 1, stride=stride) if changes else None
+        self.projection = convolution(channels_in, channels, 1) if changes else None
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return (B, channels, H/stride, W/stride) for (B, channels_in, H, W)."""
         active = torch.relu(self.norm1(inputs))
-        shortcut = inputs if self.projection is None else self.projection(active)
+        if self.projection is None:
+            shortcut = inputs
+        else:
+            # A 1×1 convolution with a stride, spelled out: oneDNN's own writes past its memory where channels are
+            # few (github.com/uxlfoundation/oneDNN issue 6035).
+            shortcut = self.projection(active[:, :, :: self.stride, :: self.stride])
         return shortcut + self.conv2(torch.relu(self.norm2(self.conv1(active))))
 
 

@@ -301,7 +301,7 @@ def _train_epoch(run: _Run, settings: Stage, seed: int, epoch: int, held_out: Im
             if step % 20 == 0 or step == len(batches):
                 _need_number(loss_sum, epoch, step, len(batches))
                 seen = int(progress.n) or 1
-                progress.set_postfix(loss=f"{float(outcome.loss):.3f}", accuracy=f"{int(correct) / seen:.1%}")
+                progress.set_postfix(loss=f"{float(outcome.loss.detach()):.3f}", accuracy=f"{int(correct) / seen:.1%}")
     seconds = watch.seconds()
     items = len(run.pixels)
     return {

@@ -1,0 +1,93 @@
+"""Checkpoints come back, map lazily, and run nothing that a file may contain."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from trazo.errors import InputError
+from trazo.models.checkpoint import Checkpoint, load_checkpoint, mean_of, prepare, save_checkpoint
+from trazo.models.factory import build
+from trazo.store import ArtifactError
+
+CPU = torch.device("cpu")
+
+
+def small_checkpoint() -> Checkpoint:
+    options = {"width": 4}
+    weights = {
+        epoch: build("resnet18", classes=3, channels=1, size=16, options=options, seed=epoch).state_dict()
+        for epoch in (0, 7)
+    }
+    return Checkpoint("resnet18", options, 1, 16, ["a", "b", "ñ"], torch.rand(1, 16, 16), weights, {"step": "train"})
+
+
+def test_round_trip(tmp_path):
+    checkpoint = small_checkpoint()
+    save_checkpoint(tmp_path / "c.pt", checkpoint)
+    back = load_checkpoint(tmp_path / "c.pt")
+    assert (back.classes, back.options, back.record) == (checkpoint.classes, checkpoint.options, checkpoint.record)
+    assert torch.equal(back.mean_image, checkpoint.mean_image)
+    for epoch in (0, 7):
+        state = back.network(epoch).state_dict()
+        assert all(torch.equal(state[k], v) for k, v in checkpoint.weights[epoch].items())
+    with pytest.raises(InputError, match=r"epoch 3 .*\[0, 7\]"):
+        back.network(3)
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("run",)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, capsys):
+    torch.save({"artifact": "checkpoint", "format": 1, "x": Evil()}, tmp_path / "evil.pt")
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps(Evil()))
+    for name in ("evil.pt", "evil.pkl"):
+        with pytest.raises(ArtifactError, match=name):
+            load_checkpoint(tmp_path / name)
+    assert "run" not in capsys.readouterr().out
+
+
+def test_damage_is_named(tmp_path):
+    save_checkpoint(tmp_path / "c.pt", small_checkpoint())
+    whole = (tmp_path / "c.pt").read_bytes()
+    (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.pt").write_bytes(b"")
+    torch.save({"weights": {}}, tmp_path / "foreign.pt")
+    torch.save([1, 2], tmp_path / "list.pt")
+    for name in ("cut.pt", "empty.pt", "foreign.pt", "list.pt", "missing.pt"):
+        with pytest.raises(ArtifactError, match=name):
+            load_checkpoint(tmp_path / name)
+
+
+def test_prepare_scales_subtracts_and_repeats():
+    pixels = torch.randint(0, 256, (3, 16, 16), dtype=torch.uint8)
+    mean = torch.rand(1, 16, 16)
+    images = prepare(pixels, channels=3, size=16, mean_image=mean, device=CPU)
+    expected = (pixels[:, None].float() / 255 - mean).repeat(1, 3, 1, 1)
+    torch.testing.assert_close(images, expected)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_prepare_shrinks_by_area():
+    pixels = torch.randint(0, 256, (2, 8, 8), dtype=torch.uint8)
+    images = prepare(pixels, channels=1, size=4, mean_image=None, device=CPU)
+    by_hand = pixels.float().reshape(2, 4, 2, 4, 2).mean(dim=(2, 4)) / 255
+    torch.testing.assert_close(images[:, 0], by_hand)
+
+
+def test_prepare_colour():
+    pixels = torch.randint(0, 256, (2, 8, 8, 3), dtype=torch.uint8)
+    colour = prepare(pixels, channels=3, size=8, mean_image=None, device=CPU)
+    torch.testing.assert_close(colour, pixels.permute(0, 3, 1, 2).float() / 255)
+    grey = prepare(pixels, channels=1, size=8, mean_image=None, device=CPU)
+    torch.testing.assert_close(grey[:, 0], pixels.float().mean(dim=3) / 255)
+
+
+@pytest.mark.parametrize("shape", [(700, 6, 6), (30, 6, 6, 3)])
+def test_the_mean_image_is_the_mean(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    expected = pixels.mean(axis=0, dtype=np.float64) / 255
+    expected = expected[None] if expected.ndim == 2 else expected.transpose(2, 0, 1)
+    np.testing.assert_allclose(mean_of(pixels, 6).numpy(), expected, rtol=1e-6)

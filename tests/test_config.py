@@ -1,0 +1,160 @@
+"""A mistake in the configuration is one sentence that names the key and the choices."""
+
+import copy
+
+import pytest
+import yaml
+from trazo.config import ConfigError, Study, differences, overlaid, read_settings, read_study, study_file
+
+STUDY = {
+    "title": "t",
+    "datasets": {"a": {"split": {"train": 2, "test": 2}}},
+    "models": {
+        "m": {
+            "architecture": "alexnet",
+            "feature": "fc7",
+            "stages": [{"name": "c", "data": "a/train", "epochs": 2, "optimizer": {"sgd": {"lr": 0.1}}}],
+        }
+    },
+    "retrievals": [{"models": ["m"], "queries": "a/test", "gallery": "a/test"}],
+    "quick": {"datasets": {"a": {"split": {"train": 1}}}},
+}
+
+
+@pytest.fixture
+def study_path(tmp_path):
+    def write(change=lambda study: None):
+        study = copy.deepcopy(STUDY)
+        change(study)
+        path = tmp_path / "mine.yaml"
+        path.write_text(yaml.safe_dump(study))
+        return str(path)
+
+    return write
+
+
+def set_in(*path, value):
+    def change(study):
+        for key in path[:-1]:
+            study = study[key]
+        study[path[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"studys": ["demo"]}, ["studys", "studies"]),
+        ({"scale": "fast"}, ["scale", "'fast'", "full", "quick"]),
+        ({"device": "gpu"}, ["device", "'gpu'", "cuda"]),
+        ({"threads": -1}, ["threads", "-1"]),
+        ({"studies": []}, ["studies"]),
+        ({"studies": ["a/x.yaml", "b/x.yaml"]}, ["studies", "share a name"]),
+    ],
+)
+def test_settings_mistakes(values, words):
+    with pytest.raises(ConfigError) as caught:
+        read_settings(values)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+MODEL = ("models", "m")
+STAGE = ("models", "m", "stages", 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (set_in(*STAGE, "epoch", value=3), ["models.m.stages[0].epoch", "'epochs'"]),
+        (set_in(*STAGE, "epochs", value=-1), ["models.m.stages[0].epochs", "-1"]),
+        (set_in(*STAGE, "batch_size", value="big"), ["models.m.stages[0].batch_size", "'big'"]),
+        (set_in(*STAGE, "optimizer", "adam", value={}), ["optimizer", "exactly one"]),
+        (set_in(*STAGE, "optimizer", "sgd", "learning_rate", value=1), ["sgd.learning_rate", "lr"]),
+        (set_in(*STAGE, "optimizer", value={"sgd": {"lr": 0.1, "nesterov": True}}), ["nesterov", "momentum"]),
+        (set_in(*STAGE, "checkpoints", value=[1, 9]), ["[9]", "2 epochs"]),
+        (set_in(*STAGE, "data", value="b/train"), ["unknown dataset 'b'", "a"]),
+        (set_in(*STAGE, "validate_on", value="a/tst"), ["unknown split 'tst'", "'test'"]),
+        (set_in(*MODEL, "architectur", value="x"), ["models.m.architectur", "'architecture'"]),
+        (set_in("datasets", "a", "categories", value={"randm": 3}), ["categories", "'random'"]),
+        (set_in("datasets", "a", "categories", value=["x", "x"]), ["categories", "twice"]),
+        (set_in("datasets", "a", "split", value={"train": 0}), ["split", "0 items"]),
+        (set_in("datasets", "a", "split", value={"train": "rest", "test": "rest"}), ["only one split"]),
+        (set_in("datasets", "a", "size", value=4), ["datasets.a.size", "4"]),
+        (set_in("datasets", "a", "raster", value={"margin": 128}), ["margin", "256"]),
+        (set_in("datasets", value={"../up": {"split": {"x": 1}}}), ["'../up'", "path"]),
+        (set_in("retrievals", 0, "models", value=["n"]), ["unknown model 'n'"]),
+        (set_in("retrievals", 0, "epochs", value=[1]), ["[1]", "checkpoints"]),
+        (set_in("retrievals", 0, "stage", value="d"), ["unknown stage 'd'"]),
+        (set_in("retrievals", 0, "leave_one_out", value="maybe"), ["leave_one_out"]),
+        (set_in("quick", value={"dataset": {}}), ["quick", "'dataset'", "'datasets'"]),
+        (lambda study: study.pop("title"), ["title", "required"]),
+    ],
+)
+def test_study_mistakes(study_path, change, words):
+    with pytest.raises(ConfigError) as caught:
+        read_study(study_path(change), read_settings({}))
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert ".." not in str(caught.value).replace("'../up'", "")
+
+
+def test_leave_one_out_needs_one_dataset(study_path):
+    def change(study):
+        study["retrievals"][0] |= {"gallery": "a/train", "leave_one_out": True}
+
+    with pytest.raises(ConfigError, match="leave_one_out"):
+        read_study(study_path(change), read_settings({}))
+
+
+def test_two_retrievals_need_two_names(study_path):
+    with pytest.raises(ConfigError, match="taken"):
+        read_study(study_path(lambda s: s["retrievals"].append(s["retrievals"][0])), read_settings({}))
+
+
+def test_unknown_study_names_the_nearest():
+    with pytest.raises(ConfigError, match="'animals'"):
+        study_file("animal")
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        study_file("nowhere.yaml")
+
+
+@pytest.mark.parametrize("text", ["title: [", "- a list", "\x00"])
+def test_no_yaml(tmp_path, text):
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"broken\.yaml"):
+        read_study(str(path), read_settings({}))
+
+
+def test_quick_and_overrides_lie_over_a_study(study_path):
+    path = study_path()
+    over = {"mine": {"models": {"m": {"stages": {"c": {"epochs": 5}}}}, "seeds": [0, 1]}}
+    study = read_study(path, read_settings({"scale": "quick", "overrides": over}))
+    assert study.datasets["a"].split == {"train": 1, "test": 2}
+    assert study.models["m"].stages[0].epochs == 5
+    assert study.models["m"].stages[0].optimizer.sgd.lr == 0.1
+    original = read_study(path, read_settings({"scale": "quick", "overrides": over}), published_size=True)
+    assert original.models["m"].stages[0].epochs == 2
+    assert differences(study, original) == [
+        ("seeds", [0], [0, 1]),
+        ("datasets.a.split.train", 2, 1),
+        ("models.m.stages.c.epochs", 2, 5),
+    ]
+
+
+def test_overlays_replace_an_optimizer_and_remove_nulls():
+    base = {"optimizer": {"sgd": {"lr": 1}}, "a": {"b": 1, "c": 2}, "list": [1, 2]}
+    over = {"optimizer": {"adam": {"lr": 2}}, "a": {"b": None}, "list": [3]}
+    assert overlaid(base, over) == {"optimizer": {"adam": {"lr": 2}}, "a": {"c": 2}, "list": [3]}
+    assert base["a"] == {"b": 1, "c": 2}
+
+
+def test_an_overlay_for_a_stage_that_is_not_there():
+    with pytest.raises(ConfigError, match="classify"):
+        overlaid({"stages": [{"name": "classify"}]}, {"stages": {"clasify": {}}})
+
+
+@pytest.mark.parametrize("file", sorted((study_file("demo").parent).glob("*.yaml")), ids=lambda f: f.stem)
+@pytest.mark.parametrize("scale", ["full", "quick"])
+def test_every_study_that_comes_with_trazo_reads(file, scale):
+    assert isinstance(read_study(file.stem, read_settings({"scale": scale})), Study)

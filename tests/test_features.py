@@ -1,0 +1,75 @@
+"""Features are what the network gives for each image, whatever the batches."""
+
+import numpy as np
+import pytest
+import torch
+from trazo.errors import InputError
+from trazo.features import extract_features
+from trazo.models.checkpoint import Checkpoint, save_checkpoint
+from trazo.models.factory import build
+from trazo.store import read_features, write_images
+
+
+@pytest.fixture
+def made(tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (11, 16, 16), dtype=np.uint8)
+    write_images(
+        tmp_path / "images.h5", [pixels], shape=pixels.shape, labels=np.arange(11) % 3,
+        ids=[f"item {i}" for i in range(11)], classes=["a", "b", "c"], record={},
+    )  # fmt: skip
+    network = build("resnet18", classes=3, channels=3, size=16, options={"width": 4}, seed=2)
+    mean = torch.rand(1, 16, 16)
+    save_checkpoint(
+        tmp_path / "c.pt",
+        Checkpoint("resnet18", {"width": 4}, 3, 16, ["a", "b", "c"], mean, {5: network.state_dict()}, {}),
+    )
+    return tmp_path, pixels, network.eval(), mean
+
+
+def extract(folder, **changes):
+    arguments = {
+        "images": folder / "images.h5", "checkpoint": folder / "c.pt", "output": folder / "f.h5", "epoch": 5,
+        "layer": "pool", "code": "x", "key": {"model": "m"}, "device": "cpu",
+    }  # fmt: skip
+    extract_features(**{**arguments, **changes})
+    return read_features(folder / "f.h5")
+
+
+def test_features_are_the_layer_s_output(made):
+    folder, pixels, network, mean = made
+    found = extract(folder)
+    x = (torch.from_numpy(pixels)[:, None].float() / 255 - mean).repeat(1, 3, 1, 1)
+    with torch.no_grad():
+        expected = x
+        for name in ("stem", "stage1", "stage2", "stage3", "stage4", "pool"):
+            expected = network.stages[name](expected)
+        logits = network.stages["head"](expected)
+    np.testing.assert_allclose(found.values, expected.numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.logits, logits.numpy(), rtol=1e-4, atol=1e-4)
+    assert found.ids[4] == "item 4"
+    assert found.labels.tolist() == [i % 3 for i in range(11)]
+    assert found.logit_classes == ["a", "b", "c"]
+    assert found.record["settings"]["key"] == {"model": "m"}
+
+
+def test_batches_do_not_matter(made):
+    whole = extract(made[0])
+    small = extract(made[0], batch_size=2)
+    np.testing.assert_allclose(whole.values, small.values, rtol=1e-5, atol=1e-6)
+
+
+def test_mistakes_are_named(made):
+    with pytest.raises(InputError, match="'pool'"):
+        extract(made[0], layer="pol")
+    with pytest.raises(InputError, match="epoch 4"):
+        extract(made[0], epoch=4)
+
+
+def test_weights_that_are_no_numbers_are_noticed(made):
+    folder, _, network, mean = made
+    state = network.state_dict()
+    state["stages.stem.0.weight"][0] = float("nan")
+    save_checkpoint(folder / "c.pt", Checkpoint("resnet18", {"width": 4}, 3, 16, ["a", "b", "c"], mean, {5: state}, {}))
+    with pytest.raises(InputError, match=r"11 of 11 .*item 0.*learning rate"):
+        extract(folder)

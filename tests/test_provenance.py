@@ -1,0 +1,117 @@
+"""Fingerprints change with the meaning of code, and with nothing else."""
+
+import textwrap
+
+import pytest
+from trazo.errors import InputError
+from trazo.provenance import code_fingerprint, describe, digest, modules_behind
+
+
+@pytest.fixture
+def library(tmp_path):
+    """A small library: `top` imports `data.raster`; `data.other` stands apart."""
+    root = tmp_path / "trazo"
+    (root / "data").mkdir(parents=True)
+    files = {
+        "__init__.py": '"""doc"""\n',
+        "data/__init__.py": '"""doc"""\n',
+        "data/raster.py": "from trazo.low import base\n\ndef draw():\n    return base() + 1\n",
+        "data/other.py": "def unrelated():\n    return 3\n",
+        "low.py": "def base():\n    return 1\n",
+        "top.py": "from trazo.data import raster\n\ndef go():\n    return raster.draw()\n",
+    }
+    for name, text in files.items():
+        (root / name).write_text(text)
+    return root
+
+
+def change(file, text):
+    file.write_text(textwrap.dedent(text))
+
+
+def test_follows_imports_transitively_and_only_them(library):
+    found = modules_behind("trazo.top", root=library)
+    assert set(found) == {"trazo", "trazo.data", "trazo.data.raster", "trazo.low", "trazo.top"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def base():\n    # why\n    return 1\n",
+        'def base():\n    """Return one."""\n    return 1\n',
+        "def base(): return (1)\n",
+        '"""Module."""\n\n\ndef base():\n\n    return 1\n',
+    ],
+)
+def test_comments_docstrings_and_formatting_change_nothing(library, text):
+    before = code_fingerprint("trazo.top", root=library)
+    change(library / "low.py", text)
+    assert code_fingerprint("trazo.top", root=library) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("low.py", "def base():\n    return 2\n"),
+        ("data/raster.py", "from trazo.low import base\n\ndef draw():\n    return base() - 1\n"),
+        ("data/__init__.py", "VALUE = 1\n"),
+    ],
+)
+def test_a_change_of_meaning_anywhere_below_changes_it(library, file, text):
+    before = code_fingerprint("trazo.top", root=library)
+    change(library / file, text)
+    assert code_fingerprint("trazo.top", root=library) != before
+
+
+def test_an_unrelated_module_changes_nothing(library):
+    before = code_fingerprint("trazo.top", root=library)
+    change(library / "data/other.py", "def unrelated():\n    return 4\n")
+    assert code_fingerprint("trazo.top", root=library) == before
+
+
+def test_relative_and_local_imports_count(library):
+    change(library / "top.py", "def go():\n    from .data.raster import draw\n    return draw()\n")
+    assert "trazo.low" in modules_behind("trazo.top", root=library)
+
+
+def test_import_circles_end(library):
+    change(library / "low.py", "import trazo.top\n\ndef base():\n    return 1\n")
+    assert "trazo.low" in modules_behind("trazo.top", root=library)
+
+
+def test_a_script_counts_with_what_it_imports(library, tmp_path):
+    script = tmp_path / "step.py"
+    script.write_text("from trazo.top import go\n\ngo()\n")
+    before = code_fingerprint(scripts=(script,), root=library)
+    script.write_text("# a comment\nfrom trazo.top import go\n\ngo()\n")
+    assert code_fingerprint(scripts=(script,), root=library) == before
+    change(library / "low.py", "def base():\n    return 5\n")
+    assert code_fingerprint(scripts=(script,), root=library) != before
+
+
+def test_names_what_is_missing_or_broken(library):
+    with pytest.raises(InputError, match=r"trazo\.nothing"):
+        code_fingerprint("trazo.nothing", root=library)
+    change(library / "low.py", "def base(:\n")
+    with pytest.raises(InputError, match=r"low\.py.*line 1"):
+        code_fingerprint("trazo.top", root=library)
+
+
+def test_digest_ignores_the_order_of_keys_and_nothing_else():
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
+    assert digest({"a": [1, 2]}) != digest({"a": [2, 1]})
+
+
+def test_the_real_library_separates_steps():
+    images = modules_behind("trazo.data.images")
+    assert "trazo.data.raster" in images
+    assert not any(name.startswith(("trazo.training", "trazo.retrieval", "trazo.report")) for name in images)
+    training = modules_behind("trazo.training.loop")
+    assert not any(name.startswith(("trazo.data", "trazo.retrieval", "trazo.report")) for name in training)
+
+
+def test_a_record_says_what_made_an_artifact():
+    record = describe("train", settings={"lr": 0.1}, code="abc", seconds=1.5)
+    assert record["settings"] == {"lr": 0.1}
+    assert record["figures"] == {"seconds": 1.5}
+    assert {"python", "numpy", "torch"} <= set(record["versions"])

@@ -1,0 +1,137 @@
+"""Artifacts come back as they were written, are never half there, and say what is wrong with them."""
+
+import csv
+
+import h5py
+import numpy as np
+import pytest
+from trazo.store import (
+    METRIC_COLUMNS,
+    ArtifactError,
+    Features,
+    RankingArtifact,
+    atomic_path,
+    read_features,
+    read_history,
+    read_images,
+    read_ranking,
+    read_record,
+    write_features,
+    write_history,
+    write_images,
+    write_metrics,
+    write_ranking,
+)
+
+RECORD = {"step": "test", "settings": {"size": 8}, "figures": {"seconds": 0.5}}
+
+
+def some_images(path, count=10, shape=(8, 8)):
+    pixels = np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
+    labels = np.arange(count) % 2
+    write_images(
+        path, [pixels[:4], pixels[4:]], shape=pixels.shape, labels=labels, ids=[f"id {i} ñ\n" for i in range(count)],
+        classes=["a b", "<c>"], record=RECORD,
+    )  # fmt: skip
+    return pixels, labels
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3)])
+def test_images_come_back(tmp_path, shape):
+    pixels, labels = some_images(tmp_path / "images.h5", shape=shape)
+    images = read_images(tmp_path / "images.h5")
+    np.testing.assert_array_equal(images.pixels, pixels)
+    np.testing.assert_array_equal(images.labels, labels)
+    assert images.ids[3] == "id 3 ñ\n"
+    assert images.classes == ["a b", "<c>"]
+    assert images.record == read_record(tmp_path / "images.h5") == RECORD
+
+
+def test_some_rows_of_images(tmp_path):
+    pixels, _ = some_images(tmp_path / "images.h5")
+    images = read_images(tmp_path / "images.h5", rows=np.array([1, 7]))
+    np.testing.assert_array_equal(images.pixels, pixels[[1, 7]])
+    assert images.ids == ["id 1 ñ\n", "id 7 ñ\n"]
+
+
+@pytest.mark.parametrize("blocks", [[3, 4], [5, 6]])
+def test_too_few_or_too_many_images_leave_no_file(tmp_path, blocks):
+    with pytest.raises(ArtifactError):
+        write_images(
+            tmp_path / "images.h5", [np.zeros((n, 8, 8), np.uint8) for n in blocks], shape=(10, 8, 8),
+            labels=np.zeros(10), ids=["x"] * 10, classes=["a"], record=RECORD,
+        )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_features_and_rankings_come_back(tmp_path):
+    rng = np.random.default_rng(1)
+    features = Features(
+        rng.normal(size=(5, 3)).astype(np.float32), np.array([0, 1, 0, 1, 0]), list("abcde"), ["x", "y"],
+        rng.normal(size=(5, 2)).astype(np.float32), ["x", "y"], RECORD,
+    )  # fmt: skip
+    write_features(tmp_path / "f.h5", features)
+    back = read_features(tmp_path / "f.h5")
+    np.testing.assert_array_equal(back.values, features.values)
+    np.testing.assert_array_equal(back.logits, features.logits)
+    assert (back.ids, back.classes, back.logit_classes, back.record) == (list("abcde"), ["x", "y"], ["x", "y"], RECORD)
+
+    ranking = RankingArtifact(
+        ["map"], np.array([[0.5], [np.nan]]), np.array([True, False]), np.array([2, 0]), np.array([[1], [0]]),
+        np.array([[0.1], [0.2]], np.float32), np.array([0, 1]), np.array([0, 0]), ["q", "r"], ["g", "h"], ["x", "y"],
+        RECORD,
+    )  # fmt: skip
+    write_ranking(tmp_path / "r.h5", ranking)
+    again = read_ranking(tmp_path / "r.h5")
+    np.testing.assert_array_equal(again.values, ranking.values)
+    np.testing.assert_array_equal(again.evaluated, ranking.evaluated)
+    assert again.gallery_ids == ["g", "h"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
+    target = tmp_path / "deep" / "file.txt"
+    with atomic_path(target) as part:
+        part.write_text("old")
+
+    def fail():
+        with atomic_path(target) as part:
+            part.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert target.read_text() == "old"
+    assert [f.name for f in target.parent.iterdir()] == ["file.txt"]
+
+
+def test_damage_is_named(tmp_path):
+    some_images(tmp_path / "images.h5")
+    whole = (tmp_path / "images.h5").read_bytes()
+    (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.h5").write_text("hello")
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        file["x"] = 1
+    for name in ("cut.h5", "text.h5", "foreign.h5", "missing.h5"):
+        with pytest.raises(ArtifactError, match=name):
+            read_images(tmp_path / name)
+    with pytest.raises(ArtifactError, match="holds images, expected features"):
+        read_features(tmp_path / "images.h5")
+
+
+def test_metrics_are_tidy_and_finite(tmp_path):
+    write_metrics(tmp_path / "m.csv", [{"study": "s", "metric": "map", "class": "a,b", "value": 0.1, "ci_low": 1 / 3}])
+    with (tmp_path / "m.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert tuple(row) == METRIC_COLUMNS
+    assert (row["class"], float(row["ci_low"]), row["epoch"]) == ("a,b", 1 / 3, "")
+    for bad in ({"value": float("nan")}, {"value": 1.0, "colour": "red"}):
+        with pytest.raises(ArtifactError):
+            write_metrics(tmp_path / "m.csv", [bad])
+
+
+def test_histories_come_back(tmp_path):
+    write_history(tmp_path / "h.json", record=RECORD, epochs=[{"epoch": 1, "loss": 0.5}])
+    assert read_history(tmp_path / "h.json") == (RECORD, [{"epoch": 1, "loss": 0.5}])
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(ArtifactError, match=r"bad\.json"):
+        read_history(tmp_path / "bad.json")

@@ -1,0 +1,256 @@
+"""A stage learns, repeats itself exactly, and goes on after being killed as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from trazo.config import Model
+from trazo.errors import InputError
+from trazo.models.checkpoint import load_checkpoint
+from trazo.store import read_history, write_images
+from trazo.training.loop import TrainingError, epoch_batches, train_stage
+from trazo.training.resume import load_state, save_state
+
+WORKFLOW = Path(__file__).resolve().parents[2] / "workflow"
+
+
+def bars(count: int, seed: int, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """Images of three classes that a small network tells apart: horizontal, vertical, diagonal bars."""
+    rng = np.random.default_rng(seed)
+    pixels = np.full((count, size, size), 255, np.uint8)
+    labels = np.arange(count) % 3
+    for image, label in zip(pixels, labels, strict=True):
+        at = rng.integers(4, size - 4)
+        if label == 0:
+            image[at : at + 2] = 0
+        elif label == 1:
+            image[:, at : at + 2] = 0
+        else:
+            rows = np.arange(size)
+            image[rows, (rows + at) % size] = 0
+        image[rng.integers(0, size, 20), rng.integers(0, size, 20)] = 0
+    return pixels, labels
+
+
+def write_bars(path: Path, count: int, seed: int, classes: tuple[str, ...] = ("a", "b", "c")) -> Path:
+    pixels, labels = bars(count, seed)
+    write_images(
+        path, [pixels], shape=pixels.shape, labels=labels, ids=[str(i) for i in range(count)], classes=classes,
+        record={"settings": {"key": {}}},
+    )  # fmt: skip
+    return path
+
+
+def settings(epochs: int = 3, **changes) -> dict:
+    stage = {
+        "name": "classify", "data": "bars/train", "epochs": epochs, "batch_size": 32,
+        "optimizer": {"sgd": {"lr": 0.02, "momentum": 0.9, "nesterov": True}}, "checkpoints": [0, 1],
+    }  # fmt: skip
+    model = {"architecture": "resnet18", "options": {"width": 4}, "channels": 1, "feature": "pool", "stages": [stage]}
+    stage.update(changes.pop("stage", {}))
+    return {**model, **changes}
+
+
+def train(folder: Path, images: Path, model: dict, **changes) -> Path:
+    arguments = {
+        "images": images, "output": folder / "checkpoint.pt", "history": folder / "history.json", "model": model,
+        "stage": "classify", "seed": 0, "code": "x", "key": {"model": "m"}, "device": "cpu", "threads": 1,
+    }  # fmt: skip
+    train_stage(**{**arguments, **changes})
+    return folder / "checkpoint.pt"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_bars(tmp_path_factory.mktemp("data") / "train.h5", 193, 0)
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    one, two = load_checkpoint(first), load_checkpoint(second)
+    assert one.weights.keys() == two.weights.keys()
+    return all(torch.equal(one.weights[e][k], two.weights[e][k]) for e in one.weights for k in one.weights[e])
+
+
+def test_it_learns_and_keeps_what_was_asked(tmp_path, data):
+    held_out = write_bars(tmp_path / "test.h5", 60, 1)
+    path = train(tmp_path, data, settings(4), validation=held_out)
+    checkpoint = load_checkpoint(path)
+    assert sorted(checkpoint.weights) == [0, 1, 4]
+    assert checkpoint.classes == ["a", "b", "c"]
+    record, history = read_history(tmp_path / "history.json")
+    assert [row["epoch"] for row in history] == [0, 1, 2, 3, 4]
+    assert history[-1]["validation_accuracy"] > 0.9 > history[0]["validation_accuracy"]
+    assert history[-1]["loss"] < history[1]["loss"]
+    assert record["figures"]["images_per_second"] > 0
+    assert not Path(f"{path}.resume").exists()
+
+
+def test_the_history_measures_what_an_independent_pass_measures(tmp_path, data):
+    held_out = write_bars(tmp_path / "test.h5", 61, 1)
+    checkpoint = load_checkpoint(train(tmp_path, data, settings(2), validation=held_out))
+    pixels, labels = bars(61, 1)
+    images = torch.from_numpy(pixels[:, None].astype(np.float32) / 255) - checkpoint.mean_image
+    with torch.no_grad():
+        logits = checkpoint.network(2).eval()(images)
+    losses = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none")
+    last = read_history(tmp_path / "history.json")[1][-1]
+    assert last["validation_accuracy"] == pytest.approx((logits.argmax(1).numpy() == labels).mean())
+    assert last["validation_loss"] == pytest.approx(losses.mean().item(), rel=1e-4)
+
+
+def test_the_same_settings_give_the_same_weights(tmp_path, data):
+    first = train(tmp_path / "1", data, settings())
+    assert same_weights(first, train(tmp_path / "2", data, settings()))
+    assert not same_weights(first, train(tmp_path / "3", data, settings(), seed=1))
+
+
+def test_the_first_step_is_plain_sgd(tmp_path, data):
+    """One epoch of one batch against torch's own parts, put together by hand."""
+    model = settings(1, stage={"batch_size": 193, "checkpoints": [0], "optimizer": {"sgd": {"lr": 0.5}}})
+    checkpoint = load_checkpoint(train(tmp_path, data, model))
+    # The same memory layout: other kernels round otherwise, and normalisation over few values magnifies it.
+    network = checkpoint.network(0).train().to(memory_format=torch.channels_last)
+    pixels, labels = bars(193, 0)
+    order = epoch_batches(193, 193, seed=0, epoch=1)[0]
+    images = torch.from_numpy(pixels[:, None].astype(np.float32) / 255) - checkpoint.mean_image
+    images = images.contiguous(memory_format=torch.channels_last)
+    torch.nn.functional.cross_entropy(network(images[order]), torch.from_numpy(labels)[order]).backward()
+    for name, parameter in network.named_parameters():
+        expected = parameter.detach() - 0.5 * parameter.grad
+        torch.testing.assert_close(checkpoint.weights[1][name], expected, rtol=1e-4, atol=1e-6)
+
+
+KILLED = """
+    import json, sys
+    from trazo.training.loop import train_stage
+    train_stage(**json.loads(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, data, kill):
+    model = settings(12, stage={"checkpoints": [0, 1, 5]})
+    undisturbed = train(tmp_path / "whole", data, model)
+    output = tmp_path / "cut" / "checkpoint.pt"
+    arguments = {
+        "images": str(data), "output": str(output), "history": str(tmp_path / "cut" / "history.json"), "model": model,
+        "stage": "classify", "seed": 0, "code": "x", "key": {"model": "m"}, "device": "cpu", "threads": 1,
+    }  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(KILLED), json.dumps(arguments)],
+        env={**os.environ, "PYTHONPATH": str(WORKFLOW)},
+        stderr=subprocess.DEVNULL,
+    )
+    resume = Path(f"{output}.resume")
+    limit = time.monotonic() + 120
+    while not resume.exists():
+        assert process.poll() is None, "the training ended before it could be killed"
+        assert time.monotonic() < limit, "no epoch was finished in time"
+    process.send_signal(kill)
+    process.wait()
+    assert not output.exists()
+    assert resume.exists()
+    reached = torch.load(resume, weights_only=True)["state"]["epoch"]
+    assert 1 <= reached < 12
+    train(output.parent, data, model)
+    assert same_weights(undisturbed, output)
+    history = read_history(output.parent / "history.json")[1]
+    assert [row["epoch"] for row in history] == list(range(13))
+    assert not resume.exists()
+
+
+@pytest.mark.parametrize("change", [{"code": "y"}, {"seed": 1}, {"model": settings(5)}])
+def test_a_resume_file_of_something_else_is_not_used(tmp_path, data, change):
+    fresh = train(tmp_path / "fresh", data, **{"model": settings(2), **change})
+    model = settings(2)
+
+    class Stop(Exception):
+        pass
+
+    def stop_after_first(*args, **kwargs):
+        save_state(*args, **kwargs)
+        raise Stop
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trazo.training.loop.save_state", stop_after_first)
+        with pytest.raises(Stop):
+            train(tmp_path / "other", data, model)
+    assert (tmp_path / "other" / "checkpoint.pt.resume").exists()
+    assert same_weights(fresh, train(tmp_path / "other", data, **{"model": model, **change}))
+
+
+def test_a_damaged_resume_file_is_not_used(tmp_path):
+    path = tmp_path / "x.resume"
+    save_state(path, {"epoch": 3}, "print")
+    assert load_state(path, "print") == {"epoch": 3}
+    assert load_state(path, "other") is None
+    path.write_bytes(path.read_bytes()[:40])
+    assert load_state(path, "print") is None
+
+
+def test_changed_data_are_not_mixed_with_an_interrupted_training(tmp_path, data):
+    other = write_bars(tmp_path / "other.h5", 193, 9)
+    fresh = train(tmp_path / "fresh", other, settings(2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trazo.training.loop.write_history", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "again", data, settings(2))
+    assert same_weights(fresh, train(tmp_path / "again", other, settings(2)))
+
+
+def test_a_loss_that_is_no_number_stops_with_epoch_and_step(tmp_path, data):
+    model = settings(3, stage={"optimizer": {"sgd": {"lr": 1e30}}})
+    with pytest.raises(TrainingError, match=r"epoch \d+, by step \d+ of \d+.*learning rate"):
+        train(tmp_path, data, model)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_later_stage_starts_from_the_one_before(tmp_path, data):
+    first = train(tmp_path / "1", data, settings(2))
+    second = {**settings(0)["stages"][0], "name": "again", "checkpoints": []}
+    model = Model.model_validate({**settings(2), "stages": [*settings(2)["stages"], second]})
+    path = train(tmp_path / "2", data, model, stage="again", previous=first)
+    one, two = load_checkpoint(first).weights[2], load_checkpoint(path).weights[0]
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    others = write_bars(tmp_path / "others.h5", 30, 0, classes=("a", "b", "d"))
+    with pytest.raises(InputError, match="'d'"):
+        train(tmp_path / "3", others, model, stage="again", previous=first)
+
+
+@pytest.mark.parametrize(("items", "size"), [(193, 32), (64, 64), (5, 128), (3, 1), (2, 1)])
+def test_every_item_comes_once_an_epoch(items, size):
+    batches = epoch_batches(items, size, seed=0, epoch=1)
+    assert sorted(torch.cat(batches).tolist()) == list(range(items))
+    if size > 1:
+        assert all(len(batch) > 1 for batch in batches)
+    assert [b.tolist() for b in batches] == [b.tolist() for b in epoch_batches(items, size, seed=0, epoch=1)]
+
+
+def test_epochs_and_seeds_shuffle_differently():
+    orders = {
+        (seed, epoch): tuple(torch.cat(epoch_batches(100, 10, seed=seed, epoch=epoch)).tolist())
+        for seed in (0, 1, 2)
+        for epoch in (0, 1, 2)
+    }
+    assert len(set(orders.values())) == 9
+
+
+def test_colour_images_and_resized_inputs_train(tmp_path):
+    pixels, labels = bars(30, 0)
+    colour = np.repeat(pixels[..., None], 3, axis=3)
+    write_images(
+        tmp_path / "c.h5", [colour], shape=colour.shape, labels=labels, ids=list(map(str, range(30))),
+        classes=["a", "b", "c"], record={},
+    )  # fmt: skip
+    path = train(tmp_path, tmp_path / "c.h5", settings(1, channels=3, size=16))
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.size == 16
+    assert checkpoint.mean_image.shape == (3, 16, 16)

@@ -6,9 +6,11 @@ Archives come from strangers: whatever a zip file claims is checked before a byt
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
 import stat
+import struct
 import threading
 import zipfile
 import zlib
@@ -29,6 +31,19 @@ MOST_RATIO = 200
 """How many times its size an archive, or a file of at least `_SMALL` bytes in it, may unpack to."""
 
 _SMALL = 32 << 20
+
+# What `zipfile` and its decompressors are known to raise on bytes that are not as they should be.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    ValueError,
+    OverflowError,
+    NotImplementedError,
+    RuntimeError,
+)
 _JUNK_FOLDERS = {"__MACOSX", ".git", ".ipynb_checkpoints", "@eaDir"}
 _JUNK_FILES = {".DS_Store", "Thumbs.db", "thumbs.db", "desktop.ini"}
 _SIGNATURES = (
@@ -133,6 +148,8 @@ class FolderArchive(Archive):
     def __init__(self, path: Path, inside: str = "") -> None:
         super().__init__(path)
         self._inside = clean_folder(inside)
+        if not (path / self._inside).is_dir():
+            raise ArchiveError(f"{path} has no folder {inside!r}; check `folder`.")
 
     def names(self) -> list[str]:
         """Return the names of all files but junk, sorted."""
@@ -148,7 +165,7 @@ class FolderArchive(Archive):
             with os.scandir(place) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except FileNotFoundError as error:
-            raise ArchiveError(f"{place} does not exist; check the folder's name and its links.") from error
+            raise ArchiveError(f"{place} is gone; it was there a moment ago.") from error
         except OSError as error:
             raise ArchiveError(f"{place} cannot be listed ({error.strerror}).") from error
         for entry in entries:
@@ -188,10 +205,10 @@ class ZipArchive(Archive):
         inside = clean_folder(inside)
         try:
             self._file = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
-            raise ArchiveError(f"{path} is no zip archive: it is {_kind_of(path)} ({error}).") from error
         except OSError as error:
             raise ArchiveError(f"{path} cannot be read ({error.strerror or error}).") from error
+        except _DAMAGE as error:
+            raise ArchiveError(f"{path} is no zip archive: it is {_kind_of(path)} ({error}).") from error
         self._lock = threading.Lock()
         try:
             members = self._checked()
@@ -246,7 +263,7 @@ class ZipArchive(Archive):
                 content = file.read(member.file_size + 1)
         except NotImplementedError as error:
             raise ArchiveError(f"{self.path}: {name!r} cannot be unpacked ({error}); pack it with deflate.") from error
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
+        except (*_DAMAGE, OSError) as error:
             raise ArchiveError(f"{self.path}: {name!r} is damaged ({error or type(error).__name__}).") from error
         if len(content) != member.file_size:
             raise ArchiveError(

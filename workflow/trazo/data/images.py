@@ -74,11 +74,11 @@ def build_images(
     if split not in dataset.split:
         raise InputError(f"dataset {dataset_name!r}: {unknown_name('split', split, dataset.split)}")
     layout = layouts.get(dataset.layout)
-    classes = choose(dataset.categories, layout.available(source, dataset))
-    with layout.opened(source, dataset) as items_of, _mapper(threads) as mapper, warnings.catch_warnings():
+    with layout.opened(source, dataset) as opened, _mapper(threads) as mapper, warnings.catch_warnings():
         # Pillow warns of odd metadata, which decide nothing here but the orientation.
         warnings.simplefilter("ignore")
-        chosen, available = _deal(items_of, classes, dataset_name, dataset, split)
+        classes = choose(dataset.categories, opened.classes)
+        chosen, available = _deal(opened.items, classes, dataset_name, dataset, split)
         total = sum(len(items) for items in chosen)
         settings = {
             "key": {"dataset": dataset_name, "split": split},

@@ -33,6 +33,7 @@ Mapper = Callable[[Callable[[T], R], Iterable[T]], Iterator[R]]
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm")
 _BLOCK_BYTES = 16 << 20
 _MOST_BLOCK = 512
+_MOST_PHOTOS = 32
 
 
 class Items(ABC):
@@ -87,6 +88,22 @@ class UnreadableItemsError(InputError):
         self.reasons = reasons
 
 
+@dataclass(frozen=True)
+class OpenedSource:
+    """A source that is open for reading.
+
+    Attributes
+    ----------
+    classes
+        Names of the classes it has, sorted.
+    items
+        Gives the usable items of a class by its name.
+    """
+
+    classes: list[str]
+    items: Callable[[str], Items]
+
+
 class Layout(ABC):
     """How raw data are laid out in a folder, a file or an archive."""
 
@@ -109,8 +126,8 @@ class Layout(ABC):
         return ""
 
     @abstractmethod
-    def opened(self, source: Path, dataset: Dataset) -> AbstractContextManager[Callable[[str], Items]]:
-        """Open a source for the time of a `with` block, in which a class' name gives its items."""
+    def opened(self, source: Path, dataset: Dataset) -> AbstractContextManager[OpenedSource]:
+        """Open a source for the time of a `with` block."""
 
 
 layouts: Registry[Layout] = Registry("layout")
@@ -167,8 +184,8 @@ class QuickdrawLayout(Layout):
         return files
 
     @contextmanager
-    def opened(self, source: Path, dataset: Dataset) -> Iterator[Callable[[str], Items]]:
-        """Give the drawings of a category by name."""
+    def opened(self, source: Path, dataset: Dataset) -> Iterator[OpenedSource]:
+        """Open a folder of drawings."""
         files = self._files(source, dataset)
 
         def items(name: str) -> Items:
@@ -182,7 +199,7 @@ class QuickdrawLayout(Layout):
             records = np.flatnonzero(recognized) if dataset.recognized_only else np.arange(len(key_ids))
             return Sketches(name, file, dataset, records, key_ids[records])
 
-        yield items
+        yield OpenedSource(sorted(files), items)
 
 
 def _read_heads(file: Path) -> np.ndarray:
@@ -286,11 +303,11 @@ class FoldersLayout(Layout):
         return open_archive(source, dataset.folder)
 
     @contextmanager
-    def opened(self, source: Path, dataset: Dataset) -> Iterator[Callable[[str], Items]]:
-        """Give the images of a class by its name, for as long as the source is open."""
+    def opened(self, source: Path, dataset: Dataset) -> Iterator[OpenedSource]:
+        """Open a folder or archive of images."""
         with self._open(source, dataset) as archive:
             classes = _by_class(archive, dataset)
-            yield lambda name: Photos(name, archive, dataset, classes[name])
+            yield OpenedSource(sorted(classes), lambda name: Photos(name, archive, dataset, classes[name]))
 
 
 def _by_class(archive: Archive, dataset: Dataset) -> dict[str, list[str]]:
@@ -346,27 +363,25 @@ class Photos(Items):
 
         size, channels = self._dataset.size, self._dataset.channels
 
-        def decoded(name: str) -> np.ndarray | str:
-            try:
-                return decode_image(self._archive.read(name), size=size, channels=channels)
-            except (ArchiveError, UnreadableImageError) as error:
-                return str(error)
+        def decoded(names: list[str]) -> tuple[list[np.ndarray], dict[str, str]]:
+            images: list[np.ndarray] = []
+            reasons: dict[str, str] = {}
+            for name in names:
+                try:
+                    images.append(decode_image(self._archive.read(name), size=size, channels=channels))
+                except (ArchiveError, UnreadableImageError) as error:
+                    reasons[name] = str(error)
+            return images, reasons
 
-        reasons: dict[str, str] = {}
-        block: list[np.ndarray] = []
-        length = _block_length(self._dataset)
-        for name, result in zip(self._names, mapper(decoded, self._names)):
-            if isinstance(result, str):
-                reasons[name] = result
-                continue
-            block.append(result)
-            if len(block) == length:
-                yield np.stack(block)
-                block = []
-        if block:
-            yield np.stack(block)
-        if reasons:
-            raise UnreadableItemsError(reasons)
+        unreadable: dict[str, str] = {}
+        length = min(_MOST_PHOTOS, _block_length(self._dataset))
+        jobs = (self._names[start : start + length] for start in range(0, len(self), length))
+        for images, reasons in mapper(decoded, jobs):
+            unreadable.update(reasons)
+            if images:
+                yield np.stack(images)
+        if unreadable:
+            raise UnreadableItemsError(unreadable)
 
 
 def source_words(source: Path) -> str:

@@ -73,8 +73,9 @@ def data_address(path: Path) -> str:
 
 def _downloads(paths: Sequence[Path]) -> list[Download]:
     kept = [p for p in sorted(paths, key=lambda p: (p.stem, p.suffix)) if p.stat().st_size <= _MOST_CARRIED]
-    names = {".csv": "CSV", ".md": "Markdown", ".tex": "LaTeX"}
-    return [Download(p.name, names.get(p.suffix, p.suffix), data_address(p)) for p in kept]
+    formats = {".csv": "CSV", ".md": "Markdown", ".tex": "LaTeX"}
+    same = len({p.stem for p in kept}) == 1
+    return [Download(p.name, formats.get(p.suffix, p.name) if same else p.name, data_address(p)) for p in kept]
 
 
 def inline_svg(path: Path, name: str, title: str) -> Picture:
@@ -90,7 +91,7 @@ def inline_svg(path: Path, name: str, title: str) -> Picture:
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'\sxmlns(?::\w+)?="[^"]*"', "", body)
     prefix = re.sub(r"[^A-Za-z0-9_-]", "-", name)
-    body = re.sub(r'\bid="', f'id="{prefix}-', body)
+    body = _needed_ids(body, prefix)
     body = re.sub(r'(?:xlink:)?href="#', f'href="#{prefix}-', body).replace("xlink:href", "href")
     body = body.replace("url(#", f"url(#{prefix}-")
     themed = {INK: "--ink", SOFT: "--soft", LINE: "--line", PAPER: "--card"}
@@ -101,6 +102,19 @@ def inline_svg(path: Path, name: str, title: str) -> Picture:
     size = f'viewBox="0 0 {width:g} {height:g}" style="--natural: {width * 4 / 3:.0f}px"'
     body = re.sub(r"<svg[^>]*>", f'<svg {size} role="img" aria-labelledby="{prefix}-alt">', body, count=1)
     return Picture(name, title, body, description, wide=width > 560)
+
+
+def _needed_ids(body: str, prefix: str) -> str:
+    """Return SVG text that keeps, prefixed, only ids something refers to, each once: matplotlib repeats some."""
+    needed = set(re.findall(r'href="#([^"]+)"', body)) | set(re.findall(r"url\(#([^)]+)\)", body))
+
+    def keep(found: re.Match[str]) -> str:
+        if found[1] not in needed:
+            return ""
+        needed.discard(found[1])
+        return f' id="{prefix}-{found[1]}"'
+
+    return re.sub(r'\sid="([^"]*)"', keep, body)
 
 
 def _picture(paths: Sequence[Path], name: str, title: str) -> Picture | None:

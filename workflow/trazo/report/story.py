@@ -161,7 +161,8 @@ def methods(measures: Sequence[Measure], study: Study, comparisons: Sequence[Com
             Method(
                 retrieval=dataset,
                 model=model,
-                reducer=" ".join(part for part in (reducer, size) if part),
+                # The width of an unreduced feature tells methods apart as little as the model's name does.
+                reducer=f"{reducer} {size}".strip() if reducer else "",
                 distance=distance,
                 map=summarize(select(mine, metric="map")).scaled(100.0),
                 published=published[0] if len(published) == 1 else None,

@@ -43,6 +43,7 @@ TOTAL_NAMES = {"classes": "mean of classes", "queries": "mean over queries"}
 class Cell:
     """A measured value and the published one beside it, both in the row's or column's unit; None where missing."""
 
+    metric: str
     unit: Unit
     measured: Summary | None = None
     published: float | None = None
@@ -168,9 +169,11 @@ def build_table(table: Table, study: Study, measures: list[Measure], published: 
     grid_cells = {}
     for place in dict.fromkeys(places):
         found, row = cells.get(place, []), beside.get(place)
-        unit = unit_of(found[0].metric if found else row.metric)
+        metric = found[0].metric if found else row.metric
+        unit = unit_of(metric)
         summary = summarize(found)
         grid_cells[place] = Cell(
+            metric=metric,
             unit=unit,
             measured=summary.scaled(unit.factor) if summary else None,
             published=row.value * unit.factor / row.factor if row else None,
@@ -289,18 +292,16 @@ def interval_text(cell: Cell, dash: str = "–") -> str:
 
 def published_text(value: float) -> str:
     """Return a published value with the digits it was printed with."""
-    return f"{value:.6g}"
+    return str(round(value, 6))
 
 
 def table_legend(grid: Grid) -> list[str]:
     """Return the sentences that say how to read the table."""
     summaries = [c.measured for c in grid.cells.values() if c.measured]
     signs = list(dict.fromkeys(c.unit.sign for c in grid.cells.values() if c.unit.sign))
-    lines = []
-    if signs:
-        lines.append(f"Values in {' and '.join(signs)}{'' if signs != ['%'] else ' (loss: as computed)'}.")
-        if not any(not c.unit.sign for c in grid.cells.values()):
-            lines[-1] = f"Values in {' and '.join(signs)}."
+    bare = dict.fromkeys(metric_label(c.metric) for c in grid.cells.values() if not c.unit.sign)
+    unitless = f"; {' and '.join(bare)} without a unit" if bare else ""
+    lines = [f"Values in {' and '.join(signs)}{unitless}."] if signs else []
     if any(s.ci_low is not None for s in summaries):
         lines.append("The range is the 95 % interval.")
     if any(s.seeds > 1 for s in summaries):
@@ -308,7 +309,7 @@ def table_legend(grid: Grid) -> list[str]:
     return lines
 
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&])")
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~$&])")
 
 
 def markdown(text: str) -> str:
@@ -370,7 +371,7 @@ def latex(text: str) -> str:
 
 
 def table_latex(grid: Grid) -> str:
-    """Return the table as a LaTeX `table` (packages booktabs and multirow-free), ready for `\\input`."""
+    """Return the table as a LaTeX `table` (package booktabs), ready for `\\input`."""
     parts = ["measured", *(["published", "diff."] if grid.has_published else [])]
     width = len(parts)
     lines = [

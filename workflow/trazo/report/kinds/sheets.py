@@ -76,10 +76,10 @@ def contact_sheet(options: ContactSheet, study: Study, material: Material) -> Dr
     hits = sorted({int(i) for r in rankings.values() for q in queries for i in r.top_indices[q, :top]})
     found_pictures = pictures.read(retrieval.gallery, hits)
 
-    cell, line, head = 0.78, 1.10, 1.55
-    gap = 0.14
+    cell, line, head = 0.82, 1.16, 1.5
+    gap = 0.16
     width = head + (top + 1) * cell + 0.3
-    height = 0.42 + len(queries) * (len(rankings) * line + gap) + 0.05
+    height = 0.42 + len(queries) * (len(rankings) * line + gap) - gap
     canvas = new_canvas(width, height)
     axes = blank_axes(canvas, width, height)
     axes.text(head + cell / 2, 0.24, "query", ha="center", color=SOFT)
@@ -91,7 +91,8 @@ def contact_sheet(options: ContactSheet, study: Study, material: Material) -> Dr
             words.append(_ranked_row(axes, (head, y, cell), model, ranking, query, top, shown[query], found_pictures))
             y += line
         y += gap
-        axes.plot([0.1, width - 0.1], [y - gap * 0.75] * 2, color=LINE, lw=0.7)
+        if query != queries[-1]:
+            axes.plot([0.1, width - 0.1], [y - gap * 0.7] * 2, color=LINE, lw=0.8)
     return Drawing(canvas, " ".join(words))
 
 
@@ -141,7 +142,7 @@ def _ranked_row(
     axes.text(left - 0.12, y + 0.36, label(model, 16), ha="right", va="center", weight="bold")
     axes.text(left - 0.12, y + 0.58, f"{int(right.sum())} of {top} right", ha="right", va="center", color=SOFT, size=8)
     _framed(axes, (left, y, cell), picture, INK, "solid", 1.2)
-    axes.text(left + cell / 2, y + cell + 0.14, label(ranking.classes[true], 13), ha="center", size=7.5, weight="bold")
+    axes.text(left + cell / 2, y + cell + 0.1, label(ranking.classes[true], 13), ha="center", size=8, weight="bold")
     for position, index in enumerate(hits):
         x = left + (position + 1.15) * cell
         good = bool(right[position])
@@ -149,9 +150,9 @@ def _ranked_row(
         _framed(axes, (x, y, cell), pictures[int(index)], colour, "solid" if good else (0, (3, 2)), 1.8)
         sign = RIGHT_SIGN if good else WRONG_SIGN
         name = label(ranking.classes[int(ranking.gallery_labels[index])], 11)
-        axes.text(x + cell / 2, y + cell + 0.12, f"{sign} {name}", ha="center", size=6.8, color=colour)
+        axes.text(x + cell / 2, y + cell + 0.1, f"{sign} {name}", ha="center", size=7.6, color=colour)
         distance = f"{float(ranking.top_distances[query, position]):.3g}"
-        axes.text(x + cell / 2, y + cell + 0.25, distance, ha="center", size=6.2, color=SOFT)
+        axes.text(x + cell / 2, y + cell + 0.24, distance, ha="center", size=6.8, color=SOFT)
     return f"{label(model)}, a {label(ranking.classes[true])}: {int(right.sum())} of the nearest {top} are right."
 
 
@@ -161,19 +162,21 @@ def _framed(
     from matplotlib.patches import Rectangle
 
     x, y, cell = place
-    side = cell - 0.1
+    side = cell - 0.06
+    inner = side - 0.07
     # Sheets hold white drawings: the page's theme must not show through a grey image.
     axes.imshow(
         pixels,
         cmap="gray",
         vmin=0,
         vmax=255,
-        extent=(x + 0.05, x + 0.05 + side, y + side + 0.02, y + 0.02),
+        extent=(x + 0.065, x + 0.065 + inner, y + inner + 0.035, y + 0.035),
         interpolation="none",
         aspect="auto",
-        zorder=1,
+        zorder=2,
     )
-    box = Rectangle((x + 0.05, y + 0.02), side, side, fill=False, ec=colour, lw=width, ls=style, zorder=2)
+    # Drawings reach to the edge of their image: a white rim keeps strokes and frame apart.
+    box = Rectangle((x + 0.03, y), side, side, fc="#ffffff", ec=colour, lw=width, ls=style, zorder=1)
     axes.add_patch(box)
 
 
@@ -213,13 +216,13 @@ def predictions(options: Predictions, study: Study, material: Material) -> Drawi
     rows = -(-len(items) // columns)
     cell, bar = 2.0, 0.19
     block = 0.27 + bar * options.top
-    tall = 0.3 + 1.5 + len(outputs) * block + 0.22
-    width, height = 0.15 + columns * (cell + 0.15), 0.1 + rows * tall
+    tall = 0.3 + 1.5 + len(outputs) * block + 0.12
+    width, height = 0.15 + columns * (cell + 0.15), 0.02 + rows * tall
     canvas = new_canvas(width, height)
     axes = blank_axes(canvas, width, height)
     words = []
     for position, item in enumerate(items):
-        x, y = 0.15 + (position % columns) * (cell + 0.15), 0.1 + (position // columns) * tall
+        x, y = 0.15 + (position % columns) * (cell + 0.15), (position // columns) * tall
         true = first.classes[int(first.labels[item])]
         axes.text(x + cell / 2, y + 0.2, label(true, 24), ha="center", weight="bold", size=10)
         _framed(axes, (x + (cell - 1.5) / 2, y + 0.27, 1.5), shown[item], LINE, "solid", 0.8)

@@ -1,0 +1,148 @@
+import csv
+from pathlib import Path
+
+import pytest
+from trazo import store
+from trazo.config import Study, read_settings, read_study
+from trazo.errors import InputError
+from trazo.report.comparison import compare
+from trazo.report.published import read_published
+
+from .conftest import CLASSES, measure, toy_value, write_published
+
+PUBLISHED = Path(__file__).parents[2] / "workflow" / "published" / "published.csv"
+
+
+def _compared(finished, output, published=None):
+    compare(
+        study=finished.study,
+        metrics=finished.material.metrics,
+        published=published or finished.material.published,
+        output=output,
+    )
+    with output.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_published_row_stands_in_the_comparison_in_order(finished, tmp_path):
+    with finished.material.published.open(newline="") as file:
+        expected = [row for row in csv.DictReader(file) if row["study"] == "bees"]
+    found = _compared(finished, tmp_path / "comparison.csv")
+    for name in ("table", "dataset", "model", "distance", "class", "metric", "unit"):
+        assert [row[name] for row in found] == [row[name] for row in expected]
+    assert [float(row["published"]) for row in found] == [float(row["value"]) for row in expected]
+
+
+def test_measured_values_stand_in_the_published_unit(finished, tmp_path):
+    rows = {
+        (r["model"], r["distance"], r["class"], r["metric"]): r
+        for r in _compared(finished, tmp_path / "comparison.csv")
+    }
+    row = rows["large", "cosine", CLASSES[1], "map"]
+    measured = 100 * toy_value("large", "cosine", 1)
+    assert float(row["measured"]) == pytest.approx(measured)
+    assert float(row["difference"]) == pytest.approx(measured - 41)
+    assert float(row["ci_low"]) == pytest.approx(measured - 5)
+    assert row["within_interval"] == "false"
+    loss = rows["large", "", "", "loss"]
+    assert float(loss["measured"]) == pytest.approx(1.25)
+    assert float(loss["difference"]) == pytest.approx(-0.25)
+    assert rows["small", "", "", "accuracy"]["within_interval"] == "true"
+    assert rows["small", "", "", "accuracy"]["seeds"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"model": "huge"}, "model 'huge' is not part of this run"),
+        ({"metric": "memory", "unit": "MB"}, "metric 'memory' was not computed"),
+        ({"dataset": "Other"}, "no data for the published dataset 'Other'"),
+        ({"class": "wasp"}, "class 'wasp' is not in this run's data"),
+        ({"distance": "hamming"}, "distance 'hamming' was not ranked with"),
+        ({"reducer": "pca"}, "reducer 'pca' was not run"),
+        ({"distance": ""}, "names no distance, and several were measured (cosine, euclidean)"),
+        ({"note": "about 60 epochs"}, "epoch 60 was not evaluated (epochs at hand: 2)"),
+        ({"note": "512 bits"}, "codes of 512 bits were not run"),
+    ],
+)
+def test_where_nothing_was_measured_it_says_why(finished, tmp_path, change, reason):
+    base = {"model": "small", "distance": "cosine", "metric": "map", "value": 50}
+    write_published(tmp_path / "published.csv", [base | change])
+    [row] = _compared(finished, tmp_path / "comparison.csv", tmp_path / "published.csv")
+    assert reason in row["why"]
+    assert (row["measured"], row["difference"], row["within_interval"]) == ("", "", "")
+
+
+def test_published_epochs_choose_among_checkpoints(toy_study, tmp_path):
+    rows = [measure(model="small", metric="accuracy", epoch=e, value=e / 100) for e in (7, 13, 60)]
+    store.write_metrics(tmp_path / "metrics.csv", rows)
+    notes = ["about 13.5 epochs; read off a chart", "60 epochs", ""]
+    published = [{"model": "small", "metric": "accuracy", "value": 1, "note": note} for note in notes]
+    write_published(tmp_path / "published.csv", published)
+    compare(
+        study=toy_study,
+        metrics=tmp_path / "metrics.csv",
+        published=tmp_path / "published.csv",
+        output=tmp_path / "comparison.csv",
+    )
+    with (tmp_path / "comparison.csv").open(newline="") as file:
+        assert [float(row["measured"]) for row in csv.DictReader(file)] == pytest.approx([13, 60, 60])
+
+
+@pytest.mark.parametrize("ours", ["toys/test", "toys-test"])
+def test_accuracy_is_found_under_the_split_that_was_classified(toy_study, tmp_path, ours):
+    search = toy_study.retrievals[0].model_copy(update={"name": "search", "leave_one_out": False})
+    named = toy_study.published.model_copy(update={"datasets": {"Bees-3": "search"}})
+    study = toy_study.model_copy(update={"retrievals": [search], "published": named})
+    store.write_metrics(tmp_path / "m.csv", [measure(dataset=ours, model="small", metric="accuracy", value=0.5)])
+    write_published(tmp_path / "p.csv", [{"model": "small", "metric": "accuracy", "value": 40}])
+    compare(study=study, metrics=tmp_path / "m.csv", published=tmp_path / "p.csv", output=tmp_path / "c.csv")
+    with (tmp_path / "c.csv").open(newline="") as file:
+        assert [float(row["difference"]) for row in csv.DictReader(file)] == pytest.approx([10])
+
+
+def test_the_animals_study_accounts_for_all_its_published_values(tmp_path):
+    study = read_study("animals", read_settings({"studies": ["animals"]}))
+    rows = [
+        {"study": "animals", "dataset": "animals-test", "model": model, "stage": "classify", "epoch": 20, "seed": 0}
+        for model in study.models
+    ]
+    everything = []
+    for row in rows:
+        for metric in ("accuracy", "loss"):
+            everything.append(row | {"metric": metric, "average": "queries", "value": 0.5})
+        for distance in ("euclidean", "cosine"):
+            for metric in ("map", "mrr"):
+                for name in [*study.datasets["animals"].categories, ""]:
+                    cells = {"distance": distance, "metric": metric, "class": name, "average": "classes"}
+                    everything.append(row | cells | {"value": 0.5})
+    store.write_metrics(tmp_path / "metrics.csv", everything)
+    compare(study=study, metrics=tmp_path / "metrics.csv", published=PUBLISHED, output=tmp_path / "comparison.csv")
+    with (tmp_path / "comparison.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    with PUBLISHED.open(newline="") as file:
+        assert len(found) == sum(row["study"] == "animals" for row in csv.DictReader(file))
+    assert [row["why"] for row in found if row["measured"] == ""] == []
+
+
+def test_a_study_the_published_file_does_not_know_is_named(toy_study, tmp_path):
+    write_published(tmp_path / "published.csv", [])
+    with pytest.raises(InputError, match="no study 'bees'"):
+        read_published(tmp_path / "published.csv", toy_study)
+
+
+def test_a_comparison_can_be_read_back_as_published_values(finished, tmp_path):
+    _compared(finished, tmp_path / "comparison.csv")
+    again = read_published(tmp_path / "comparison.csv", finished.study)
+    assert again == read_published(finished.material.published, finished.study)
+
+
+def test_a_study_without_published_values_has_an_empty_comparison(finished, tmp_path):
+    study = Study.model_validate({**finished.study.model_dump(), "published": None})
+    compare(
+        study=study,
+        metrics=finished.material.metrics,
+        published=finished.material.published,
+        output=tmp_path / "comparison.csv",
+    )
+    assert len((tmp_path / "comparison.csv").read_text().splitlines()) == 1

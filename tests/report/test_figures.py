@@ -1,0 +1,165 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import confusion_matrix as peer_confusion
+from trazo import store
+from trazo.config import Figure, read_settings, read_study
+from trazo.errors import InputError
+from trazo.report.drawing import Material
+from trazo.report.figures import figure_kinds, render_figure, validate_figure
+from trazo.report.kinds.matrices import confusion_matrix
+from trazo.report.kinds.sheets import probabilities
+
+from .conftest import CLASSES, MODELS, STUDY
+
+LIBRARY = Path(__file__).parents[2] / "workflow"
+
+
+def _draw(finished, name, folder, **options):
+    figure = finished.study.figures[name]
+    figure = figure.model_copy(update={"options": {**figure.options, **options}})
+    svg, png = folder / f"{name}.svg", folder / f"{name}.png"
+    render_figure(figure=figure, study=finished.study, material=finished.material, svg=svg, png=png)
+    return svg, png
+
+
+def _texts(svg):
+    return ["".join(e.itertext()) for e in ElementTree.parse(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_reading_the_kinds_loads_no_plotting_library():
+    script = (
+        "import sys, trazo.report.figures as f; assert f.figure_kinds.names();"
+        "print([m for m in ('matplotlib', 'pandas', 'torch', 'PIL') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=LIBRARY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", STUDY["figures"])
+def test_every_kind_draws_svg_and_png(finished, tmp_path, name):
+    svg, png = _draw(finished, name, tmp_path)
+    assert ElementTree.parse(svg).getroot().tag.endswith("svg")
+    with Image.open(png) as picture:
+        extremes = picture.convert("L").getextrema()
+    assert extremes[0] < 100
+    assert extremes[1] > 240
+
+
+@pytest.mark.parametrize("name", ["sheet", "bars"])
+def test_the_same_material_gives_the_same_bytes(finished, tmp_path, name):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    for first, second in zip(_draw(finished, name, tmp_path / "a"), _draw(finished, name, tmp_path / "b")):
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_contact_sheet_marks_hits_by_sign_as_well_as_colour(finished, tmp_path):
+    svg, _ = _draw(finished, "sheet", tmp_path, top=4, pick="first", distance="cosine")
+    ranking = store.read_ranking(next(p for p in finished.material.rankings if p.name == "small-cosine.h5"))
+    first = [int(np.flatnonzero(ranking.query_labels == c)[0]) for c in range(len(CLASSES))]
+    right = sum(
+        int((ranking.gallery_labels[ranking.top_indices[q, :4]] == ranking.query_labels[q]).sum()) for q in first
+    )
+    texts = _texts(svg)
+    # Both models have the same toy ranking.
+    assert sum(text.startswith("✓") for text in texts) == right * len(MODELS)
+    assert sum(text.startswith("✗") for text in texts) == (4 * len(CLASSES) - right) * len(MODELS)
+
+
+def test_the_worst_queries_are_those_of_least_average_precision(finished, tmp_path):
+    options = {"pick": "worst", "classes": [CLASSES[0]], "models": ["small"], "distance": "cosine", "top": 1}
+    svg, _ = _draw(finished, "sheet", tmp_path, **options)
+    ranking = store.read_ranking(next(p for p in finished.material.rankings if p.name == "small-cosine.h5"))
+    rows = np.flatnonzero(ranking.query_labels == 0)
+    worst = rows[ranking.values[rows, 0].argmin()]
+    assert f"{ranking.top_distances[worst, 0]:.3g}" in _texts(svg)
+
+
+def test_a_figure_says_in_words_what_it_shows(finished, tmp_path):
+    svg, _ = _draw(finished, "curve", tmp_path)
+    words = ElementTree.parse(svg).getroot().findtext(".//{http://purl.org/dc/elements/1.1/}description")
+    assert "small, cosine: 75.0 % at recall 0.5" in words
+
+
+def test_published_values_are_marked_only_where_given(finished, tmp_path):
+    svg, _ = _draw(finished, "bars", tmp_path)
+    assert "published" in _texts(svg)
+    unpublished = Material(metrics=finished.material.metrics)
+    render_figure(
+        figure=finished.study.figures["bars"], study=finished.study, material=unpublished, svg=svg,
+        png=tmp_path / "bars.png",
+    )  # fmt: skip
+    assert "published" not in _texts(svg)
+
+
+def test_with_many_classes_only_the_best_and_the_worst_are_shown(finished, tmp_path):
+    svg, _ = _draw(finished, "bars", tmp_path, limit=2, distances=["cosine"])
+    texts = _texts(svg)
+    assert 'bee & "wasp" <b>' in texts
+    assert "a|b_c%d" not in texts
+    assert "new line $x$" in texts
+
+
+def test_counts_of_confusions_are_those_of_scikit_learn(finished):
+    features = store.read_features(finished.material.features[0])
+    counts, true, predicted = confusion_matrix(features)
+    assert np.array_equal(counts, peer_confusion(features.labels, features.logits.argmax(axis=1)))
+    assert true == predicted == CLASSES
+
+
+def test_probabilities_survive_large_logits():
+    assert probabilities(np.array([1000.0, 1000.0, -1000.0])) == pytest.approx([0.5, 0.5, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("contact_shet", {}, "contact_sheet"),
+        ("contact_sheet", {"tops": 3}, "'top'"),
+        ("contact_sheet", {"classes": ["wasp"]}, "wasp"),
+        ("contact_sheet", {"top": "many"}, "'top'.*'many'"),
+        ("contact_sheet", {"distance": "cosin"}, "'cosine'"),
+        ("recall_precision", {"models": ["smal"]}, "'small'"),
+        ("recall_precision", {"retrieval": "toys"}, "'toys-test'"),
+        ("predictions", {"dataset": "toys/tst"}, "'toys/test'"),
+    ],
+)
+def test_a_figure_that_cannot_be_drawn_is_refused_before_the_run(toy_study, kind, options, message):
+    with pytest.raises(InputError, match=message) as caught:
+        validate_figure(Figure(title="Nice", kind=kind, options=options), toy_study)
+    assert "figure 'Nice'" in str(caught.value)
+
+
+def test_missing_material_is_named(finished, tmp_path):
+    with pytest.raises(InputError, match="needs rankings and images"):
+        render_figure(
+            figure=finished.study.figures["sheet"], study=finished.study, material=Material(),
+            svg=tmp_path / "a.svg", png=tmp_path / "a.png",
+        )  # fmt: skip
+
+
+def test_material_of_an_unknown_kind_is_refused():
+    with pytest.raises(InputError, match="'rankings'"):
+        Material.from_paths({"ranking": ["a.h5"]})
+    with pytest.raises(InputError, match="one metrics file, got 2"):
+        Material.from_paths({"metrics": ["a.csv", "b.csv"]})
+
+
+@pytest.mark.parametrize("name", ["animals", "demo"])
+def test_figures_of_the_studies_here_can_be_drawn(name):
+    study = read_study(name, read_settings({"studies": [name]}))
+    for figure in study.figures.values():
+        validate_figure(figure, study)
+        assert figure_kinds.get(figure.kind).needs
+
+
+def test_no_figure_names_a_version_or_a_date(finished, tmp_path):
+    svg, _ = _draw(finished, "bars", tmp_path)
+    assert not re.search(r"matplotlib v|20\d\d-\d\d-\d\d", svg.read_text(), re.IGNORECASE)

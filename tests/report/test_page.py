@@ -1,5 +1,6 @@
 import html
 import re
+import shlex
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
@@ -10,7 +11,7 @@ from trazo.report.figures import render_figure
 from trazo.report.measures import Summary
 from trazo.report.page import render_page
 from trazo.report.published import PublishedValue
-from trazo.report.story import duration, named_differences, tally
+from trazo.report.story import command_of, duration, named_differences, shown_settings, tally
 from trazo.report.tables import render_table
 
 from .conftest import CLASSES, STUDY
@@ -183,6 +184,16 @@ def test_the_page_tells_how_it_was_made(read):
 def test_the_page_is_the_same_every_time(page, tmp_path):
     text, render = page
     assert render(tmp_path / "again.html") == text
+
+
+def test_the_command_leaves_folders_of_this_machine_to_fill_in():
+    study = Study.model_validate({**STUDY, "datasets": {"toys": {**STUDY["datasets"]["toys"], "source": "quick"}}})
+    sources = {"quick": "/home/someone/drawings", "other": "/elsewhere"}
+    settings = Settings(studies=["bees"], sources=sources, overrides={"bees": {"seeds": [1]}})
+    words = shlex.split(command_of("bees", settings, study))
+    assert words[:5] == ["snakemake", "--cores", "all", "results/bees/report.html", "--config"]
+    assert words[5:] == ["studies=[bees]", "sources={quick: path/to/quick}", 'overrides={"bees": {"seeds": [1]}}']
+    assert "/home" not in str(shown_settings(settings))
 
 
 def test_equal_differences_of_several_models_are_told_once():

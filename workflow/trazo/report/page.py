@@ -225,8 +225,8 @@ def render_page(
         study_yaml=yaml.safe_dump(
             study.model_dump(exclude={"quick"}, exclude_defaults=True), sort_keys=False, allow_unicode=True
         ),
-        settings_yaml=yaml.safe_dump(settings.model_dump(), sort_keys=False, allow_unicode=True),
-        command=command or story.command_of(name, settings),
+        settings_yaml=yaml.safe_dump(story.shown_settings(settings), sort_keys=False, allow_unicode=True),
+        command=command or story.command_of(name, settings, study),
         css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
     )
     write_text(output, html)

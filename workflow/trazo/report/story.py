@@ -5,8 +5,10 @@ Pure functions from the study, measures and records to plain values; the templat
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -338,14 +340,32 @@ def training_rows(histories: Sequence[Path], study: Study) -> list[TrainingRow]:
     return sorted(rows, key=lambda r: (models.index(r.model) if r.model in models else len(models), r.stage, r.seed))
 
 
-def command_of(name: str, settings: Settings) -> str:
-    """Return the command that makes the report again, given the same sources."""
-    parts = [f"snakemake --cores all results/{name}/report.html", f"--config 'studies=[{','.join(settings.studies)}]'"]
+def command_of(name: str, settings: Settings, study: Study) -> str:
+    """Return the command that makes the report again; where data lie on this machine is left to fill in."""
+    asked = [f"studies=[{','.join(settings.studies)}]"]
     if settings.scale != "full":
-        parts.append(f"scale={settings.scale}")
+        asked.append(f"scale={settings.scale}")
     if settings.device != "auto":
-        parts.append(f"device={settings.device}")
-    return " ".join(parts)
+        asked.append(f"device={settings.device}")
+    used = {dataset.source for dataset in study.datasets.values()}
+    local = [source for source, place in settings.sources.items() if source in used and not _is_url(place)]
+    if local:
+        asked.append(f"sources={{{', '.join(f'{source}: path/to/{source}' for source in local)}}}")
+    if settings.overrides:
+        asked.append(f"overrides={json.dumps(settings.overrides)}")
+    words = ["snakemake", "--cores", "all", f"results/{name}/report.html", "--config", *asked]
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def shown_settings(settings: Settings) -> dict[str, Any]:
+    """Return settings as plain values, of local sources only the last part of their path."""
+    plain_values = settings.model_dump(mode="json")
+    places = {n: p if _is_url(p) else f"(local) {Path(p).name}" for n, p in settings.sources.items()}
+    return {**plain_values, "sources": places}
+
+
+def _is_url(place: str) -> bool:
+    return place.startswith(("http://", "https://"))
 
 
 def all_records(paths: Sequence[Path]) -> list[dict[str, Any]]:

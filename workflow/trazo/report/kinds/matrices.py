@@ -67,7 +67,7 @@ def confusion_matrix(features: store.Features) -> tuple[np.ndarray, list[str], l
 
 def _matrix(axes: Axes, counts: np.ndarray, true: list[str], predicted: list[str]) -> None:
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="cividis", vmin=0, vmax=100, interpolation="nearest", aspect="auto")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest", aspect="auto")
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -80,12 +80,12 @@ def _matrix(axes: Axes, counts: np.ndarray, true: list[str], predicted: list[str
     if max(counts.shape) <= _MOST_NUMBERS:
         for row, column in zip(*np.nonzero(shares >= 0.5)):
             share = shares[row, column]
-            # cividis runs from dark blue to yellow: the number stands in whichever of black and white can be read.
+            # The number stands in whichever of black and white can be read on its blue.
             axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=7, color=_readable(share))
 
 
 def _readable(share: float) -> str:
-    return "#000000" if share > 50 else "#ffffff"
+    return "#ffffff" if share > 55 else "#10202b"
 
 
 def _worst_confusion(counts: np.ndarray, true: list[str], predicted: list[str]) -> str:

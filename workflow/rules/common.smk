@@ -9,7 +9,6 @@ from snakemake.settings.types import RerunTrigger
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
 sys.path.insert(0, str(WORKFLOW))
-PUBLISHED = str(WORKFLOW / "published" / "published.csv")
 # Scripts run in processes of their own and import the library from the same place.
 os.environ["PYTHONPATH"] = os.pathsep.join(
     p for p in (str(WORKFLOW), os.environ.get("PYTHONPATH", "")) if p
@@ -17,7 +16,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 
 from trazo.config import read_settings
 from trazo.errors import TrazoError
-from trazo.plan import make_plans
+from trazo.plan import PUBLISHED, make_plans
 from trazo.provenance import code_fingerprint
 
 try:
@@ -28,7 +27,8 @@ except TrazoError as error:
 
 # What a script and the library mean reaches its rule as the parameter `code`. Snakemake's own look at a script's
 # time stamp would run a training again for a comment in it.
-workflow.dag_settings.rerun_triggers = frozenset(workflow.rerun_triggers) - {RerunTrigger.CODE}
+if workflow.dag_settings is not None:  # not there while Snakemake only lints
+    workflow.dag_settings.rerun_triggers = frozenset(workflow.rerun_triggers) - {RerunTrigger.CODE}
 
 
 wildcard_constraints:

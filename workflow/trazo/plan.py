@@ -7,6 +7,7 @@ above the rooms, imports nothing heavy (the process that plans a run must start 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from trazo.report.figures import figure_kinds, validate_figure
 from trazo.retrieval.metrics import expand_metrics
 from trazo.store import write_text
 
+# Relative to the folder of the run, so that a project that moved is not stale.
+PUBLISHED = os.path.relpath(LIBRARY.parent / "published" / "published.csv")
 DOODLES = "doodles"
 _DOODLE_SPARE = 100
 
@@ -255,15 +258,17 @@ class Plan:
 
     def figure_inputs(self, figure: str) -> dict[str, list[str]]:
         """Return the artifacts a figure is drawn from, by kind of artifact."""
-        needs = figure_kinds.get(self.study.figures[figure].kind).needs
+        kind = figure_kinds.get(self.study.figures[figure].kind)
+        published = [PUBLISHED] if self.study.published else []
         sources = {
             "metrics": lambda: [f"{self.root}/metrics.csv"],
             "histories": self.histories,
             "rankings": self.rankings,
             "features": self.query_features,
             "images": self.query_images,
+            "published": lambda: published,
         }
-        return {need: sources[need]() for need in needs}
+        return {name: paths for name in (*kind.needs, *kind.uses) if (paths := sources[name]())}
 
     def comparison_settings(self) -> dict[str, Any]:
         """Return the study without what only pictures and tables depend on, as plain values."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,20 @@ def bar(total: int, description: str, unit: str) -> tqdm:
         total=total, desc=description, unit=unit, file=sys.stderr, disable=not sys.stderr.isatty(), leave=False,
         dynamic_ncols=True, smoothing=0.05,
     )  # fmt: skip
+
+
+def counter(description: str, unit: str) -> Callable[[int, int], None]:
+    """Return a function that shows (done, total) as a progress bar."""
+    shown: list[tqdm] = []
+
+    def show(done: int, total: int) -> None:
+        if not shown:
+            shown.append(bar(total, description, unit))
+        shown[0].update(done - shown[0].n)
+        if done >= total:
+            shown[0].close()
+
+    return show
 
 
 @contextmanager

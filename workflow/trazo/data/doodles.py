@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ from trazo.data.creatures import (
     draw_whiskers,
 )
 from trazo.data.pen import Pen, place
-from trazo.data.quickdraw import Drawings
+from trazo.data.quickdraw import Drawings, write_bin
 from trazo.errors import InputError
 from trazo.registry import Registry
 
@@ -669,3 +670,15 @@ def draw_many(animal: str, count: int, seed: int) -> Drawings:
     return Drawings.from_strokes(
         [draw(animal, np.random.default_rng(key)) for key in keys], key_id=np.array(keys, dtype=np.uint64)
     )
+
+
+def write_doodles(folder: Path, *, categories: Sequence[str], count: int, seed: int) -> None:
+    """Write `<category>.bin` with `count` doodles for each of the categories into `folder`.
+
+    Raises
+    ------
+    InputError
+        If a category is none of `ANIMALS`.
+    """
+    for category in categories:
+        write_bin(folder / f"{category}.bin", draw_many(category, count, seed))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from trazo.data.quickdraw import Drawings, read_bin
 from trazo.data.raster import RasterOptions, rasterise
+from trazo.data.thick_lines import disc, draw_polylines
 from trazo.errors import InputError
 
 
@@ -62,6 +63,22 @@ def test_real_drawings_are_those_of_a_plain_loop_to_the_pixel(shared_data):
     files = sorted((shared_data / "quickdraw").glob("*.bin"))
     drawings = Drawings.concatenate(read_bin(file, np.arange(8)) for file in files)
     assert np.array_equal(rasterise(drawings), draw_plainly(drawings))
+
+
+@pytest.mark.parametrize("thickness", [2, 3, 4, 9, 30])
+@pytest.mark.parametrize("shape", [(8, 8), (9, 40), (256, 256), (37, 300)])
+def test_compiled_segments_are_those_of_opencv_at_every_edge(shape, thickness):
+    rng = np.random.default_rng(thickness)
+    height, width = shape
+    for trial in range(300):
+        points = np.stack([rng.integers(0, width, 2), rng.integers(0, height, 2)], axis=1).astype(np.int32)
+        if trial % 3 == 0:
+            points[1] = np.clip(points[0] + rng.integers(-2, 3, 2), 0, (width - 1, height - 1))
+        ours = np.full(shape, 255, np.uint8)
+        theirs = ours.copy()
+        draw_polylines(ours, points, np.array([0, 2]), thickness, disc(thickness))
+        cv2.line(theirs, points[0].tolist(), points[1].tolist(), 0, thickness)
+        assert np.array_equal(ours, theirs), points
 
 
 def test_strokes_are_black_on_white():

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from trazo.data.quickdraw import Drawings
+from trazo.data.thick_lines import disc, draw_halved, draw_polylines
 from trazo.errors import InputError
 
 WHITE = 255
@@ -109,18 +110,15 @@ def _placed(drawings: Drawings, options: RasterOptions) -> np.ndarray:
     return np.floor((points - spread[0]) * spread[1] + spread[2] + 0.5).astype(np.int32)
 
 
-def _polylines(drawings: Drawings, options: RasterOptions) -> list[list[np.ndarray]]:
-    """Return for each drawing its strokes as (n, 2) int32 views, n ≥ 2."""
-    points = _placed(drawings, options)
-    counts = np.diff(drawings.first_point)
-    if (counts == 1).any():
+def _draw(canvas: np.ndarray, points: np.ndarray, ends: np.ndarray, thickness: int) -> None:
+    """Draw the strokes of one drawing, (P, 2) int32 points that end at (S + 1,) int64 `ends`, in black."""
+    if thickness > 1:
+        draw_polylines(canvas, points, ends, thickness, disc(thickness))
+        return
+    for start, end in pairwise(ends.tolist()):
         # OpenCV draws nothing for a line of one point; of two equal ones it draws the dot.
-        points = np.repeat(points, np.repeat(np.where(counts == 1, 2, 1), counts), axis=0)
-        counts = np.where(counts == 1, 2, counts)
-    ends = np.concatenate([[0], np.cumsum(counts)]).tolist()
-    lines = [points[start:end] for start, end in pairwise(ends)]
-    firsts = drawings.first_stroke.tolist()
-    return [lines[start:end] for start, end in pairwise(firsts)]
+        line = points[start:end] if end - start > 1 else points[start:end].repeat(2, axis=0)
+        cv2.polylines(canvas, [line], False, BLACK)
 
 
 def rasterise(drawings: Drawings, options: RasterOptions | None = None) -> np.ndarray:
@@ -142,11 +140,18 @@ def rasterise(drawings: Drawings, options: RasterOptions | None = None) -> np.nd
     images = np.empty((len(drawings), options.size, options.size), np.uint8)
     canvas = np.empty((options.canvas, options.canvas), np.uint8)
     shape = (options.size, options.size)
-    index = 0
+    halved = options.thickness > 1 and options.canvas == 2 * options.size
     for start in range(0, len(drawings), _BLOCK):
-        for lines in _polylines(drawings.select(slice(start, start + _BLOCK)), options):
+        block = drawings.select(slice(start, start + _BLOCK))
+        points = _placed(block, options)
+        part = images[start : start + _BLOCK]
+        if halved:
+            # What the studies did, 100,000 times over: the same pixels as below, without a call for each image.
+            ends = (block.first_point, block.first_stroke)
+            draw_halved(part, canvas, points, *ends, options.thickness, disc(options.thickness))
+            continue
+        for image, (first, last) in zip(part, pairwise(block.first_stroke.tolist())):
             canvas.fill(WHITE)
-            cv2.polylines(canvas, lines, False, BLACK, options.thickness)
-            cv2.resize(canvas, shape, dst=images[index], interpolation=cv2.INTER_AREA)
-            index += 1
+            _draw(canvas, points, block.first_point[first : last + 1], options.thickness)
+            cv2.resize(canvas, shape, dst=image, interpolation=cv2.INTER_AREA)
     return images

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from trazo.errors import InputError
 
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM")
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM")
 """The formats that are read. Others that Pillow knows run external programs or are no images."""
 
 MOST_PIXELS = 89_478_485

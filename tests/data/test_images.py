@@ -1,0 +1,231 @@
+"""Building images.h5: right pixels, labels and splits, whatever the source and the number of threads."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from trazo.config import Dataset
+from trazo.data.images import UnreadableImagesError, build_images
+from trazo.data.quickdraw import CorruptSourceError, Drawings, read_bin, write_bin
+from trazo.data.raster import RasterOptions, rasterise
+from trazo.errors import InputError
+from trazo.store import read_images
+
+
+def dataset(**settings):
+    return Dataset(**{"split": {"train": 5, "test": 2}, "size": 32, **settings})
+
+
+def drawings(count, seed, recognized=None):
+    rng = np.random.default_rng(seed)
+    return Drawings.from_strokes(
+        [[rng.integers(0, 256, (rng.integers(1, 9), 2)) for _ in range(3)] for _ in range(count)],
+        key_id=rng.integers(0, 2**60, count),
+        recognized=recognized,
+    )
+
+
+def build(tmp_path, source, spec, split="train", threads=1, **options):
+    output = tmp_path / f"{split}-{threads}.h5"
+    build_images(
+        source=source, dataset_name="d", dataset=spec, split=split, output=output, code="c", threads=threads, **options
+    )
+    return read_images(output)
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    folder = tmp_path / "drawn"
+    for seed, name in enumerate(("cat", "dog", "sea turtle")):
+        write_bin(folder / f"{name}.bin", drawings(20 + seed, seed, recognized=np.arange(20 + seed) % 2 == 0))
+    return folder
+
+
+def png(values):
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def pictures(tmp_path, damaged=()):
+    """A zip of 2 classes of 9 images, each of one grey of its own; those `damaged` are no images."""
+    path = tmp_path / "pictures.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for label, name in enumerate(("cat", "dog")):
+            for i in range(9):
+                member = f"png/{name}/{i}.png"
+                file.writestr(member, b"broken" if member in damaged else png(grey(label, i)))
+    return path
+
+
+def grey(label, i):
+    return np.full((40, 50), 100 * label + i, np.uint8)
+
+
+def test_drawings_are_those_of_the_records_named_by_their_ids(drawn, tmp_path):
+    spec = dataset(categories=["sea turtle", "cat"])
+    images = build(tmp_path, drawn, spec)
+    assert images.classes == ["sea turtle", "cat"]
+    assert images.labels.tolist() == [0] * 5 + [1] * 5
+    for pixels, label, name in zip(images.pixels, images.labels, images.ids):
+        category, _, rest = name.partition("/")
+        record, key_id = map(int, rest.split("-"))
+        drawing = read_bin(drawn / f"{category}.bin").select([record])
+        assert category == images.classes[label]
+        assert key_id == drawing.key_id[0]
+        np.testing.assert_array_equal(pixels, rasterise(drawing, RasterOptions(size=32))[0])
+
+
+def test_raster_settings_reach_the_rasteriser(drawn, tmp_path):
+    settings = {"canvas": 64, "thickness": 5, "centre": True, "margin": 4, "keep_aspect": False}
+    images = build(tmp_path, drawn, dataset(categories=["dog"], raster=settings))
+    records = [int(name.partition("/")[2].split("-")[0]) for name in images.ids]
+    expected = rasterise(read_bin(drawn / "dog.bin").select(records), RasterOptions(size=32, **settings))
+    np.testing.assert_array_equal(images.pixels, expected)
+
+
+def test_three_channels_repeat_the_grey_of_drawings(drawn, tmp_path):
+    grey_images = build(tmp_path, drawn, dataset())
+    colour = build(tmp_path, drawn, dataset(channels=3))
+    np.testing.assert_array_equal(colour.pixels, np.repeat(grey_images.pixels[..., None], 3, axis=3))
+
+
+def test_splits_share_no_item_and_another_category_changes_none(drawn, tmp_path):
+    train = build(tmp_path, drawn, dataset(categories=["cat", "dog"]))
+    test = build(tmp_path, drawn, dataset(categories=["cat", "dog"]), split="test")
+    assert not set(train.ids) & set(test.ids)
+    more = build(tmp_path, drawn, dataset(categories=["sea turtle", "dog", "cat"]))
+    assert set(train.ids) < set(more.ids)
+
+
+def test_larger_test_split_leaves_training_images(drawn, tmp_path):
+    train = build(tmp_path, drawn, dataset())
+    again = build(tmp_path, drawn, dataset(split={"train": 5, "test": 9}))
+    assert train.ids == again.ids
+    np.testing.assert_array_equal(train.pixels, again.pixels)
+
+
+def test_recognized_only_leaves_the_others_out_before_splitting(drawn, tmp_path):
+    images = build(tmp_path, drawn, dataset(recognized_only=True, split={"train": "rest"}))
+    records = [int(name.partition("/")[2].split("-")[0]) for name in images.ids]
+    assert all(record % 2 == 0 for record in records)
+    assert len(images) == 10 + 11 + 11
+
+
+def test_random_categories_are_drawn_from_the_files(drawn, tmp_path):
+    images = build(tmp_path, drawn, dataset(categories={"random": 2, "seed": 5}))
+    assert len(images.classes) == 2
+    with pytest.raises(InputError, match="4 random categories, and 3 are available"):
+        build(tmp_path, drawn, dataset(categories={"random": 4}))
+
+
+@pytest.mark.parametrize("kind", ["drawings", "pictures"])
+def test_threads_change_nothing(drawn, tmp_path, kind):
+    source = drawn if kind == "drawings" else pictures(tmp_path)
+    extra = {} if kind == "drawings" else {"layout": "folders", "folder": "png"}
+    spec = dataset(split={"train": "rest"}, **extra)
+    one, three = (build(tmp_path, source, spec, threads=threads) for threads in (1, 3))
+    assert one.ids == three.ids
+    np.testing.assert_array_equal(one.pixels, three.pixels)
+
+
+def test_images_of_an_archive_keep_pixels_labels_and_names(tmp_path):
+    images = build(tmp_path, pictures(tmp_path), dataset(layout="folders", folder="png", split={"train": "rest"}))
+    assert images.classes == ["cat", "dog"]
+    assert images.ids == [f"png/{name}/{i}.png" for name in ("cat", "dog") for i in range(9)]
+    assert images.pixels.shape == (18, 32, 32)
+    expected = [100 * label + i for label in range(2) for i in range(9)]
+    assert [np.unique(p).tolist() for p in images.pixels] == [[value] for value in expected]
+
+
+def test_all_unreadable_images_are_named_and_nothing_is_written(tmp_path):
+    damaged = ["png/cat/3.png", "png/dog/0.png", "png/dog/8.png"]
+    source = pictures(tmp_path, damaged)
+    spec = dataset(layout="folders", folder="png", split={"train": "rest"})
+    for threads in (1, 2):
+        with pytest.raises(UnreadableImagesError) as caught:
+            build(tmp_path, source, spec, threads=threads)
+        assert "3 of 18 images" in str(caught.value)
+        assert all(name in str(caught.value) for name in damaged)
+        assert "dog/1.png" not in str(caught.value)
+    assert not list(tmp_path.glob("*.h5"))
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_long_list_of_unreadable_images_ends_with_their_number(tmp_path):
+    for i in range(60):
+        (tmp_path / "p" / "cat").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "p" / "cat" / f"{i:02}.png").write_bytes(b"broken")
+    spec = dataset(layout="folders", split={"train": "rest"})
+    with pytest.raises(UnreadableImagesError, match=r"60 of 60 images.*cat/49.png.* and 10 more"):
+        build(tmp_path, tmp_path / "p", spec)
+
+
+def test_too_few_items_name_every_short_class_and_its_number(drawn, tmp_path):
+    with pytest.raises(InputError) as caught:
+        build(tmp_path, drawn, dataset(split={"train": 15, "test": 6}))
+    assert "1 of 3 classes: 'cat' has 20 items, and 21 are asked for (15 train + 6 test)" in str(caught.value)
+    with pytest.raises(InputError, match="too few recognized items in 3 of 3 classes"):
+        build(tmp_path, drawn, dataset(split={"train": 12}, recognized_only=True))
+
+
+def test_unknown_split_and_layout_are_named(drawn, tmp_path):
+    with pytest.raises(InputError, match=r"unknown split 'trian'.*'train'"):
+        build(tmp_path, drawn, dataset(), split="trian")
+    with pytest.raises(InputError, match=r"unknown layout 'folder'.*'folders'"):
+        build(tmp_path, drawn, dataset(layout="folder"))
+
+
+def test_damaged_drawings_are_an_error_and_nothing_is_written(drawn, tmp_path):
+    content = (drawn / "dog.bin").read_bytes()
+    (drawn / "dog.bin").write_bytes(content[:-3])
+    with pytest.raises(CorruptSourceError, match=r"dog.bin: record 20 .* at byte"):
+        build(tmp_path, drawn, dataset())
+    assert not list(tmp_path.glob("*.h5"))
+
+
+def test_record_says_what_was_built(drawn, tmp_path):
+    record = build(tmp_path, drawn, dataset()).record
+    assert record["settings"]["key"] == {"dataset": "d", "split": "train"}
+    assert record["settings"]["available"] == {"cat": 20, "dog": 21, "sea turtle": 22}
+    assert record["settings"]["dataset"]["size"] == 32
+    assert record["settings"]["source"] == "folder drawn"
+    assert record["code"] == "c"
+    assert record["figures"]["images"] == 15
+    assert record["figures"]["items_per_second"] == pytest.approx(15 / record["figures"]["seconds"])
+
+
+def test_progress_ends_at_the_total(drawn, tmp_path):
+    seen = []
+    build(tmp_path, drawn, dataset(), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(5, 15), (10, 15), (15, 15)]
+
+
+def test_real_drawings_of_the_animals_study(shared_data, tmp_path):
+    animals = ["sheep", "bear", "bee", "cat", "camel", "cow", "crab", "crocodile", "duck", "elephant", "dog", "giraffe"]
+    spec = dataset(categories=animals, split={"train": 400, "test": 37}, size=64)
+    images = build(tmp_path, shared_data / "quickdraw", spec, split="test")
+    assert images.classes == animals
+    assert np.bincount(images.labels).tolist() == [37] * 12
+    assert len(set(images.ids)) == len(images)
+    # Black lines on white: mostly white, and no drawing is empty.
+    assert 200 < images.pixels.mean() < 254
+    assert images.pixels.min(axis=(1, 2)).max() < 128
+
+
+@pytest.mark.parametrize(("archive", "folder", "channels"), [("tu-berlin.zip", "png", 1), ("imagenette.zip", "val", 3)])
+def test_real_archives_become_images(shared_data, tmp_path, archive, folder, channels):
+    spec = dataset(layout="folders", folder=folder, channels=channels, split={"few": 2}, categories={"random": 8})
+    images = build(tmp_path, shared_data / archive, spec, split="few")
+    assert images.pixels.shape == ((16, 32, 32) if channels == 1 else (16, 32, 32, 3))
+    with zipfile.ZipFile(shared_data / archive) as file:
+        contents = [file.read(name) for name in images.ids]
+    for pixels, content in zip(images.pixels, contents):
+        whole = Image.open(io.BytesIO(content)).convert("L" if channels == 1 else "RGB")
+        side = min(whole.size)
+        left, top = (whole.width - side) // 2, (whole.height - side) // 2
+        middle = whole.crop((left, top, left + side, top + side))
+        # Independent of the library's way: mean brightness survives shrinking.
+        assert abs(float(np.asarray(middle).mean()) - float(pixels.mean())) < 2

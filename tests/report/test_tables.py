@@ -117,7 +117,16 @@ def test_epochs_run_down_when_the_table_asks_for_them(finished, tmp_path):
     store.write_metrics(tmp_path / "m.csv", rows)
     table = Table(title="t", metrics=["accuracy"], rows="epoch", columns=["model"])
     grid = build_table(table, finished.study, read_measures(tmp_path / "m.csv"), [])
-    assert grid.rows == ["2", "7", "10"]
+    assert grid.rows == grid.row_labels == ["2", "7", "10"]
+
+
+def test_numbers_that_head_columns_say_what_they_are(finished, tmp_path):
+    rows = [measure(model="small", metric="accuracy", epoch=e, value=e / 100) for e in (10, 2)]
+    store.write_metrics(tmp_path / "m.csv", rows)
+    table = Table(title="t", metrics=["accuracy"], rows="model", columns=["epoch"])
+    [row] = _render(finished, table, tmp_path, tmp_path / "m.csv")
+    assert (float(row["epoch 2"]), float(row["epoch 10"])) == (2, 10)
+    assert "| model | epoch 2 | epoch 10 |" in (tmp_path / "table.md").read_text()
 
 
 @pytest.mark.parametrize(

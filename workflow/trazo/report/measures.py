@@ -17,6 +17,7 @@ from trazo.errors import InputError
 from trazo.store import METRIC_COLUMNS
 
 DIMENSIONS = tuple(c for c in METRIC_COLUMNS if c not in {"study", "queries", "value", "ci_low", "ci_high"})
+NUMERIC_DIMENSIONS = ("epoch", "seed", "size", "bits", "fold")
 CLASSIFICATION = ("accuracy", "loss")
 CONFIDENCE = 0.95
 
@@ -296,7 +297,7 @@ def ordering(study: Study, dimension: str, seen: Sequence[str], metrics: Sequenc
     def key(value: str) -> tuple:
         if dimension == "class" and not value:
             return (2, 0.0)
-        if dimension in {"epoch", "seed", "size", "bits", "fold"}:
+        if dimension in NUMERIC_DIMENSIONS:
             return (0, float(value)) if value else (1, 0.0)
         return (0, float(listed.index(value)))
 

@@ -327,7 +327,7 @@ def training_rows(histories: Sequence[Path], study: Study) -> list[TrainingRow]:
                 model=str(key.get("model", "")),
                 stage=str(key.get("stage", "")),
                 seed=str(key.get("seed", "")),
-                epochs=len(epochs),
+                epochs=int(last.get("epoch", 0)),
                 loss=last.get("loss"),
                 accuracy=last.get("accuracy"),
                 validation_loss=last.get("validation_loss"),

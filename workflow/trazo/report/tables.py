@@ -18,6 +18,7 @@ from trazo.registry import unknown_name
 from trazo.report.measures import (
     CLASSIFICATION,
     DIMENSIONS,
+    NUMERIC_DIMENSIONS,
     Measure,
     Summary,
     Unit,
@@ -164,6 +165,9 @@ def build_table(table: Table, study: Study, measures: list[Measure], published: 
     def label(dimension: str, value: str) -> str:
         if dimension == "class" and not value:
             return TOTAL_NAMES[table.average]
+        # A bare number at the head of a column says nothing; down the rows, the corner names the dimension.
+        if dimension in NUMERIC_DIMENSIONS and dimension != table.rows and value:
+            return f"{dimension} {value}"
         return metric_label(value) if dimension == "metric" else value or "–"
 
     grid_cells = {}
@@ -249,7 +253,11 @@ def table_csv(grid: Grid) -> str:
     parts += ["published", "difference"] if grid.has_published else []
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    heads = [" ".join(x for x in (*column, part) if x) for column in grid.columns for part in parts]
+    named = [
+        [f"{d} {v}" if v and d in NUMERIC_DIMENSIONS else v for d, v in zip(grid.column_dimensions, column)]
+        for column in grid.columns
+    ]
+    heads = [" ".join(x for x in (*column, part) if x) for column in named for part in parts]
     writer.writerow([grid.row_dimension, "unit", *heads])
     for row, label in zip(grid.rows, grid.row_labels):
         present = [c for c in (grid.cell(row, column) for column in grid.columns) if c]

@@ -133,6 +133,15 @@ def test_zip_and_folder_have_the_same_items(pictures, tmp_path):
         np.testing.assert_array_equal(zipped.items("cat").keys, plain.items("cat").keys)
 
 
+def test_changed_archive_is_listed_anew(tmp_path):
+    packed = tmp_path / "p.zip"
+    for names in (["cat/1.png"], ["cat/1.png", "dog/1.png"]):
+        with zipfile.ZipFile(packed, "w") as file:
+            for name in names:
+                file.writestr(name, b"x")
+        assert FOLDERS.available(packed, dataset(layout="folders")) == [name.partition("/")[0] for name in names]
+
+
 def test_same_images_have_the_same_keys_wherever_they_lie(pictures):
     spec = dataset(layout="folders", folder="set")
     with FOLDERS.opened(pictures, spec) as opened, FOLDERS.opened(pictures / "set", dataset(layout="folders")) as inner:

@@ -48,9 +48,10 @@ class Compared:
 
 def compared(study: Study, measures: list[Measure], published: list[PublishedValue]) -> list[Compared]:
     """Return every published value with its measured one, in the published order."""
-    rows = []
+    rows: list[Compared] = []
+    kept: dict[tuple, list[Measure]] = {}
     for row in published:
-        found, why = matching(row, study, measures)
+        found, why = matching(row, study, measures, kept)
         summary = summarize(found)
         rows.append(Compared(row, summary.scaled(row.factor) if summary else None, why))
     return rows

@@ -129,11 +129,14 @@ def measured_datasets(row: PublishedValue, study: Study) -> set[str]:
     return names
 
 
-def matching(row: PublishedValue, study: Study, measures: list[Measure]) -> tuple[list[Measure], str]:
+def matching(
+    row: PublishedValue, study: Study, measures: list[Measure], kept: dict[tuple, list[Measure]]
+) -> tuple[list[Measure], str]:
     """Return the measures a published row is to be compared with, or none and the reason.
 
     Dimensions are narrowed one by one; the first that leaves nothing is the reason. An empty dimension of the
-    published row asks for nothing, but what remains must then agree in it.
+    published row asks for nothing, but what remains must then agree in it. `kept` is a dictionary, empty at first,
+    that one caller passes with all its rows: it keeps what earlier rows narrowed the same measures to.
     """
     datasets = measured_datasets(row, study)
     if not datasets:
@@ -160,9 +163,12 @@ def matching(row: PublishedValue, study: Study, measures: list[Measure]) -> tupl
         steps.append(("average", {average, ""}, f"no mean over {average} was measured"))
     if row.stage:
         steps.append(("stage", {row.stage}, f"stage {row.stage!r} was not evaluated"))
-    chosen = measures
+    chosen, path = measures, ()
     for dimension, wanted, reason in steps:
-        chosen = select(chosen, **{dimension: sorted(wanted)})
+        path = (*path, dimension, *sorted(wanted))
+        if path not in kept:
+            kept[path] = select(chosen, **{dimension: sorted(wanted)})
+        chosen = kept[path]
         if not chosen:
             return [], reason
     return _at_epoch(row, study, chosen)

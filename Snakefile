@@ -25,9 +25,9 @@ onsuccess:
 
 # Everything the configured studies produce.
 rule all:
+    default_target: True
     input:
         reports(),
         every("tables"),
         every("pictures"),
         every("comparisons"),
-    default_target: True

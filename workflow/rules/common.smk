@@ -10,8 +10,10 @@ from snakemake.settings.types import RerunTrigger
 WORKFLOW = Path(workflow.basedir) / "workflow"
 sys.path.insert(0, str(WORKFLOW))
 # Scripts run in processes of their own and import the library from the same place.
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    p for p in (str(WORKFLOW), os.environ.get("PYTHONPATH", "")) if p
+os.environ.update(
+    PYTHONPATH=os.pathsep.join(
+        p for p in (str(WORKFLOW), os.getenv("PYTHONPATH", "")) if p
+    )
 )
 
 from trazo.config import read_settings
@@ -24,11 +26,6 @@ try:
     plans = make_plans(settings, cache=Path(".snakemake") / "trazo")
 except TrazoError as error:
     raise WorkflowError(f"The configuration cannot be run.\n{error}") from None
-
-# What a script and the library mean reaches its rule as the parameter `code`. Snakemake's own look at a script's
-# time stamp would run a training again for a comment in it.
-if workflow.dag_settings is not None:  # not there while Snakemake only lints
-    workflow.dag_settings.rerun_triggers = frozenset(workflow.rerun_triggers) - {RerunTrigger.CODE}
 
 
 wildcard_constraints:
@@ -46,8 +43,21 @@ wildcard_constraints:
     figure="[^/]+",
 
 
+def judge_code_by_meaning():
+    """Leave a script's time stamp out of what makes a job stale; its meaning is in the parameter `code`.
+
+    Without this a comment in a script, or a fresh checkout, would train a network again. Snakemake has no directive
+    for it, and sets the triggers after it has read this file; input functions are the first to be called then.
+    """
+    if workflow.dag_settings is not None:
+        workflow.dag_settings.rerun_triggers = frozenset(workflow.rerun_triggers) - {
+            RerunTrigger.CODE
+        }
+
+
 def plan_of(wildcards):
     """Return the plan of a rule's study."""
+    judge_code_by_meaning()
     try:
         return plans[wildcards.study]
     except KeyError:
@@ -57,10 +67,14 @@ def plan_of(wildcards):
         ) from None
 
 
-def code_of(script, *modules):
-    """Return the fingerprint of a script, of the library modules it imports, and of those it loads by name."""
+def code_of(script, *modules, files=()):
+    """Return the fingerprint of a script, of what it imports, of modules it loads by name, and of other files."""
     try:
-        return code_fingerprint(*modules, scripts=(WORKFLOW / "scripts" / f"{script}.py",))
+        return code_fingerprint(
+            *modules,
+            scripts=(WORKFLOW / "scripts" / f"{script}.py",),
+            files=tuple(files),
+        )
     except TrazoError as error:
         raise WorkflowError(str(error)) from None
 

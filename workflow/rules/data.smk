@@ -11,6 +11,8 @@ rule draw_doodles:
         directory("results/{study}/doodles/{dataset}"),
     log:
         "results/{study}/logs/draw_doodles/{dataset}.log",
+    conda:
+        "../../envs/environment.yaml"
     params:
         code=code_of("draw_doodles"),
         doodles=lambda w: plan_of(w).doodles(w.dataset),
@@ -24,11 +26,13 @@ rule download_drawings:
         "results/sources/{source}/{category}.bin",
     log:
         "results/sources/logs/{source}/{category}.log",
-    params:
-        url=lambda w: settings.sources.get(w.source, ""),
     retries: 2
+    conda:
+        "../../envs/environment.yaml"
     resources:
         download=1,
+    params:
+        url=lambda w: settings.sources.get(w.source, ""),
     script:
         "../scripts/download_drawings.py"
 
@@ -39,11 +43,13 @@ rule download_archive:
         "results/sources/{source}/{archive}.zip",
     log:
         "results/sources/logs/{source}/{archive}.log",
-    params:
-        url=lambda w: settings.sources.get(w.source, ""),
     retries: 2
+    conda:
+        "../../envs/environment.yaml"
     resources:
         download=1,
+    params:
+        url=lambda w: settings.sources.get(w.source, ""),
     script:
         "../scripts/download_archive.py"
 
@@ -56,6 +62,8 @@ rule build_images:
         images="results/{study}/images/{dataset}/{split}.h5",
     log:
         "results/{study}/logs/build_images/{dataset}/{split}.log",
+    conda:
+        "../../envs/environment.yaml"
     params:
         code=code_of("build_images"),
         source=lambda w: plan_of(w).source(w.dataset),

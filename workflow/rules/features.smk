@@ -12,13 +12,17 @@ rule extract_features:
         features="results/{study}/features/{model}/seed{seed}/{stage}/epoch{epoch}/{dataset}/{split}.h5",
     log:
         "results/{study}/logs/extract_features/{model}/seed{seed}/{stage}/epoch{epoch}/{dataset}/{split}.log",
-    params:
-        code=lambda w: code_of("extract_features", plan_of(w).architecture_module(w.model)),
-        layer=lambda w: plan_of(w).study.models[w.model].feature,
-        device=settings.device,
+    conda:
+        "../../envs/environment.yaml"
     threads: settings.threads or workflow.cores
     resources:
         gpu=int(settings.device != "cpu"),
+    params:
+        code=lambda w: code_of(
+            "extract_features", plan_of(w).architecture_module(w.model)
+        ),
+        layer=lambda w: plan_of(w).study.models[w.model].feature,
+        device=settings.device,
     script:
         "../scripts/extract_features.py"
 
@@ -31,6 +35,8 @@ rule evaluate_classifier:
         metrics="results/{study}/classification/{model}/seed{seed}/{stage}/epoch{epoch}/{dataset}/{split}.csv",
     log:
         "results/{study}/logs/evaluate_classifier/{model}/seed{seed}/{stage}/epoch{epoch}/{dataset}/{split}.log",
+    conda:
+        "../../envs/environment.yaml"
     params:
         code=code_of("evaluate_classifier"),
     script:

@@ -12,13 +12,15 @@ rule rank_gallery:
         metrics="results/{study}/rankings/{model}/seed{seed}/{stage}/epoch{epoch}/{retrieval}/{distance}.csv",
     log:
         "results/{study}/logs/rank_gallery/{model}/seed{seed}/{stage}/epoch{epoch}/{retrieval}/{distance}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: settings.threads or workflow.cores
+    resources:
+        gpu=int(settings.device != "cpu"),
     params:
         code=code_of("rank_gallery"),
         retrieval=lambda w: plan_of(w).retrieval(w.retrieval),
         device=settings.device,
         memory_mib=settings.memory_mib,
-    threads: settings.threads or workflow.cores
-    resources:
-        gpu=int(settings.device != "cpu"),
     script:
         "../scripts/rank_gallery.py"

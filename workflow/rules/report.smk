@@ -12,6 +12,8 @@ rule collect_metrics:
         metrics="results/{study}/metrics.csv",
     log:
         "results/{study}/logs/collect_metrics.log",
+    conda:
+        "../../envs/environment.yaml"
     params:
         code=code_of("collect_metrics"),
     script:
@@ -27,6 +29,8 @@ rule compare_published:
         comparison="results/{study}/comparison.csv",
     log:
         "results/{study}/logs/compare_published.log",
+    conda:
+        "../../envs/environment.yaml"
     params:
         code=code_of("compare_published"),
         study=lambda w: plan_of(w).comparison_settings(),
@@ -44,6 +48,8 @@ rule render_table:
         tex="results/{study}/tables/{table}.tex",
     log:
         "results/{study}/logs/render_table/{table}.log",
+    conda:
+        "../../envs/environment.yaml"
     params:
         code=code_of("render_table"),
         study=lambda w: plan_of(w).table_settings(w.table),
@@ -59,6 +65,8 @@ rule render_figure:
         png="results/{study}/figures/{figure}.png",
     log:
         "results/{study}/logs/render_figure/{figure}.log",
+    conda:
+        "../../envs/environment.yaml"
     params:
         code=code_of("render_figure"),
         study=lambda w: plan_of(w).figure_settings(w.figure),
@@ -77,8 +85,13 @@ rule render_report:
         report="results/{study}/report.html",
     log:
         "results/{study}/logs/render_report.log",
+    conda:
+        "../../envs/environment.yaml"
     params:
-        code=code_of("render_report"),
+        code=code_of(
+            "render_report",
+            files=sorted((WORKFLOW / "trazo/report/templates").iterdir()),
+        ),
         study=lambda w: plan_of(w).study.model_dump(mode="json"),
         original=lambda w: plan_of(w).original.model_dump(mode="json"),
         settings=settings.model_dump(mode="json"),

@@ -15,12 +15,14 @@ rule train_stage:
         history="results/{study}/models/{model}/seed{seed}/{stage}/history.json",
     log:
         "results/{study}/logs/train_stage/{model}/seed{seed}/{stage}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: settings.threads or workflow.cores
+    resources:
+        gpu=int(settings.device != "cpu"),
     params:
         code=lambda w: code_of("train_stage", plan_of(w).architecture_module(w.model)),
         model=lambda w: plan_of(w).training_settings(w.model, w.stage),
         device=settings.device,
-    threads: settings.threads or workflow.cores
-    resources:
-        gpu=int(settings.device != "cpu"),
     script:
         "../scripts/train_stage.py"

@@ -23,6 +23,7 @@ from trazo.errors import InputError
 from trazo.provenance import LIBRARY, code_fingerprint, digest
 from trazo.registry import unknown_name
 from trazo.report.figures import figure_kinds, validate_figure
+from trazo.report.tables import validate_table
 from trazo.retrieval.metrics import expand_metrics
 from trazo.store import write_text
 
@@ -407,6 +408,11 @@ def _check_names(plan: Plan) -> None:
             expand_metrics(retrieval.metrics)
         except InputError as error:
             raise ConfigError(f"{where}.metrics: {error}") from error
+    for name, table in plan.study.tables.items():
+        try:
+            validate_table(table, plan.study)
+        except InputError as error:
+            raise ConfigError(f"study {plan.name}: tables.{name}: {error}") from error
     for name, figure in plan.study.figures.items():
         try:
             validate_figure(figure, plan.study)

@@ -20,7 +20,7 @@ from trazo.errors import InputError
 
 PACKAGE = "trazo"
 LIBRARY = Path(__file__).resolve().parent
-_REPORTED = ("torch", "torchvision", "numpy", "h5py", "scikit-learn", "opencv-python-headless", "snakemake")
+_REPORTED = ("torch", "torchvision", "numpy", "h5py", "scikit-learn", "opencv-python-headless", "numba", "snakemake")
 
 
 def _module_file(module: str, root: Path) -> Path | None:
@@ -116,7 +116,9 @@ def _stamp(file: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def code_fingerprint(*modules: str, scripts: tuple[Path, ...] = (), root: Path = LIBRARY) -> str:
+def code_fingerprint(
+    *modules: str, scripts: tuple[Path, ...] = (), files: tuple[Path, ...] = (), root: Path = LIBRARY
+) -> str:
     """Return a digest of the meaning of library modules, of all they import, and of scripts.
 
     Comments, docstrings and formatting leave it as it is; any other change alters it.
@@ -127,6 +129,8 @@ def code_fingerprint(*modules: str, scripts: tuple[Path, ...] = (), root: Path =
         Dotted names of library modules that a step calls or loads by name.
     scripts
         Files outside the library whose own code (and library imports) count too.
+    files
+        Files that are not code (templates): every byte of them counts.
     root
         The library's folder.
 
@@ -143,6 +147,8 @@ def code_fingerprint(*modules: str, scripts: tuple[Path, ...] = (), root: Path =
         roots.extend(name for name in imported if _module_file(name, root) is not None)
     for module, file in modules_behind(*roots, root=root).items():
         texts[module] = _parsed(file, module, _stamp(file))[0]
+    for file in files:
+        texts[f"file {file.name}"] = hashlib.sha256(file.read_bytes()).hexdigest()
     return digest(texts)
 
 

@@ -75,8 +75,7 @@ def rank_gallery(
             top=min(settings["top"], len(searched) - int(settings["leave_one_out"])),
             device=str(chosen),
             memory_mib=memory_mib,
-            # `rank` reports how many queries are finished, the bar wants how many more there are.
-            progress=lambda done: progress.update(done - progress.n),
+            progress=progress.update,
         )
     if not found.evaluated.any():
         raise InputError(

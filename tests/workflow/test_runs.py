@@ -1,0 +1,186 @@
+"""Whole runs: mistakes are named before anything starts, interruptions cost nothing, results repeat."""
+
+import copy
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from tests.workflow.conftest import ROOT, STUDY, Project, copy_project
+
+pytestmark = pytest.mark.workflow
+
+
+def changed(path, value):
+    study = copy.deepcopy(STUDY)
+    inner = study
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return study
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory) -> Project:
+    """The tiny study before any run."""
+    return copy_project(tmp_path_factory.mktemp("fresh") / "trazo")
+
+
+@pytest.mark.parametrize(
+    ("study", "words"),
+    [
+        (changed(("datasets", "pets", "sise"), 3), ["datasets.pets.sise", "'size'"]),
+        (changed(("models", "one", "feature"), "fc7"), ["models.one.feature", "'fc7'", "pool (64 values)"]),
+        (changed(("models", "one", "architecture"), "alexnet"), ["datasets.pets.size", "32", "163"]),
+        (changed(("models", "one", "architecture"), "resnet43"), ["models.one.architecture", "'resnet34'"]),
+        (changed(("models", "one", "options"), {"widht": 8}), ["models.one", "'width'"]),
+        (changed(("models", "one", "stages", 0, "objective"), "entropy"), ["objective", "cross_entropy"]),
+        (changed(("datasets", "pets", "source"), "quickdrow"), ["datasets.pets.source", "'quickdrow'", "sources"]),
+        (changed(("datasets", "pets", "categories"), ["cta"]), ["datasets.pets.categories", "'cat'"]),
+        (changed(("datasets", "pets", "categories"), {"random": 9}), ["categories", "9", "3 are available"]),
+        (changed(("datasets", "pets", "layout"), "folder"), ["layout", "'folders'"]),
+        (changed(("retrievals", 0, "distances"), ["euclidian"]), ["retrievals[0].distances", "'euclidean'"]),
+        (changed(("retrievals", 0, "metrics"), ["mpa"]), ["retrievals[0].metrics", "'map'"]),
+        (changed(("figures", "curve", "kind"), "recall"), ["figures.curve", "recall_precision"]),
+    ],
+)
+def test_mistakes_are_named_before_anything_runs(fresh, study, words):
+    fresh.write_study(study, "mistaken")
+    done = fresh.snakemake("--config", "studies=[mistaken.yaml]", check=False)
+    assert done.returncode != 0
+    assert all(word in done.stdout for word in words), done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (fresh.folder / "results").exists()
+
+
+def test_a_source_that_is_not_there(fresh):
+    config = yaml.safe_load((fresh.folder / "config.yaml").read_text())
+    other = fresh.folder / "other.yaml"
+    other.write_text(yaml.safe_dump({**config, "sources": {"pets": "nowhere"}}))
+    done = fresh.snakemake("--configfile", "config.yaml", "other.yaml", check=False)
+    assert "'pets' is nowhere, which does not exist" in done.stdout
+
+
+def test_too_few_drawings_say_how_many_there_are(fresh):
+    fresh.write_study(changed(("datasets", "pets", "split"), {"train": 20, "test": 6}), "greedy")
+    done = fresh.snakemake("--config", "studies=[greedy.yaml]", check=False)
+    assert done.returncode != 0
+    assert re.search(r"25 .*26|26 .*25", done.stdout), done.stdout[-3000:]
+
+
+def test_a_report_of_a_study_that_is_not_configured(fresh):
+    done = fresh.snakemake("results/animals/report.html", check=False)
+    assert "'studies=[animals]'" in done.stdout
+
+
+def test_two_runs_give_the_same_bytes(project, tmp_path):
+    other = copy_project(tmp_path / "again" / "trazo")
+    other.snakemake()
+    for name in ("metrics.csv", "tables/map.csv", "figures/curve.svg", "figures/sheet.png"):
+        first, second = (p.folder / "results" / "tiny" / name for p in (project, other))
+        assert first.read_bytes() == second.read_bytes(), name
+
+
+def test_a_run_killed_in_training_goes_on_and_ends_the_same(project, tmp_path):
+    study = changed(("models", "one", "stages", 0, "epochs"), 40)
+    project.write_study(study)
+    whole = Project(tmp_path / "whole")
+    shutil.copytree(project.folder, whole.folder)
+    whole.snakemake()
+
+    target = "results/tiny/models/one/seed0/classify/checkpoint.pt"
+    resume = project.folder / f"{target}.resume"
+    run = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "2", target],
+        cwd=project.folder,
+        env={**os.environ, "PYTHONPATH": ""},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    limit = time.monotonic() + 120
+    while not resume.exists():
+        assert run.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < limit, "no epoch was finished in time"
+        time.sleep(0.01)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    assert resume.exists()
+    project.snakemake("--unlock")
+    project.snakemake("--rerun-incomplete")
+    log = (project.folder / "results/tiny/logs/train_stage/one/seed0/classify.log").read_text()
+    assert re.search(r"going on after epoch \d+ of 40", log)
+    assert not resume.exists()
+    for name in ("metrics.csv", "tables/map.csv"):
+        assert (project.folder / "results/tiny" / name).read_bytes() == (
+            whole.folder / "results/tiny" / name
+        ).read_bytes()
+
+
+def test_several_studies_in_one_run(project):
+    project.write_study({**STUDY, "title": "Second"}, "second")
+    stale = project.stale("--config", "studies=[tiny.yaml,second.yaml,demo]")
+    assert stale["train_stage"] == 3
+    assert stale["render_report"] == 2
+
+
+def test_image_folders_and_overrides_run_to_the_report(project):
+    """A user's own images, in folders: the same rules take it from there."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for name, level in (("dark & grey", 60), ("light <b>", 200)):
+        (project.folder / "photos" / name).mkdir(parents=True)
+        for index in range(10):
+            pixels = rng.integers(level - 50, level + 50, (40, 60, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(project.folder / "photos" / name / f"{index} ñ.png")
+    study = copy.deepcopy(STUDY)
+    study["datasets"] = {
+        "photos": {
+            "source": "photos",
+            "layout": "folders",
+            "split": {"test": 4, "train": "rest"},
+            "size": 32,
+            "channels": 3,
+        }
+    }
+    study["models"] = {"one": {**STUDY["models"]["one"], "channels": 3}}
+    study["models"]["one"]["stages"] = [
+        {**STUDY["models"]["one"]["stages"][0], "data": "photos/train", "validate_on": "photos/test"}
+    ]
+    study["retrievals"] = [
+        {
+            **STUDY["retrievals"][0],
+            "models": ["one"],
+            "queries": "photos/test",
+            "gallery": "photos/train",
+            "leave_one_out": False,
+        }
+    ]
+    project.write_study(study, "photos")
+    config = yaml.safe_load((project.folder / "config.yaml").read_text())
+    config["sources"]["photos"] = "photos"
+    config["studies"] = ["photos.yaml"]
+    config["overrides"] = {"photos": {"seeds": [0, 1]}}
+    (project.folder / "config.yaml").write_text(yaml.safe_dump(config))
+    project.snakemake()
+    page = (project.folder / "results/photos/report.html").read_text()
+    assert "light &lt;b&gt;" in page
+    assert "light <b>" not in page
+    assert project.stale() == {}
+    os.remove(project.folder / "photos" / "dark & grey" / "3 ñ.png")
+    assert project.stale()["build_images"] == 2
+
+
+def test_lint_is_clean():
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--lint"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

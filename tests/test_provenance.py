@@ -1,10 +1,11 @@
 """Fingerprints change with the meaning of code, and with nothing else."""
 
+import shutil
 import textwrap
 
 import pytest
 from trazo.errors import InputError
-from trazo.provenance import code_fingerprint, describe, digest, modules_behind
+from trazo.provenance import LIBRARY, code_fingerprint, describe, digest, modules_behind
 
 
 @pytest.fixture
@@ -69,6 +70,46 @@ def test_an_unrelated_module_changes_nothing(library):
     assert code_fingerprint("trazo.top", root=library) == before
 
 
+def test_only_what_is_used_of_a_module_counts(library):
+    change(
+        library / "low.py",
+        "LIMIT = 3\n\ndef base():\n    return helper()\n\ndef helper():\n    return 1\n\ndef unused():\n    return 2\n",
+    )
+    before = code_fingerprint("trazo.top", root=library)
+    text = (library / "low.py").read_text()
+    change(library / "low.py", text.replace("return 2", "return 9"))
+    assert code_fingerprint("trazo.top", root=library) == before
+    for old, new in (("return 1", "return 7"), ("LIMIT = 3", "LIMIT = 4")):
+        change(library / "low.py", text.replace(old, new))
+        assert code_fingerprint("trazo.top", root=library) != before
+
+
+def test_what_registers_itself_counts_though_nobody_names_it(library):
+    change(
+        library / "low.py",
+        "known = {}\n\ndef register(f):\n    known[f.__name__] = f\n    return f\n\ndef base():\n    return known\n\n"
+        "@register\ndef part():\n    return 1\n",
+    )
+    before = code_fingerprint("trazo.top", root=library)
+    change(library / "low.py", (library / "low.py").read_text().replace("return 1", "return 2"))
+    assert code_fingerprint("trazo.top", root=library) != before
+
+
+def test_what_a_function_imports_inside_itself_counts(library):
+    change(library / "data/raster.py", "def draw():\n    from trazo.low import base\n    return base() + 1\n")
+    before = code_fingerprint("trazo.top", root=library)
+    change(library / "low.py", "def base():\n    return 8\n")
+    assert code_fingerprint("trazo.top", root=library) != before
+
+
+def test_a_name_that_is_passed_on_is_followed_to_where_it_is_made(library):
+    change(library / "data/other.py", "from trazo.low import base\n")
+    change(library / "top.py", "from trazo.data.other import base\n\ndef go():\n    return base()\n")
+    before = code_fingerprint("trazo.top", root=library)
+    change(library / "low.py", "def base():\n    return 8\n")
+    assert code_fingerprint("trazo.top", root=library) != before
+
+
 def test_relative_and_local_imports_count(library):
     change(library / "top.py", "def go():\n    from .data.raster import draw\n    return draw()\n")
     assert "trazo.low" in modules_behind("trazo.top", root=library)
@@ -100,6 +141,25 @@ def test_names_what_is_missing_or_broken(library):
 def test_digest_ignores_the_order_of_keys_and_nothing_else():
     assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
     assert digest({"a": [1, 2]}) != digest({"a": [2, 1]})
+
+
+def test_tables_and_rankings_are_no_matter_of_training(tmp_path):
+    copy = tmp_path / "trazo"
+    shutil.copytree(LIBRARY, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    training = code_fingerprint("trazo.training.loop", root=copy)
+    report = code_fingerprint("trazo.report.tables", root=copy)
+    config = copy / "config.py"
+    config.write_text(
+        config.read_text().replace("class Table(_Strict):", "class Table(_Strict):\n    colour: str = ''")
+    )
+    store = copy / "store.py"
+    store.write_text(store.read_text().replace("def write_ranking(", "def write_ranking(extra, "))
+    assert code_fingerprint("trazo.training.loop", root=copy) == training
+    assert code_fingerprint("trazo.report.tables", root=copy) != report
+    config.write_text(
+        config.read_text().replace("class Stage(_Strict):", "class Stage(_Strict):\n    colour: str = ''")
+    )
+    assert code_fingerprint("trazo.training.loop", root=copy) != training
 
 
 def test_the_real_library_separates_steps():

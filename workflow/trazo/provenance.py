@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import platform
 import sys
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,32 @@ from trazo.errors import InputError
 PACKAGE = "trazo"
 LIBRARY = Path(__file__).resolve().parent
 _REPORTED = ("torch", "torchvision", "numpy", "h5py", "scikit-learn", "opencv-python-headless", "numba", "snakemake")
+
+
+# Decorators that only wrap what they decorate. Any other may register it somewhere, so that it counts in any case.
+_PLAIN_DECORATORS = {"dataclass", "cache", "lru_cache", "contextmanager", "njit", "total_ordering", "property"}
+_WHOLE = "*"
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A piece of a module: its text without comments and docstrings, and what it refers to.
+
+    `names` are names of the module; `imports` are (module, name) pairs that it imports itself.
+    """
+
+    text: str
+    names: frozenset[str]
+    imports: frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class _Module:
+    """A module in pieces: definitions that count where they are used, and the rest, which always counts."""
+
+    definitions: dict[str, _Part]
+    rest: _Part
+    imported: dict[str, tuple[str, str]]
 
 
 def _module_file(module: str, root: Path) -> Path | None:
@@ -46,69 +73,59 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
     return tree
 
 
-def _imports(tree: ast.Module, module: str, is_package: bool) -> set[str]:
-    """Return the dotted names that a module's import statements may refer to, wherever they stand in it."""
-    names: set[str] = set()
-    package = module.split(".") if is_package else module.split(".")[:-1]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            origin = ".".join([*base, *(node.module.split(".") if node.module else [])])
-            names.add(origin)
-            # `from trazo.data import raster` may name a module as well as a function.
-            names.update(f"{origin}.{alias.name}" for alias in node.names)
-    return names
+def _bindings(node: ast.Import | ast.ImportFrom, package: list[str]) -> dict[str, tuple[str, str]]:
+    """Return what an import statement binds: local name to (module, name in it), `*` for a whole module."""
+    if isinstance(node, ast.Import):
+        return {alias.asname or alias.name.partition(".")[0]: (alias.name, _WHOLE) for alias in node.names}
+    base = package[: len(package) - node.level + 1] if node.level else []
+    origin = ".".join([*base, *(node.module.split(".") if node.module else [])])
+    return {alias.asname or alias.name: (origin, alias.name) for alias in node.names}
+
+
+def _decorator_name(node: ast.expr) -> str:
+    node = node.func if isinstance(node, ast.Call) else node
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _part(nodes: list[ast.stmt], package: list[str]) -> _Part:
+    inside = [inner for node in nodes for inner in ast.walk(node)]
+    names = {inner.id for inner in inside if isinstance(inner, ast.Name)}
+    imports = {
+        target
+        for inner in inside
+        if isinstance(inner, ast.Import | ast.ImportFrom)
+        for target in _bindings(inner, package).values()
+    }
+    # Unparsed text is the same across Python versions where a dump of the tree is not.
+    return _Part("\n".join(ast.unparse(node) for node in nodes), frozenset(names), frozenset(imports))
 
 
 @cache
-def _parsed(file: Path, module: str, stamp: tuple[int, int]) -> tuple[str, frozenset[str]]:
-    """Return the comment-free, docstring-free text of a source file and the names it imports."""
+def _parsed(file: Path, module: str, stamp: tuple[int, int]) -> _Module:
+    """Return a source file in pieces."""
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+        tree = _without_docstrings(ast.parse(file.read_text(encoding="utf-8")))
     except SyntaxError as error:
         raise InputError(f"{file} does not parse as Python (line {error.lineno}): {error.msg}.") from error
-    imported = _imports(tree, module, is_package=file.name == "__init__.py")
-    # Unparsed text is the same across Python versions where a dump of the tree is not.
-    return ast.unparse(_without_docstrings(tree)), frozenset(imported)
-
-
-def modules_behind(*modules: str, root: Path = LIBRARY) -> dict[str, Path]:
-    """Return the library modules that `modules` import, directly or not, themselves included.
-
-    Parameters
-    ----------
-    modules
-        Dotted names ("trazo.data.raster").
-    root
-        The library's folder.
-
-    Returns
-    -------
-    dict
-        Dotted name to source file, sorted by name. A package that a module lives in counts: Python runs it.
-
-    Raises
-    ------
-    InputError
-        If one of `modules` is not in the library.
-    """
-    found: dict[str, Path] = {}
-    waiting = list(modules)
-    for module in modules:
-        if _module_file(module, root) is None:
-            raise InputError(f"there is no module {module!r} below {root}.")
-    while waiting:
-        module = waiting.pop()
-        file = _module_file(module, root)
-        if file is None or module in found:
-            continue
-        found[module] = file
-        waiting.extend(_parsed(file, module, _stamp(file))[1])
-        if "." in module:
-            waiting.append(module.rpartition(".")[0])
-    return dict(sorted(found.items()))
+    package = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]
+    definitions: dict[str, _Part] = {}
+    imported: dict[str, tuple[str, str]] = {}
+    rest: list[ast.stmt] = []
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imported.update(_bindings(node, package))
+            rest.append(node)
+        elif (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            and all(_decorator_name(d) in _PLAIN_DECORATORS for d in node.decorator_list)
+            and node.name not in definitions
+        ):
+            definitions[node.name] = _part([node], package)
+        else:
+            rest.append(node)
+    # The imports' own text is left out: one that nobody uses means nothing, and a used one is followed.
+    others = [node for node in rest if not isinstance(node, ast.Import | ast.ImportFrom)]
+    return _Module(definitions, _part(others, package), imported)
 
 
 def _stamp(file: Path) -> tuple[int, int]:
@@ -116,19 +133,77 @@ def _stamp(file: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
+def _pieces_behind(start: list[tuple[str, str]], root: Path) -> dict[str, str]:
+    """Return all pieces of the library that pieces depend on, themselves included: "module:name" to text.
+
+    Parameters
+    ----------
+    start
+        (module, name) pairs; `*` for a whole module.
+    root
+        The library's folder.
+    """
+    found: dict[str, str] = {}
+    seen: set[tuple[str, str]] = set()
+    waiting = list(start)
+    while waiting:
+        module, name = waiting.pop()
+        if (module, name) in seen:
+            continue
+        seen.add((module, name))
+        # `from trazo.data import raster` names a module, `from trazo.store import read_images` a part of one.
+        if name not in ("", _WHOLE) and _module_file(f"{module}.{name}", root) is not None:
+            waiting.append((f"{module}.{name}", _WHOLE))
+            continue
+        file = _module_file(module, root)
+        if file is None:
+            continue
+        parsed = _parsed(file, module, _stamp(file))
+        wanted = list(parsed.definitions) if name == _WHOLE else [name] if name in parsed.definitions else []
+        parts = [(n, parsed.definitions[n]) for n in wanted] + [("", parsed.rest)]
+        if name in parsed.imported:
+            waiting.append(parsed.imported[name])
+        for label, part in parts:
+            found[f"{module}:{label}"] = part.text
+            waiting.extend(part.imports)
+            waiting.extend((module, n) for n in part.names if n in parsed.definitions)
+            waiting.extend(parsed.imported[n] for n in part.names if n in parsed.imported)
+        # What a module does when it is imported counts, even if nothing of it is named here; so do its packages.
+        waiting.extend((origin, "") for origin, _ in parsed.imported.values())
+        waiting.extend((f"{origin}.{n}", "") for origin, n in parsed.imported.values() if n != _WHOLE)
+        if "." in module:
+            waiting.append((module.rpartition(".")[0], ""))
+    return found
+
+
+def modules_behind(*modules: str, root: Path = LIBRARY) -> list[str]:
+    """Return the names of the library modules that `modules` import, directly or not, themselves included, sorted.
+
+    Raises
+    ------
+    InputError
+        If one of `modules` is not in the library.
+    """
+    for module in modules:
+        if _module_file(module, root) is None:
+            raise InputError(f"there is no module {module!r} below {root}.")
+    return sorted({piece.partition(":")[0] for piece in _pieces_behind([(m, _WHOLE) for m in modules], root)})
+
+
 def code_fingerprint(
     *modules: str, scripts: tuple[Path, ...] = (), files: tuple[Path, ...] = (), root: Path = LIBRARY
 ) -> str:
-    """Return a digest of the meaning of library modules, of all they import, and of scripts.
+    """Return a digest of the meaning of library modules, of all that they depend on, and of scripts.
 
-    Comments, docstrings and formatting leave it as it is; any other change alters it.
+    Of a module that is only imported from, those functions and classes count that are used, directly or not, and all
+    that runs when it is imported. Comments, docstrings and formatting leave the digest as it is.
 
     Parameters
     ----------
     modules
-        Dotted names of library modules that a step calls or loads by name.
+        Dotted names of library modules that a step loads by name: they count whole.
     scripts
-        Files outside the library whose own code (and library imports) count too.
+        Files outside the library whose own code (and what it imports) counts too.
     files
         Files that are not code (templates): every byte of them counts.
     root
@@ -138,15 +213,20 @@ def code_fingerprint(
     -------
     str
         16 hexadecimal digits.
+
+    Raises
+    ------
+    InputError
+        If a module does not exist, or a file does not parse.
     """
     texts: dict[str, str] = {}
-    roots = list(modules)
+    modules_behind(*modules, root=root)
+    start = [(module, _WHOLE) for module in modules]
     for script in scripts:
-        text, imported = _parsed(script, "__main__", _stamp(script))
-        texts[f"script {script.name}"] = text
-        roots.extend(name for name in imported if _module_file(name, root) is not None)
-    for module, file in modules_behind(*roots, root=root).items():
-        texts[module] = _parsed(file, module, _stamp(file))[0]
+        parsed = _parsed(script, "__main__", _stamp(script))
+        texts[f"script {script.name}"] = "\n".join([p.text for p in parsed.definitions.values()] + [parsed.rest.text])
+        start.extend(parsed.imported.values())
+    texts.update(_pieces_behind(start, root))
     for file in files:
         texts[f"file {file.name}"] = hashlib.sha256(file.read_bytes()).hexdigest()
     return digest(texts)

@@ -17,7 +17,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(she
 STUDIES ?= demo
 SCALE ?= full
 demo: environment
-	@$(BIN)/snakemake --cores all --config 'studies=[$(STUDIES)]' scale=$(SCALE)
+	@$(BIN)/snakemake --cores all --quiet host reason rules --config 'studies=[$(STUDIES)]' scale=$(SCALE)
 
 test: environment lint check
 

@@ -94,7 +94,7 @@ rule render_report:
         ),
         study=lambda w: plan_of(w).study.model_dump(mode="json"),
         original=lambda w: plan_of(w).original.model_dump(mode="json"),
-        settings=settings.model_dump(mode="json"),
+        settings=lambda w: plan_of(w).settings_of_report(),
         sources=lambda w: plan_of(w).sources_in_words(),
     script:
         "../scripts/render_report.py"

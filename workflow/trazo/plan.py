@@ -56,6 +56,8 @@ class Plan:
     ----------
     name
         The study's name; its results lie in `results/<name>`.
+    file
+        The study as it was asked for: its name or the path of its file.
     study, original
         As run, and as its file has it.
     settings
@@ -65,6 +67,7 @@ class Plan:
     """
 
     name: str
+    file: str
     study: Study
     original: Study
     settings: Settings
@@ -293,6 +296,17 @@ class Plan:
         """Return the path of the comparison with published values."""
         return [f"{self.root}/comparison.csv"]
 
+    def settings_of_report(self) -> dict[str, Any]:
+        """Return the settings as far as they concern this study, as plain values.
+
+        Running it together with another study, or adding a source that it does not use, leaves its report as it is.
+        """
+        plain = self.settings.model_dump(mode="json")
+        used = {dataset.source for dataset in self.study.datasets.values()}
+        plain["sources"] = {name: place for name, place in plain["sources"].items() if name in used}
+        plain["overrides"] = {name: over for name, over in plain["overrides"].items() if name == self.name}
+        return {**plain, "studies": [self.file]}
+
     def sources_in_words(self) -> dict[str, str]:
         """Return in words where every dataset comes from."""
         return {name: self.source_words(name) for name in self.study.datasets}
@@ -360,7 +374,8 @@ def make_plans(settings: Settings, cache: Path) -> dict[str, Plan]:
     for name in settings.studies:
         study = read_study(name, settings)
         original = read_study(name, settings, published_size=True)
-        plans[study_file(name).stem] = Plan(study_file(name).stem, study, original, settings, {})
+        stem = study_file(name).stem
+        plans[stem] = Plan(stem, name, study, original, settings, {})
     for plan in plans.values():
         _check_sources(plan)
         _check_names(plan)

@@ -1,0 +1,54 @@
+"""What the README says is so: its reference is the typed configuration's, its examples run, its files exist."""
+
+import re
+from pathlib import Path
+
+import yaml
+from trazo.config import Study, read_settings
+from trazo.reference import updated
+from trazo.retrieval.metrics import FAMILIES, metrics
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_reference_is_up_to_date():
+    assert updated(TEXT) == TEXT, "run: PYTHONPATH=workflow python -m trazo.reference README.md"
+
+
+def test_every_yaml_example_is_a_valid_configuration():
+    sources, study = (yaml.safe_load(block) for block in blocks("yaml"))
+    assert read_settings(sources).sources
+    assert Study.model_validate(study).retrievals[0].label == "photos-test-in-photos-train"
+
+
+def test_the_example_network_builds_when_it_is_put_where_the_readme_says(tmp_path, monkeypatch):
+    import torch
+    import trazo.models
+    from trazo.models.factory import build, describe
+    from trazo.models.network import architectures
+
+    (code,) = blocks("python")
+    (tmp_path / "mynet.py").write_text(code)
+    monkeypatch.setattr(trazo.models, "__path__", [*trazo.models.__path__, str(tmp_path)])
+    try:
+        assert describe("mynet", channels=3, size=64)["features"]["pool"] == 32
+        network = build("mynet", classes=7, channels=3, size=64, options={"width": 8})
+        assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 7)
+    finally:
+        architectures._parts.pop("mynet", None)
+
+
+def test_every_metric_is_explained():
+    for name in [*metrics.names(), *FAMILIES]:
+        assert re.search(rf"`{re.escape(name)}(@\w)?`", TEXT), f"the README does not explain {name}"
+
+
+def test_links_lead_somewhere():
+    for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        if not link.startswith("http"):
+            assert (ROOT / link).exists(), link

@@ -11,7 +11,7 @@ LOCK := envs/requirements.lock
 SNAKEFILES := Snakefile workflow/rules
 CODE := workflow/trazo workflow/scripts tests
 # The first Python that is new enough; PYTHON=/path/to/python make … chooses another.
-PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $(p))))
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 
 # Runs the demo study (any other: make STUDIES=animals SCALE=quick) and says where its report is.
 STUDIES ?= demo

@@ -1,13 +1,18 @@
 """Whole runs: mistakes are named before anything starts, interruptions cost nothing, results repeat."""
 
+import base64
 import copy
+import hashlib
+import http.server
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -177,6 +182,56 @@ def test_image_folders_and_overrides_run_to_the_report(project):
     assert project.stale() == {}
     os.remove(project.folder / "photos" / "dark & grey" / "3 ñ.png")
     assert project.stale()["build_images"] == 2
+
+
+@pytest.fixture
+def bucket(project):
+    """A server on this machine that hands out the drawings as the dataset's bucket does; counts what was asked."""
+    asked: list[str] = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(project.folder / "my drawings"))
+
+        def do_GET(self):
+            asked.append(self.path)
+            super().do_GET()
+
+        def end_headers(self):
+            file = Path(self.translate_path(self.path))
+            if file.is_file():
+                md5 = base64.b64encode(hashlib.md5(file.read_bytes()).digest()).decode()
+                self.send_header("x-goog-hash", f"crc32c=AAAAAA==,md5={md5}")
+            super().end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        server.shutdown()
+
+
+def test_drawings_are_downloaded_once_and_only_those_needed(project, bucket):
+    url, asked = bucket
+    pets = {**STUDY["datasets"]["pets"], "source": "bucket", "categories": ["cat", "duck"]}
+    study = changed(("datasets", "pets"), pets)
+    project.write_study(study, "online")
+    config = yaml.safe_load((project.folder / "config.yaml").read_text())
+    config |= {"sources": {"bucket": url}, "studies": ["online.yaml"]}
+    (project.folder / "config.yaml").write_text(yaml.safe_dump(config))
+    project.snakemake("results/online/images/pets/train.h5", "results/online/images/pets/test.h5")
+    assert sorted(asked) == ["/cat.bin", "/duck.bin"]
+    for name in ("cat", "duck"):
+        here = project.folder / "results" / "sources" / "bucket" / f"{name}.bin"
+        assert here.read_bytes() == (project.folder / "my drawings" / f"{name}.bin").read_bytes()
+    assert "build_images" not in project.stale("results/online/images/pets/train.h5")
+    # A name that Quick, Draw! does not have is refused before anything is asked of the network.
+    pets["categories"] = ["cat", 'the odd one\'s "crab"']
+    project.write_study(study, "online")
+    assert "datasets.pets.categories" in project.snakemake("--dry-run", check=False).stdout
+    assert len(asked) == 2
 
 
 def test_lint_is_clean():

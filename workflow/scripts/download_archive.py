@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from trazo.data.download import fetch
-from trazo.progress import step
+from trazo.progress import status, step
 
-with step(snakemake.log[0], f"download {snakemake.wildcards.archive}"):
-    fetch(snakemake.params.url, Path(snakemake.output[0]))
+name = f"download {snakemake.wildcards.archive}"
+with step(snakemake.log[0], name):
+    fetch(snakemake.params.url, Path(snakemake.output[0]), progress=status(name))

@@ -3,7 +3,12 @@
 from pathlib import Path
 
 from trazo.data.download import fetch, quickdraw_url
-from trazo.progress import step
+from trazo.progress import status, step
 
-with step(snakemake.log[0], f"download {snakemake.wildcards.category}"):
-    fetch(quickdraw_url(snakemake.params.url, snakemake.wildcards.category), Path(snakemake.output[0]))
+name = f"download {snakemake.wildcards.category}"
+with step(snakemake.log[0], name):
+    fetch(
+        quickdraw_url(snakemake.params.url, snakemake.wildcards.category),
+        Path(snakemake.output[0]),
+        progress=status(name),
+    )

@@ -402,6 +402,11 @@ def _check_place(plan: Plan, dataset: str, where: str) -> None:
     raw = plan.settings.sources[source]
     if is_url(raw):
         spec = plan.study.datasets[dataset]
+        if spec.layout == "quickdraw" and "simplified" in urlsplit(raw).path:
+            raise ConfigError(
+                f"{where}.source: {raw} holds .ndjson files; downloads are of .bin files (…/full/binary). Download the "
+                f".ndjson files yourself and give their folder in `sources: {{{source}: …}}`."
+            )
         if spec.layout != "quickdraw" and spec.categories is None:
             return
         if isinstance(spec.categories, RandomCategories) and spec.layout != "quickdraw":

@@ -38,6 +38,12 @@ def counter(description: str, unit: str) -> Callable[[int, int], None]:
     return show
 
 
+def status(description: str) -> Callable[[object], None]:
+    """Return a function that shows, on one line of a terminal, whatever it is called with."""
+    line = tqdm(bar_format="{desc}", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False)
+    return lambda state: line.set_description_str(f"{description}: {state}")
+
+
 @contextmanager
 def step(log_file: Path | str, title: str) -> Iterator[None]:
     """Run a step: its log goes to `log_file` and to standard error, and a mistake ends it with one clear sentence.

@@ -121,6 +121,7 @@ def copy_project(folder: Path) -> Project:
     from trazo.data.quickdraw import write_bin
 
     shutil.copytree(ROOT / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "envs", folder / "envs")
     shutil.copy(ROOT / "Snakefile", folder / "Snakefile")
     for category in ("cat", "duck", "crab"):
         name = 'the odd one\'s "crab"' if category == "crab" else category

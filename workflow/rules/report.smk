@@ -53,6 +53,7 @@ rule render_table:
     params:
         code=code_of("render_table"),
         study=lambda w: plan_of(w).table_settings(w.table),
+        caveat=lambda w: plan_of(w).caveat(),
     script:
         "../scripts/render_table.py"
 

@@ -13,5 +13,6 @@ with step(snakemake.log[0], f"table {snakemake.wildcards.table}"):
         study=study,
         metrics=Path(snakemake.input.metrics),
         published=Path(snakemake.input.published),
+        caveat=snakemake.params.caveat,
         **{kind: Path(path) for kind, path in snakemake.output.items()},
     )

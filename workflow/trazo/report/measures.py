@@ -19,6 +19,10 @@ from trazo.store import METRIC_COLUMNS
 DIMENSIONS = tuple(c for c in METRIC_COLUMNS if c not in {"study", "queries", "value", "ci_low", "ci_high"})
 NUMERIC_DIMENSIONS = ("epoch", "seed", "size", "bits", "fold")
 CLASSIFICATION = ("accuracy", "loss")
+# What may differ among values that are averaged into one.
+REPLICATES = ("seed", "fold")
+# Where "none" says that there is no such part; anywhere else it may be somebody's name.
+_OPTIONAL_PARTS = ("reducer", "ranker")
 CONFIDENCE = 0.95
 
 
@@ -95,30 +99,50 @@ def _measure(row: dict[str, str]) -> Measure:
     )
 
 
-def select(measures: Iterable[Measure], **where: str | Sequence[str]) -> list[Measure]:
+def select(measures: Iterable[Measure], **where: object) -> list[Measure]:
     """Return the measures whose dimensions have the given value, or one of the given values.
 
-    `class_name` stands for the column `class`. Numbers match as numbers: "64" is "64.0".
+    `class_name` stands for the column `class`. Sizes, epochs and the like match as numbers: "64" is "64.0".
     """
     chosen = list(measures)
     for dimension, wanted in where.items():
-        values = {plain(wanted)} if isinstance(wanted, str | int | float) else {plain(w) for w in wanted}
-        chosen = [m for m in chosen if plain(m.of(dimension)) in values]
+        several = wanted if isinstance(wanted, list | tuple | set | frozenset) else [wanted]
+        values = {plain(dimension, w) for w in several}
+        chosen = [m for m in chosen if plain(dimension, m.of(dimension)) in values]
     return chosen
 
 
 @cache
-def _plain_text(text: str) -> str:
+def _plain_number(text: str) -> str:
     try:
         number = float(text)
     except ValueError:
-        return "" if text == "none" else text
+        return text
     return str(int(number)) if math.isfinite(number) and number == int(number) else text
 
 
-def plain(value: object) -> str:
-    """Return a dimension's value in the one way it is compared: "64.0" is "64", "none" is empty."""
-    return _plain_text("" if value is None else str(value))
+def plain(dimension: str, value: object) -> str:
+    """Return a dimension's value in the one way it is compared.
+
+    Numbers are compared as numbers in numeric dimensions only (size "64.0" is "64"), and "none" is empty only for
+    reducers and rankers: a class or model may be named "007", "7" or "none", and these are three.
+    """
+    text = "" if value is None else str(value)
+    if dimension in NUMERIC_DIMENSIONS:
+        return _plain_number(text)
+    return "" if text == "none" and dimension in _OPTIONAL_PARTS else text
+
+
+def measured_names(name: str, metric: str, study: Study) -> set[str]:
+    """Return the names under which values of a retrieval (or split) can stand in `metrics.csv`.
+
+    A retrieval's name also stands for the split its queries come from: that is where accuracy was measured.
+    """
+    names = {name, name.replace("/", "-")}
+    if metric in CLASSIFICATION:
+        splits = {r.queries for r in study.retrievals if r.label in names}
+        names |= splits | {s.replace("/", "-") for s in splits}
+    return names
 
 
 def totals(measures: Iterable[Measure], average: str) -> list[Measure]:
@@ -135,20 +159,31 @@ def _averages(metric: str, average: str) -> set[str]:
 
 def last_weights(measures: Iterable[Measure], study: Study) -> list[Measure]:
     """Return the rows of each model's last stage and, of that, of its last epoch, as far as they were measured."""
+    return last_epochs(last_stages(measures, study))
+
+
+def last_stages(measures: Iterable[Measure], study: Study) -> list[Measure]:
+    """Return the rows of each model's last stage that was measured, with all of its epochs."""
+    return _latest(measures, _weights_of, lambda m: stage_position(study, m.model, m.stage))
+
+
+def last_epochs(measures: Iterable[Measure]) -> list[Measure]:
+    """Return the rows of the last epoch that was measured of each stage of each model."""
+    return _latest(measures, lambda m: (*_weights_of(m), m.stage), lambda m: float(m.epoch or 0))
+
+
+def _latest(
+    measures: Iterable[Measure], group: Callable[[Measure], tuple[str, ...]], progress: Callable[[Measure], float]
+) -> list[Measure]:
     measures = list(measures)
-    last: dict[tuple[str, ...], tuple[int, float]] = {}
+    last: dict[tuple[str, ...], float] = {}
     for measure in measures:
-        key = _weights_of(measure)
-        last[key] = max(last.get(key, (-1, -1.0)), _progress(measure, study))
-    return [m for m in measures if _progress(m, study) == last[_weights_of(m)]]
+        last[group(measure)] = max(last.get(group(measure), -math.inf), progress(measure))
+    return [m for m in measures if progress(m) == last[group(m)]]
 
 
 def _weights_of(measure: Measure) -> tuple[str, ...]:
     return measure.dataset, measure.model, measure.reducer, measure.size, measure.metric
-
-
-def _progress(measure: Measure, study: Study) -> tuple[int, float]:
-    return stage_position(study, measure.model, measure.stage), float(measure.epoch or 0)
 
 
 def stage_position(study: Study, model: str, stage: str) -> int:
@@ -192,9 +227,15 @@ def summarize(measures: Sequence[Measure]) -> Summary | None:
     Folds are averaged first. With one seed the interval is the file's own (over queries). With several, its half
     widths are joined in quadrature with Student's interval of the mean over seeds: seeds share their queries, so
     averaging does not narrow the first part.
+
+    Raises
+    ------
+    InputError
+        If they differ in anything else; the message names the dimension.
     """
     if not measures:
         return None
+    _refuse_mixtures(measures)
     # Where the mean over folds was written beside the folds, it is the value.
     if any(not m.fold for m in measures):
         measures = [m for m in measures if not m.fold]
@@ -213,6 +254,19 @@ def summarize(measures: Sequence[Measure]) -> Summary | None:
     elif len(seeds) > 1:
         low, high = value - spread, value + spread
     return Summary(value, deviation, low, high, len(seeds), max(m.queries for m in measures))
+
+
+def _refuse_mixtures(measures: Sequence[Measure]) -> None:
+    differing = []
+    for dimension in ("study", *DIMENSIONS):
+        values = sorted({plain(dimension, m.of(dimension)) for m in measures})
+        if dimension not in REPLICATES and len(values) > 1:
+            differing.append(f"{dimension} ({', '.join(value or 'empty' for value in values)})")
+    if differing:
+        raise InputError(
+            f"values of different things cannot be averaged into one {measures[0].metric!r}: they differ in "
+            f"{' and '.join(differing)}; expected the same in all but seed and fold. Show the dimension or choose one."
+        )
 
 
 def _mean(values: Sequence[float]) -> float:

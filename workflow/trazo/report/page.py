@@ -201,6 +201,9 @@ def render_page(
     )
     devices = list(dict.fromkeys(s.device for s in steps if s.device))
     methods = story.methods(measures, study, comparisons)
+    verdicts: dict[str, list[story.Method]] = {}
+    for method in methods:
+        verdicts.setdefault(method.retrieval, []).append(method)
     html = environment.get_template("report.html.jinja").render(
         name=name,
         study=study,
@@ -208,7 +211,9 @@ def render_page(
         sources=sources,
         differences=story.named_differences(study, original),
         stand_ins={n: d.stands_for for n, d in study.datasets.items() if d.stands_for},
+        caveat=story.caveat(study, original, settings),
         methods=methods,
+        verdicts=verdicts,
         top_map=max([m.map.ci_high or m.map.value for m in methods] + [m.published or 0 for m in methods], default=100),
         chance=story.chance_levels(measures, study, [a for a in artifacts if a.of("retrieval")]),
         tally=story.tally(comparisons),

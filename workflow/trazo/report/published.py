@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trazo.config import Study
 from trazo.errors import InputError
-from trazo.report.measures import CLASSIFICATION, Measure, plain, select, stage_position
+from trazo.report.measures import CLASSIFICATION, Measure, measured_names, plain, select, stage_position
 
 PUBLISHED_COLUMNS = (
     "study",
@@ -63,7 +63,7 @@ class PublishedValue:
     def of(self, dimension: str) -> str:
         """Return the row's value of a dimension of `metrics.csv`, empty where it has none."""
         if dimension == "epoch":
-            return "" if self.epoch is None else plain(self.epoch)
+            return "" if self.epoch is None else plain("epoch", self.epoch)
         return str(getattr(self, "class_name" if dimension == "class" else dimension, ""))
 
 
@@ -115,18 +115,14 @@ def _published(row: dict[str, str]) -> PublishedValue:
 
 
 def measured_datasets(row: PublishedValue, study: Study) -> set[str]:
-    """Return the names under which a published dataset can stand in `metrics.csv`; empty if the study maps none.
-
-    A retrieval's name also stands for the split its queries come from: that is where accuracy was measured.
-    """
+    """Return the names under which a published dataset can stand in `metrics.csv`; empty if the study maps none."""
     name = study.published.datasets.get(row.dataset) if study.published else None
-    if name is None:
-        return set()
-    names = {name, name.replace("/", "-")}
-    if row.metric in CLASSIFICATION:
-        splits = {r.queries for r in study.retrievals if r.label in names}
-        names |= splits | {s.replace("/", "-") for s in splits}
-    return names
+    return set() if name is None else measured_names(name, row.metric, study)
+
+
+def rankers_meant(row: PublishedValue) -> set[str]:
+    """Return the names here of the ranker a published row speaks of."""
+    return _EXACT if row.ranker in _EXACT else {row.ranker}
 
 
 def matching(
@@ -155,8 +151,7 @@ def matching(
     if row.distance:
         steps.append(("distance", {row.distance}, f"distance {row.distance!r} was not ranked with"))
     if row.ranker:
-        rankers = _EXACT if row.ranker in _EXACT else {row.ranker}
-        steps.append(("ranker", rankers, f"ranker {row.ranker!r} was not run"))
+        steps.append(("ranker", rankers_meant(row), f"ranker {row.ranker!r} was not run"))
     steps.append(("class", {row.class_name}, f"class {row.class_name!r} is not in this run's data"))
     if not row.class_name:
         steps[-1] = ("class", {""}, "no total over the classes was measured")
@@ -183,10 +178,10 @@ def _at_epoch(row: PublishedValue, study: Study, chosen: list[Measure]) -> tuple
         # Published epochs are often read off a chart ("about 13.5"): half an epoch off is still the same point.
         wanted = min(epochs, key=lambda e: abs(e - row.epoch))
         if abs(wanted - row.epoch) > 0.5:
-            return [], f"epoch {plain(row.epoch)} was not evaluated (epochs at hand: {', '.join(map(plain, epochs))})"
+            return [], f"epoch {row.epoch:g} was not evaluated (epochs at hand: {', '.join(f'{e:g}' for e in epochs)})"
     chosen = [m for m in chosen if float(m.epoch or 0) == wanted]
     for dimension in ("dataset", "reducer", "size", "bits", "ranker", "distance"):
-        values = sorted({m.of(dimension) for m in chosen})
+        values = sorted({plain(dimension, m.of(dimension)) for m in chosen})
         if len(values) > 1:
             return [], f"the published row names no {dimension}, and several were measured ({', '.join(values)})"
     return chosen, ""

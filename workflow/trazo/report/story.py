@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trazo import store
-from trazo.config import Settings, Study, differences
+from trazo.config import Dataset, Model, RandomCategories, Retrieval, Settings, Study, differences
 from trazo.report.artifacts import Keyed, read_record
 from trazo.report.comparison import Compared
 from trazo.report.measures import (
@@ -30,8 +29,10 @@ from trazo.report.measures import (
     summarize,
     totals,
 )
+from trazo.report.published import rankers_meant
 
 _MINUTE, _HOUR = 60.0, 3600.0
+_MOST_TOLD, _MOST_LISTED = 8, 6
 
 
 def duration(seconds: float) -> str:
@@ -51,14 +52,9 @@ def number(value: float) -> str:
     return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
-def _item_word(study: Study, dataset: str) -> str:
-    found = study.datasets.get(dataset)
-    return "images" if found is not None and found.layout == "folders" else "drawings"
-
-
 def _listed(value: Any) -> str:
     if isinstance(value, list):
-        if len(value) > 6:
+        if len(value) > _MOST_LISTED:
             return f"{len(value)} ({', '.join(map(str, value[:3]))}, …)"
         return ", ".join(str(v) for v in value) or "none"
     return "nothing" if value is None else str(value)
@@ -66,43 +62,136 @@ def _listed(value: Any) -> str:
 
 def named_differences(study: Study, original: Study) -> list[str]:
     """Return sentences on where a study as run differs from the study as published, equal ones told once."""
+    return [f"{head}: {sentence}" if head else sentence for head, sentence in _told(study, original)]
+
+
+def caveat(study: Study, original: Study, settings: Settings) -> str:
+    """Return in a sentence or two what sets a run apart from the published set-up, empty if nothing does.
+
+    For standing below a table wherever it is copied to: what concerns only the page (titles, figures) is left out,
+    and long lists are cut.
+
+    Parameters
+    ----------
+    study, original
+        The study as run, and as its file has it.
+    settings
+        The run's settings; the scale is named.
+    """
+    about: dict[str, list[str]] = {}
+    for head, sentence in _told(study, original, sections=("seeds", "datasets", "models", "retrievals")):
+        about.setdefault(head, []).append(sentence)
+    parts = [f"{head}: {', '.join(said)}" if head else ", ".join(said) for head, said in about.items()]
+    sentences = []
+    if parts:
+        scale = "" if settings.scale == "full" else f" (scale: {settings.scale})"
+        more = f"; {len(parts) - _MOST_TOLD} more in report.html" if len(parts) > _MOST_TOLD else ""
+        sentences.append(f"Not the published set-up{scale}: {'; '.join(parts[:_MOST_TOLD])}{more}.")
+    stand_ins = [f"{n} in place of {d.stands_for}" for n, d in study.datasets.items() if d.stands_for]
+    if stand_ins:
+        sentences.append(f"Stand-in data: {'; '.join(stand_ins)}.")
+    return " ".join(sentences)
+
+
+def _told(study: Study, original: Study, sections: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Return what differences are about, and what they are; of some sections of the study, or of all."""
     told: dict[str, list[str]] = {}
     for key, before, now in differences(study, original):
-        subject, sentence = _sentence(key, before, now, study)
-        told.setdefault(sentence, []).append(subject)
-    sentences = []
-    for sentence, subjects in told.items():
-        head = " and ".join(dict.fromkeys(s for s in subjects if s))
-        sentences.append(f"{head}: {sentence}" if head else sentence)
-    return sentences
+        if not sections or key.partition(".")[0] in sections:
+            subject, sentence = _sentence(key, before, now, study, original)
+            told.setdefault(sentence, []).append(subject)
+    return [(" and ".join(dict.fromkeys(s for s in heads if s)), sentence) for sentence, heads in told.items()]
 
 
-def _sentence(key: str, before: Any, now: Any, study: Study) -> tuple[str, str]:
+def _sentence(key: str, before: Any, now: Any, study: Study, original: Study) -> tuple[str, str]:
     """Return what a difference is about, and what it is, in plain words where the key is a common one."""
-    instead = f"{_listed(now)} instead of {_listed(before)}"
-    if found := re.fullmatch(r"datasets\.([^.]+)\.split\.([^.]+)", key):
-        dataset, split = found.groups()
-        names = {"train": "training", "test": "test"}
-        word = f"{names.get(split, split)} {_item_word(study, dataset)} a class"
-        return dataset, f"{_listed(now)} {word} instead of {_listed(before)}"
-    if found := re.fullmatch(r"datasets\.([^.]+)\.size", key):
-        return found[1], f"images of {now}×{now} pixels instead of {before}×{before}"
-    if found := re.fullmatch(r"datasets\.([^.]+)\.categories(?:\..*)?", key):
-        return found[1], f"classes {instead}"
-    if found := re.fullmatch(r"datasets\.([^.]+)\.source", key):
-        return found[1], f"data from {instead}"
-    if found := re.fullmatch(r"models\.([^.]+)\.stages\.([^.]+)\.epochs", key):
-        return f"{found[1]} (stage {found[2]})", f"{now} epochs instead of {before}"
-    if found := re.fullmatch(r"models\.([^.]+)\.stages\.([^.]+)\.batch_size", key):
-        return f"{found[1]} (stage {found[2]})", f"batches of {now} instead of {before}"
-    if found := re.fullmatch(r"models\.([^.]+)\.stages\.([^.]+)\.optimizer\.([^.]+)\.lr", key):
-        return f"{found[1]} (stage {found[2]})", f"learning rate {instead}"
-    if key == "seeds":
-        return "", f"seeds {instead}"
     section, _, rest = key.partition(".")
+    instead = f"{_listed(now)} instead of {_listed(before)}"
+    if section in {"datasets", "models", "retrievals"}:
+        ours, theirs = _named_parts(study, section), _named_parts(original, section)
+        name, setting = _split_key(rest, [*ours, *theirs])
+        if name not in ours or name not in theirs:
+            part = ours.get(name) or theirs[name]
+            shown = part.label if isinstance(part, Retrieval) else name
+            return "", f"{section.removesuffix('s')} {shown} was {'added' if name in ours else 'left out'}"
+        if section == "retrievals":
+            return ours[name].label, f"{_words(setting)} {instead}"
+        if section == "datasets":
+            return name, _dataset_words(setting, before, now, ours[name], theirs[name])
+        return _model_words(name, setting, before, now, ours[name], theirs[name])
+    if section == "seeds":
+        return "", f"seeds {instead}"
     if section in {"tables", "figures", "title", "description"}:
         return "", f"the report's {key} was changed"
-    return rest or section, f"{instead}"
+    return section, f"{_words(rest)} {instead}".strip()
+
+
+def _named_parts(study: Study, section: str) -> dict[str, Any]:
+    """Return a section's parts by what `config.differences` calls them."""
+    parts = getattr(study, section)
+    return parts if isinstance(parts, dict) else {part.name or str(i): part for i, part in enumerate(parts)}
+
+
+def _split_key(key: str, names: Sequence[str]) -> tuple[str, str]:
+    """Return the name that opens a dotted key, and what follows; names may hold dots themselves."""
+    name = max((n for n in names if f"{key}.".startswith(f"{n}.")), key=len)
+    return name, key[len(name) + 1 :]
+
+
+def _words(key: str) -> str:
+    return key.replace(".", " ").replace("_", " ")
+
+
+def _dataset_words(setting: str, before: Any, now: Any, ours: Dataset, theirs: Dataset) -> str:
+    """Return what a difference in a dataset is."""
+    instead = f"{_listed(now)} instead of {_listed(before)}"
+    part, _, split = setting.partition(".")
+    if part == "split":
+        item = "images" if ours.layout == "folders" else "drawings"
+        name = {"train": "training"}.get(split, split)
+        return f"{_listed(now)} {name} {item} a class instead of {_listed(before)}"
+    if part == "size":
+        return f"images of {now}×{now} pixels instead of {before}×{before}"
+    if part == "categories":
+        return f"{_class_words(ours)} instead of {_class_words(theirs)}"
+    if part == "source":
+        return f"data from {instead}"
+    return f"{_words(setting)} {instead}"
+
+
+def _class_words(dataset: Dataset) -> str:
+    if dataset.categories is None:
+        return "all classes"
+    if isinstance(dataset.categories, RandomCategories):
+        return f"{dataset.categories.random} classes drawn at random (seed {dataset.categories.seed})"
+    names = _listed(dataset.categories)
+    return names.replace(" (", " classes (", 1) if len(dataset.categories) > _MOST_LISTED else f"the classes {names}"
+
+
+def _model_words(name: str, setting: str, before: Any, now: Any, ours: Model, theirs: Model) -> tuple[str, str]:
+    """Return which model or stage a difference is about, and what it is."""
+    instead = f"{_listed(now)} instead of {_listed(before)}"
+    if setting == "size":
+        sides = [f"{side}×{side} pixels" if side else "the images' own size" for side in (now, before)]
+        return name, f"inputs of {sides[0]} instead of {sides[1]}"
+    if not setting.startswith("stages."):
+        return name, f"{_words(setting)} {instead}"
+    stages, before_stages = ({s.name: s for s in model.stages} for model in (ours, theirs))
+    stage, inner = _split_key(setting.removeprefix("stages."), [*stages, *before_stages])
+    subject = f"{name} (stage {stage})"
+    if stage not in stages or stage not in before_stages:
+        return subject, "added" if stage in stages else "left out"
+    if inner == "epochs":
+        return subject, f"{now} epoch{'' if now == 1 else 's'} instead of {before}"
+    if inner == "batch_size":
+        return subject, f"batches of {now} instead of {before}"
+    if not inner.startswith("optimizer."):
+        return subject, f"{_words(inner)} {instead}"
+    (kind, chosen), (kind_before, chosen_before) = (s[stage].optimizer.chosen for s in (stages, before_stages))
+    if kind != kind_before:
+        return subject, f"optimizer {kind} (learning rate {chosen.lr}) instead of {kind_before} ({chosen_before.lr})"
+    last = inner.rpartition(".")[2]
+    return subject, f"{'learning rate' if last == 'lr' else _words(last)} {instead}"
 
 
 @dataclass(frozen=True)
@@ -144,9 +233,12 @@ def methods(measures: Sequence[Measure], study: Study, comparisons: Sequence[Com
     rows = totals(last_weights(measures, study), average)
     found: list[Method] = []
     labels = [r.label for r in study.retrievals]
-    keys = dict.fromkeys((m.dataset, m.model, plain(m.reducer), m.size, m.distance) for m in rows if m.metric == "map")
-    for dataset, model, reducer, size, distance in keys:
-        mine = select(rows, dataset=dataset, model=model, reducer=reducer, size=size, distance=distance)
+    kinds = ("dataset", "model", "reducer", "size", "bits", "ranker", "distance")
+    keys = dict.fromkeys(tuple(plain(k, m.of(k)) for k in kinds) for m in rows if m.metric == "map")
+    rankers = {key[kinds.index("ranker")] for key in keys}
+    widths = {(reducer, size, bits) for _, _, reducer, size, bits, _, _ in keys}
+    for dataset, model, reducer, size, bits, ranker, distance in keys:
+        mine = select(rows, **dict(zip(kinds, (dataset, model, reducer, size, bits, ranker, distance))))
         others = {m.metric: summarize(select(mine, metric=m.metric)) for m in mine if m.metric in {"p@1", "mrr"}}
         published = [
             c.published.value * 100 / c.published.factor
@@ -155,8 +247,10 @@ def methods(measures: Sequence[Measure], study: Study, comparisons: Sequence[Com
             and not c.published.class_name
             and c.measured is not None
             and (c.published.model, c.published.distance) == (model, distance)
-            and plain(c.published.reducer) == reducer
-            and plain(c.published.size) in {plain(size), ""}
+            and plain("reducer", c.published.reducer) == reducer
+            and plain("size", c.published.size) in {size, ""}
+            and c.published.bits in {bits, ""}
+            and ranker in {plain("ranker", name) for name in rankers_meant(c.published)}
             and study.published.datasets.get(c.published.dataset, "").replace("/", "-") == dataset.replace("/", "-")
         ]
         found.append(
@@ -164,8 +258,8 @@ def methods(measures: Sequence[Measure], study: Study, comparisons: Sequence[Com
                 retrieval=dataset,
                 model=model,
                 # The width of an unreduced feature tells methods apart as little as the model's name does.
-                reducer=f"{reducer} {size}".strip() if reducer else "",
-                distance=distance,
+                reducer=_reducer_words(reducer, size, bits, widths),
+                distance=f"{distance} ({ranker or 'exact'})" if len(rankers) > 1 else distance,
                 map=summarize(select(mine, metric="map")).scaled(100.0),
                 published=published[0] if len(published) == 1 else None,
                 others={name: summary.scaled(100.0) for name, summary in others.items()},
@@ -173,6 +267,14 @@ def methods(measures: Sequence[Measure], study: Study, comparisons: Sequence[Com
         )
     position = {name: i for i, name in enumerate(labels)}
     return sorted(found, key=lambda m: (position.get(m.retrieval, len(position)), -m.map.value))
+
+
+def _reducer_words(reducer: str, size: str, bits: str, widths: set[tuple[str, str, str]]) -> str:
+    """Return a reducer as readers name it: with its bits only where the size does not tell."""
+    if not reducer:
+        return ""
+    alike = {other for other in widths if other[:2] == (reducer, size)}
+    return " ".join(part for part in (reducer, size, f"({bits} bits)" if len(alike) > 1 else "") if part)
 
 
 def chance_levels(measures: Sequence[Measure], study: Study, rankings: Sequence[Keyed]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,10 +19,12 @@ from trazo.report.measures import (
     CLASSIFICATION,
     DIMENSIONS,
     NUMERIC_DIMENSIONS,
+    REPLICATES,
     Measure,
     Summary,
     Unit,
-    last_weights,
+    last_epochs,
+    last_stages,
     metric_label,
     ordering,
     plain,
@@ -34,9 +36,10 @@ from trazo.report.measures import (
 from trazo.report.published import PublishedValue, measured_datasets, read_published
 from trazo.store import write_text
 
-_REPLICATES = ("seed", "fold")
-# `average` describes totals, it is no dimension to spread over; stages and epochs are narrowed to the last ones.
-_NEVER_COLUMNS = (*_REPLICATES, "average", "stage", "epoch", "class")
+# `average` describes totals, it is no dimension to spread over.
+_NEVER_COLUMNS = (*REPLICATES, "average")
+# These follow from the network where nothing reduces its features: they divide no cells, so readers need no column.
+_WIDTHS = ("size", "bits")
 TOTAL_NAMES = {"classes": "mean of classes", "queries": "mean over queries"}
 
 
@@ -103,14 +106,25 @@ class Grid:
         return any(cell.published is not None for cell in self.cells.values())
 
 
-def validate_table(table: Table, study: Study) -> None:
+def validate_table(table: Table, study: Study, computed: Collection[str] | None = None) -> None:
     """Refuse a table that cannot be laid out.
+
+    Parameters
+    ----------
+    table, study
+        The table, and the study whose measures it shows.
+    computed
+        Names of all metrics that the run computes, families written out and those of classification included; left
+        out, the metrics are not checked.
 
     Raises
     ------
     InputError
-        If a dimension is unknown or stands in two places.
+        If a dimension is unknown or stands in two places, or nothing computes a metric.
     """
+    for metric in table.metrics if computed is not None else ():
+        if metric not in computed:
+            raise InputError(f"table {table.title!r}: nothing computes it: {unknown_name('metric', metric, computed)}")
     for dimension in (table.rows, *table.columns, *table.where):
         if dimension not in DIMENSIONS:
             raise InputError(f"table {table.title!r}: {unknown_name('dimension', dimension, DIMENSIONS)}")
@@ -128,30 +142,29 @@ def validate_table(table: Table, study: Study) -> None:
 def build_table(table: Table, study: Study, measures: list[Measure], published: Iterable[PublishedValue]) -> Grid:
     """Lay a table out.
 
-    A dimension that the table does not name and in which its values still differ (two retrievals, say) becomes a
-    column of its own, so that no cell mixes values of different things. Only each model's last weights count unless
-    the table speaks of stages or epochs.
+    A dimension that the table does not spread and in which its values still differ (two retrievals, say) becomes a
+    column of its own, so that no cell mixes values of different things. Of what the table does not speak of, stages
+    or epochs, only the last of each model counts.
     """
     validate_table(table, study)
     named = {table.rows, *table.columns, *table.where}
     chosen = select(measures, metric=table.metrics)
-    chosen = select(chosen, **{k: v if isinstance(v, list) else str(v) for k, v in table.where.items()})
-    if not named & {"stage", "epoch"}:
-        chosen = last_weights(chosen, study)
-    chosen = [m for m in chosen if _shown(m, table)]
+    if "stage" not in named:
+        chosen = last_stages(chosen, study)
+    if "epoch" not in named:
+        chosen = last_epochs(chosen)
+    chosen = [m for m in select(chosen, **table.where) if _shown(m, table)]
     spoken = [row for row in published if table.published and row.table == table.published]
     spoken = [row for row in spoken if row.metric in table.metrics and _fits(row, table, study)]
 
     columns = list(table.columns)
     for dimension in DIMENSIONS:
-        values = {plain(m.of(dimension)) for m in chosen}
-        if dimension not in named and dimension not in _NEVER_COLUMNS and len(values) > 1:
+        if dimension not in (table.rows, *columns, *_NEVER_COLUMNS) and _differs(dimension, chosen, table, columns):
             columns.append(dimension)
 
     cells: dict[tuple[str, tuple[str, ...]], list[Measure]] = {}
     for measure in chosen:
-        place = plain(measure.of(table.rows)), tuple(plain(measure.of(c)) for c in columns)
-        cells.setdefault(place, []).append(measure)
+        cells.setdefault(_cell_of(measure, table.rows, columns), []).append(measure)
     beside: dict[tuple[str, tuple[str, ...]], PublishedValue] = {}
     for row in spoken:
         beside[_place(row, table.rows, study), tuple(_place(row, c, study) for c in columns)] = row
@@ -196,6 +209,26 @@ def build_table(table: Table, study: Study, measures: list[Measure], published: 
     )
 
 
+def _cell_of(measure: Measure, rows: str, columns: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+    return plain(rows, measure.of(rows)), tuple(plain(c, measure.of(c)) for c in columns)
+
+
+def _differs(dimension: str, chosen: list[Measure], table: Table, columns: list[str]) -> bool:
+    """Return whether values differ in a dimension, in a way that readers must see."""
+    seen: dict[object, set[str]] = {}
+    for measure in chosen:
+        group: object = measure.metric
+        if dimension in _WIDTHS:
+            group = _cell_of(measure, table.rows, columns)
+        elif dimension in {"metric", "class"}:
+            group = None
+        elif dimension in {"stage", "epoch"}:
+            # Models and stages end at different epochs; only several of one need telling apart.
+            group = measure.metric, measure.dataset, measure.model, dimension == "epoch" and measure.stage
+        seen.setdefault(group, set()).add(plain(dimension, measure.of(dimension)))
+    return any(len(values) > 1 for values in seen.values())
+
+
 def _shown(measure: Measure, table: Table) -> bool:
     by_class = "class" in (table.rows, *table.columns, *table.where)
     if measure.class_name:
@@ -206,11 +239,11 @@ def _shown(measure: Measure, table: Table) -> bool:
 
 def _fits(row: PublishedValue, table: Table, study: Study) -> bool:
     for dimension, wanted in table.where.items():
-        values = {plain(v) for v in (wanted if isinstance(wanted, list) else [wanted])}
+        values = {plain(dimension, v) for v in (wanted if isinstance(wanted, list) else [wanted])}
         if dimension == "dataset":
             if not values & measured_datasets(row, study):
                 return False
-        elif dimension != "average" and plain(row.of(dimension)) not in values:
+        elif dimension != "average" and plain(dimension, row.of(dimension)) not in values:
             return False
     return "class" in (table.rows, *table.columns, *table.where) or not row.class_name
 
@@ -219,15 +252,37 @@ def _place(row: PublishedValue, dimension: str, study: Study) -> str:
     if dimension == "dataset":
         labels = measured_datasets(row, study)
         return min(labels, key=lambda name: ("/" in name, name)) if labels else row.dataset
-    return plain(row.of(dimension))
+    return plain(dimension, row.of(dimension))
 
 
 def _ordered(study: Study, dimension: str, seen: list[str], metrics: list[str]) -> list[str]:
     return sorted(dict.fromkeys(seen), key=ordering(study, dimension, seen, metrics))
 
 
-def render_table(*, table: Table, study: Study, metrics: Path, published: Path, csv: Path, md: Path, tex: Path) -> None:
+def render_table(
+    *,
+    table: Table,
+    study: Study,
+    metrics: Path,
+    published: Path,
+    csv: Path,
+    md: Path,
+    tex: Path,
+    caveat: str = "",
+) -> None:
     """Write a table as CSV (plain numbers), Markdown and LaTeX (booktabs).
+
+    Parameters
+    ----------
+    table, study
+        The table, and the study it is of.
+    metrics, published
+        `metrics.csv` of the run, and the published values.
+    csv, md, tex
+        Where to.
+    caveat
+        What sets the run apart from the published set-up, as `story.caveat` says it; stands below the table in
+        Markdown and LaTeX, so that a table that is copied out says so too.
 
     Raises
     ------
@@ -242,8 +297,8 @@ def render_table(*, table: Table, study: Study, metrics: Path, published: Path, 
             f"{f' where {table.where}' if table.where else ''}. Change the table or add the metrics to a retrieval."
         )
     write_text(csv, table_csv(grid))
-    write_text(md, table_markdown(grid))
-    write_text(tex, table_latex(grid))
+    write_text(md, table_markdown(grid, caveat))
+    write_text(tex, table_latex(grid, caveat))
 
 
 def table_csv(grid: Grid) -> str:
@@ -325,8 +380,8 @@ def markdown(text: str) -> str:
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
 
 
-def table_markdown(grid: Grid) -> str:
-    """Return the table as Markdown (GitHub's dialect), a heading above and its legend below."""
+def table_markdown(grid: Grid, caveat: str = "") -> str:
+    """Return the table as Markdown (GitHub's dialect), a heading above, its legend and the caveat below."""
     heads = [markdown(grid.row_dimension), *(" · ".join(markdown(part) for part in c) for c in grid.column_labels)]
     lines = [f"### {markdown(grid.title)}", "", f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * len(grid.columns)}"]
     for row, label in zip(grid.rows, grid.row_labels):
@@ -337,6 +392,8 @@ def table_markdown(grid: Grid) -> str:
     if grid.has_published:
         legend.append(f"In parentheses: published ({grid.published}), and measured minus published.")
     lines += ["", " ".join(markdown(sentence) for sentence in [*legend, *([grid.note] if grid.note else [])])]
+    if caveat:
+        lines += ["", markdown(caveat)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -369,6 +426,8 @@ _LATEX = {
     "±": r"$\pm$",
     "–": "--",
     "·": r"$\cdot$",
+    "×": r"$\times$",
+    "…": r"\ldots{}",
     "\N{MINUS SIGN}": "$-$",
 }
 
@@ -378,7 +437,7 @@ def latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
 
 
-def table_latex(grid: Grid) -> str:
+def table_latex(grid: Grid, caveat: str = "") -> str:
     """Return the table as a LaTeX `table` (package booktabs), ready for `\\input`."""
     parts = ["measured", *(["published", "diff."] if grid.has_published else [])]
     width = len(parts)
@@ -406,8 +465,9 @@ def table_latex(grid: Grid) -> str:
         lines.append(f"    {' & '.join([latex(label), *texts])} \\\\")
     lines += ["    \\bottomrule", "  \\end{tabular}"]
     words = [*table_legend(grid), *([grid.note] if grid.note else [])]
-    if words:
-        lines.append(f"  \\par\\smallskip\\footnotesize {' '.join(latex(word) for word in words)}")
+    for paragraph in (" ".join(latex(word) for word in words), latex(caveat)):
+        if paragraph:
+            lines.append(f"  \\par\\smallskip\\footnotesize {paragraph}")
     return "\n".join([*lines, "\\end{table}", ""])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -22,11 +23,11 @@ from trazo.report.drawing import (
     shown_models,
 )
 from trazo.report.measures import (
-    CLASSIFICATION,
     Measure,
     Summary,
     chance_of,
     last_weights,
+    measured_names,
     metric_label,
     ordering,
     read_measures,
@@ -57,9 +58,9 @@ def class_bars(options: ClassBars, study: Study, material: Material) -> Drawing:
     measures = [m for m in select(everything, metric=options.metric) if m.class_name]
     measures = select(measures, model=shown_models(options, study))
     datasets = [r.label for r in study.retrievals] or sorted({m.dataset for m in measures})
-    dataset = options.retrieval or next((d for d in datasets if select(measures, dataset=d)), "")
-    if options.metric not in CLASSIFICATION:
-        measures = select(measures, dataset=dataset)
+    names = {d: measured_names(d, options.metric, study) for d in [*datasets, options.retrieval]}
+    dataset = options.retrieval or next((d for d in datasets if select(measures, dataset=names[d])), "")
+    measures = select(measures, dataset=names[dataset])
     for option, dimension in ((options.distances, "distance"), (options.classes, "class_name")):
         measures = select(measures, **{dimension: option}) if option else measures
     if not measures:
@@ -70,12 +71,12 @@ def class_bars(options: ClassBars, study: Study, material: Material) -> Drawing:
     classes = sorted(set(seen), key=ordering(study, "class", seen))
     shown = _best_and_worst(classes, measures, options.limit)
     models = sorted({m.model for m in measures}, key=ordering(study, "model", [m.model for m in measures]))
-    names = sorted({m.distance for m in measures}, key=ordering(study, "distance", [m.distance for m in measures]))
-    canvas = new_canvas(max(5.0, 4.3 * len(names)), 0.95 + len(shown) * (0.1 + 0.17 * len(models)))
-    panels = canvas.subplots(1, len(names), squeeze=False, sharey=True, sharex=True)[0]
+    distances = sorted({m.distance for m in measures}, key=ordering(study, "distance", [m.distance for m in measures]))
+    canvas = new_canvas(max(5.0, 4.3 * len(distances)), 0.95 + len(shown) * (0.1 + 0.17 * len(models)))
+    panels = canvas.subplots(1, len(distances), squeeze=False, sharey=True, sharex=True)[0]
     chance = chance_of(everything, study, dataset) if options.metric == "map" else None
     words, marked = [], False
-    for axes, distance in zip(panels, names):
+    for axes, distance in zip(panels, distances):
         for position, model in enumerate(models):
             bars = {c: summarize(select(measures, model=model, distance=distance, class_name=c)) for c in shown}
             values = _published_by_class(published, model, distance)
@@ -87,7 +88,7 @@ def class_bars(options: ClassBars, study: Study, material: Material) -> Drawing:
         unit = unit_of(options.metric)
         axes.set_xlabel(f"{metric_label(options.metric)}{f' ({unit.sign})' if unit.sign else ''}")
         axes.grid(axis="y", visible=False)
-        if len(names) > 1 or distance:
+        if len(distances) > 1 or distance:
             axes.set_title(label(distance))
     panels[0].set_yticks(range(len(shown)), [label(c) for c in shown])
     panels[0].set_ylim(len(shown) - 0.45, -0.55)
@@ -100,7 +101,7 @@ def class_bars(options: ClassBars, study: Study, material: Material) -> Drawing:
 def _best_and_worst(classes: list[str], measures: list[Measure], limit: int) -> list[str]:
     if len(classes) <= limit:
         return classes
-    means = {c: summarize([m for m in measures if m.class_name == c]).value for c in classes}
+    means = {c: fmean(m.value for m in measures if m.class_name == c) for c in classes}
     ranked = sorted(classes, key=lambda c: -means[c])
     return [*ranked[: limit - limit // 2], *ranked[len(ranked) - limit // 2 :]]
 

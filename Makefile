@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint check bench environment clean help
+.PHONY: demo test lint check environment clean help
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,9 +15,11 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(she
 
 # Runs the demo study (any other: make STUDIES=animals SCALE=quick) and says where its report is.
 STUDIES ?= demo
+comma := ,
 SCALE ?= full
 demo: environment
 	@$(BIN)/snakemake --cores all --quiet host reason rules --config 'studies=[$(STUDIES)]' scale=$(SCALE)
+	@for study in $(subst $(comma), ,$(STUDIES)); do echo "Report: results/$$(basename $$study .yaml)/report.html"; done
 
 test: environment lint check
 

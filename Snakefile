@@ -19,8 +19,10 @@ include: "workflow/rules/report.smk"
 
 
 onsuccess:
-    for report in reports():
-        print(f"Report: {report}")
+    # `make` says it itself, also when there was nothing to do.
+    if not os.getenv("MAKELEVEL"):
+        for report in reports():
+            print(f"Report: {report}")
 
 
 # Everything the configured studies produce.

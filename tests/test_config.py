@@ -16,7 +16,7 @@ STUDY = {
             "stages": [{"name": "c", "data": "a/train", "epochs": 2, "optimizer": {"sgd": {"lr": 0.1}}}],
         }
     },
-    "retrievals": [{"models": ["m"], "queries": "a/test", "gallery": "a/test"}],
+    "retrievals": [{"models": ["m"], "queries": "a/test", "gallery": "a/test", "leave_one_out": True}],
     "quick": {"datasets": {"a": {"split": {"train": 1}}}},
 }
 
@@ -96,6 +96,28 @@ def test_study_mistakes(study_path, change, words):
         read_study(study_path(change), read_settings({}))
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert ".." not in str(caught.value).replace("'../up'", "")
+
+
+def test_a_query_must_not_find_itself_unnoticed(study_path):
+    with pytest.raises(ConfigError, match="leave_one_out: true"):
+        read_study(study_path(lambda s: s["retrievals"][0].pop("leave_one_out")), read_settings({}))
+
+
+@pytest.mark.parametrize("seeds", [[0, 0], [-1]])
+def test_seeds_are_different_and_not_negative(study_path, seeds):
+    with pytest.raises(ConfigError, match="seeds"):
+        read_study(study_path(lambda s: s.update(seeds=seeds)), read_settings({}))
+
+
+def test_overrides_from_the_command_line_are_numbers_again():
+    settings = read_settings({"overrides": {"mine": {"seeds": ["0", "2"], "models": {"m": {"size": "null"}}}}})
+    assert settings.overrides == {"mine": {"seeds": [0, 2], "models": {"m": {"size": None}}}}
+
+
+def test_names_of_other_folders_are_no_names_of_studies(tmp_path):
+    (tmp_path / "sources.yaml").write_text("title: x")
+    with pytest.raises(ConfigError, match="results/sources"):
+        study_file(str(tmp_path / "sources.yaml"))
 
 
 def test_leave_one_out_needs_one_dataset(study_path):

@@ -95,6 +95,45 @@ def test_what_registers_itself_counts_though_nobody_names_it(library):
     assert code_fingerprint("trazo.top", root=library) != before
 
 
+def test_of_parts_registered_by_name_only_those_in_use_count(library):
+    change(
+        library / "low.py",
+        "known = {}\n\ndef register(name):\n    return lambda f: known.setdefault(name, f)\n\n"
+        "def base():\n    return known\n\n"
+        '@register("one")\ndef first():\n    return 1\n\n@register("two")\ndef second():\n    return shared()\n\n'
+        "def shared():\n    return 3\n",
+    )
+    text = (library / "low.py").read_text()
+
+    def both():
+        return [code_fingerprint("trazo.top", root=library, parts=p) for p in ({"trazo.low": ["one"]}, None)]
+
+    one, every = both()
+    change(library / "low.py", text.replace("return 3", "return 4"))
+    assert both()[0] == one
+    assert both()[1] != every
+    change(library / "low.py", text + '\n@register("three")\ndef third():\n    return 5\n')
+    assert both()[0] == one
+    change(library / "low.py", text.replace("return 1", "return 2"))
+    assert both()[0] != one
+
+
+def test_two_modules_imported_under_one_name_both_count(library):
+    change(library / "top.py", "import trazo.low\nimport trazo.data.other\n\ndef go():\n    return trazo.low.base()\n")
+    for module, old, new in (("low.py", "return 1", "return 2"), ("data/other.py", "return 3", "return 4")):
+        before = code_fingerprint("trazo.top", root=library)
+        change(library / module, (library / module).read_text().replace(old, new))
+        assert code_fingerprint("trazo.top", root=library) != before
+
+
+def test_a_script_s_inner_imports_count(library, tmp_path):
+    script = tmp_path / "step.py"
+    script.write_text("if True:\n    from trazo.top import go\n    go()\n")
+    before = code_fingerprint(scripts=(script,), root=library)
+    change(library / "low.py", "def base():\n    return 5\n")
+    assert code_fingerprint(scripts=(script,), root=library) != before
+
+
 def test_what_a_function_imports_inside_itself_counts(library):
     change(library / "data/raster.py", "def draw():\n    from trazo.low import base\n    return base() + 1\n")
     before = code_fingerprint("trazo.top", root=library)

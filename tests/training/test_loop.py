@@ -206,6 +206,33 @@ def test_changed_data_are_not_mixed_with_an_interrupted_training(tmp_path, data)
     assert same_weights(fresh, train(tmp_path / "again", other, settings(2)))
 
 
+def test_validation_data_of_other_classes_are_refused(tmp_path, data):
+    held_out = write_bars(tmp_path / "test.h5", 30, 1, classes=("b", "a", "c"))
+    with pytest.raises(InputError, match=r"\['a', 'b', 'c'\].*\['b', 'a', 'c'\]"):
+        train(tmp_path, data, settings(1), validation=held_out)
+
+
+def test_a_resumed_training_keeps_its_number_of_threads(tmp_path, data):
+    model = settings(3)
+    whole = train(tmp_path / "whole", data, model, threads=2)
+
+    class Stop(Exception):
+        pass
+
+    def stop_after_first(*args, **kwargs):
+        save_state(*args, **kwargs)
+        raise Stop
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trazo.training.loop.save_state", stop_after_first)
+        with pytest.raises(Stop):
+            train(tmp_path / "cut", data, model, threads=2)
+    path = train(tmp_path / "cut", data, model, threads=1)
+    record = read_history(path.parent / "history.json")[0]
+    assert record["figures"]["threads"] == 2
+    assert same_weights(whole, path)
+
+
 def test_a_loss_that_is_no_number_stops_with_epoch_and_step(tmp_path, data):
     model = settings(3, stage={"optimizer": {"sgd": {"lr": 1e30}}})
     with pytest.raises(TrainingError, match=r"epoch \d+, by step \d+ of \d+.*learning rate"):

@@ -52,6 +52,12 @@ def fresh(tmp_path_factory) -> Project:
         (changed(("datasets", "pets", "layout"), "folder"), ["layout", "'folders'"]),
         (changed(("retrievals", 0, "distances"), ["euclidian"]), ["retrievals[0].distances", "'euclidean'"]),
         (changed(("retrievals", 0, "metrics"), ["mpa"]), ["retrievals[0].metrics", "'map'"]),
+        (changed(("models", "one", "options"), {"width": "broad"}), ["models.one", "'broad'"]),
+        (changed(("models", "one", "options"), {"width": 0}), ["models.one", "resnet18", "cannot be built"]),
+        (changed(("retrievals", 0, "metrics"), ["map", "p@18"]), ["retrievals[0].metrics", "p@18", "17"]),
+        (changed(("retrievals", 0, "leave_one_out"), False), ["retrievals[0]", "leave_one_out: true"]),
+        (changed(("seeds",), [0, 0]), ["seeds"]),
+        (changed(("tables", "map", "metrics"), ["map", "p@3"]), ["tables.map", "p@3"]),
         (changed(("figures", "curve", "kind"), "recall"), ["figures.curve", "recall_precision"]),
     ],
 )
@@ -79,9 +85,28 @@ def test_too_few_drawings_say_how_many_there_are(fresh):
     assert re.search(r"25 .*26|26 .*25", done.stdout), done.stdout[-3000:]
 
 
-def test_a_report_of_a_study_that_is_not_configured(fresh):
-    done = fresh.snakemake("results/animals/report.html", check=False)
-    assert "'studies=[animals]'" in done.stdout
+def test_a_report_can_be_asked_for_though_its_study_is_not_configured(fresh):
+    assert fresh.stale("results/demo/report.html")["train_stage"] == 1
+    done = fresh.snakemake("--dry-run", "results/dmo/report.html", check=False)
+    assert "'demo'" in done.stdout
+
+
+def test_an_archive_behind_a_url_is_planned_without_looking_at_it(fresh):
+    config = yaml.safe_load((fresh.folder / "config.yaml").read_text())
+    photos = {"source": "web", "layout": "folders", "split": {"train": 3, "test": 2}, "size": 32}
+    study = changed(("datasets",), {"pets": photos})
+    for categories, url, words in (
+        (None, "http://127.0.0.1:9/a/photos.zip?x=1", []),
+        (["coast", "forest"], "http://127.0.0.1:9/photos.zip", []),
+        ({"random": 2}, "http://127.0.0.1:9/photos.zip", ["categories", "random draw"]),
+        (None, "http://127.0.0.1:9/photos.tar.gz", ["datasets.pets.source", "no .zip"]),
+    ):
+        photos["categories"] = categories
+        fresh.write_study(study, "web")
+        overlay = {**config, "sources": {"web": url}, "studies": ["web.yaml"]}
+        (fresh.folder / "web-config.yaml").write_text(yaml.safe_dump(overlay))
+        done = fresh.snakemake("--dry-run", "--configfile", "config.yaml", "web-config.yaml", check=not words)
+        assert all(word in done.stdout for word in words or ["download_archive"]), done.stdout
 
 
 def test_two_runs_give_the_same_bytes(project, tmp_path):

@@ -60,6 +60,33 @@ def test_a_feature_layer_leaves_the_training_alone(project):
     assert "train_stage" not in stale
 
 
+def test_a_larger_test_split_leaves_the_training_alone(project):
+    project.write_study(changed(("datasets", "pets", "split"), {"train": 12, "test": 7}))
+    stale = project.stale("--", "results/tiny/images/pets/train.h5", "results/tiny/images/pets/test.h5")
+    assert stale == {"build_images": 1}
+
+
+def test_a_word_on_the_data_leaves_the_data_alone(project):
+    project.write_study(changed(("datasets", "pets", "stands_for"), "all pets of the world"))
+    assert not {"build_images", "train_stage", "rank_gallery"} & set(project.stale())
+
+
+@pytest.mark.parametrize(
+    ("module", "part"),
+    [
+        ("training/objectives.py", '@objectives.register("mine")\ndef mine(logits, labels):\n    return None\n'),
+        ("retrieval/distances.py", '@distances.register("mine")\nclass Mine:\n    pass\n'),
+        ("retrieval/metrics.py", '@metric("mine")\ndef mine(groups, argument):\n    return None\n'),
+        ("data/layouts.py", '@_registered("mine")\nclass Mine(QuickdrawLayout):\n    pass\n'),
+        ("config.py", "class Unused(_Strict):\n    pass\n"),
+    ],
+)
+def test_a_new_part_beside_those_in_use_touches_no_result(project, module, part):
+    with (project.folder / "workflow" / "trazo" / module).open("a") as file:
+        file.write(f"\n\n{part}")
+    assert not {"build_images", "train_stage", "extract_features", "rank_gallery"} & set(project.stale())
+
+
 def test_a_table_touches_itself_and_the_report(project):
     project.write_study(changed(("tables", "map", "title"), "Another title"))
     assert project.stale() == {"render_table": 1, "render_report": 1}

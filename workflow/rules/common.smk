@@ -21,11 +21,28 @@ from trazo.errors import TrazoError
 from trazo.plan import PUBLISHED, make_plans
 from trazo.provenance import code_fingerprint
 
-try:
-    settings = read_settings(config)
-    plans = make_plans(settings, cache=Path(".snakemake") / "trazo")
-except TrazoError as error:
-    raise WorkflowError(f"The configuration cannot be run.\n{error}") from None
+
+def planned(values):
+    """Return the checked plans of all studies that configuration values name."""
+    try:
+        return make_plans(read_settings(values), cache=Path(".snakemake") / "trazo")
+    except TrazoError as error:
+        raise WorkflowError(f"The configuration cannot be run.\n{error}") from None
+
+
+def default_threads():
+    """Return all cores of a local run; on a cluster, where the number is not given, 8."""
+    try:
+        return workflow.cores
+    except WorkflowError:
+        return 8
+
+
+plans = planned(config)
+settings = next(iter(plans.values())).settings
+configured = list(plans.values())
+# Of a job that computes with torch. Results are the same bytes for the same number only: it splits sums.
+THREADS = settings.threads or default_threads()
 
 
 wildcard_constraints:
@@ -56,24 +73,19 @@ def judge_code_by_meaning():
 
 
 def plan_of(wildcards):
-    """Return the plan of a rule's study."""
+    """Return the plan of a rule's study; a study of workflow/studies need not be configured to be asked for."""
     judge_code_by_meaning()
-    try:
-        return plans[wildcards.study]
-    except KeyError:
-        raise WorkflowError(
-            f"results/{wildcards.study}: the study {wildcards.study!r} is not configured; add it to `studies` "
-            f"(--config 'studies=[{wildcards.study}]')."
-        ) from None
+    if wildcards.study not in plans:
+        plans.update(planned({**config, "studies": [wildcards.study], "overrides": {}}))
+    return plans[wildcards.study]
 
 
-def code_of(script, *modules, files=()):
-    """Return the fingerprint of a script, of what it imports, of modules it loads by name, and of other files."""
+def code_of(script, *modules, files=(), parts=None):
+    """Return the fingerprint of a script, of what it imports, of modules and parts it loads by name, and of files."""
+    scripts = (WORKFLOW / "scripts" / f"{script}.py",)
     try:
         return code_fingerprint(
-            *modules,
-            scripts=(WORKFLOW / "scripts" / f"{script}.py",),
-            files=tuple(files),
+            *modules, scripts=scripts, files=tuple(files), parts=parts
         )
     except TrazoError as error:
         raise WorkflowError(str(error)) from None
@@ -81,9 +93,9 @@ def code_of(script, *modules, files=()):
 
 def reports():
     """Return the report of every configured study."""
-    return [f"{plan.root}/report.html" for plan in plans.values()]
+    return [f"{plan.root}/report.html" for plan in configured]
 
 
 def every(kind):
     """Return all outputs of one kind over the configured studies."""
-    return [path for plan in plans.values() for path in getattr(plan, kind)()]
+    return [path for plan in configured for path in getattr(plan, kind)()]

@@ -40,9 +40,9 @@ rule download_drawings:
 # Fetches an archive of images.
 rule download_archive:
     output:
-        "results/sources/{source}/{archive}.zip",
+        "results/sources/{source}/archive.zip",
     log:
-        "results/sources/logs/{source}/{archive}.log",
+        "results/sources/logs/{source}/archive.log",
     retries: 2
     conda:
         "../../envs/environment.yaml"
@@ -65,10 +65,11 @@ rule build_images:
     conda:
         "../../envs/environment.yaml"
     params:
-        code=code_of("build_images"),
+        code=lambda w: code_of(
+            "build_images", parts=plan_of(w).parts_of_images(w.dataset)
+        ),
         source=lambda w: plan_of(w).source(w.dataset),
         listing=lambda w: plan_of(w).source_listing(w.dataset),
-        categories=lambda w: plan_of(w).categories(w.dataset),
-        dataset=lambda w: plan_of(w).study.datasets[w.dataset].model_dump(mode="json"),
+        dataset=lambda w: plan_of(w).dataset_settings(w.dataset, w.split),
     script:
         "../scripts/build_images.py"

@@ -14,7 +14,7 @@ rule extract_features:
         "results/{study}/logs/extract_features/{model}/seed{seed}/{stage}/epoch{epoch}/{dataset}/{split}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: settings.threads or workflow.cores
+    threads: THREADS
     resources:
         gpu=int(settings.device != "cpu"),
     params:

@@ -14,11 +14,13 @@ rule rank_gallery:
         "results/{study}/logs/rank_gallery/{model}/seed{seed}/{stage}/epoch{epoch}/{retrieval}/{distance}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: settings.threads or workflow.cores
+    threads: THREADS
     resources:
         gpu=int(settings.device != "cpu"),
     params:
-        code=code_of("rank_gallery"),
+        code=lambda w: code_of(
+            "rank_gallery", parts=plan_of(w).parts_of_ranking(w.retrieval, w.distance)
+        ),
         retrieval=lambda w: plan_of(w).retrieval(w.retrieval),
         device=settings.device,
         memory_mib=settings.memory_mib,

@@ -17,11 +17,15 @@ rule train_stage:
         "results/{study}/logs/train_stage/{model}/seed{seed}/{stage}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: settings.threads or workflow.cores
+    threads: THREADS
     resources:
         gpu=int(settings.device != "cpu"),
     params:
-        code=lambda w: code_of("train_stage", plan_of(w).architecture_module(w.model)),
+        code=lambda w: code_of(
+            "train_stage",
+            plan_of(w).architecture_module(w.model),
+            parts=plan_of(w).parts_of_stage(w.model, w.stage),
+        ),
         model=lambda w: plan_of(w).training_settings(w.model, w.stage),
         device=settings.device,
     script:

@@ -12,7 +12,7 @@ with step(snakemake.log[0], f"images of {wildcards.dataset}/{wildcards.split}"):
         progress=counter("images", "img"),
         source=Path(params.source),
         dataset_name=wildcards.dataset,
-        dataset=Dataset.model_validate({**params.dataset, "categories": params.categories}),
+        dataset=Dataset.model_validate(params.dataset),
         split=wildcards.split,
         output=Path(snakemake.output.images),
         code=params.code,

@@ -21,6 +21,8 @@ from trazo.registry import nearest_names, unknown_name
 STUDIES = Path(__file__).resolve().parents[1] / "studies"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _SPLIT_PATTERN = "<dataset>/<split>"
+# Folders of results/ that belong to no study.
+_TAKEN = {"sources", "reference"}
 
 
 class ConfigError(InputError):
@@ -226,6 +228,15 @@ class Retrieval(_Strict):
     def _leave_one_out(self) -> Retrieval:
         if self.leave_one_out and self.queries != self.gallery:
             raise ValueError("leave_one_out needs the same data as queries and gallery")
+        if self.queries == self.gallery and not self.leave_one_out:
+            raise ValueError(
+                f"queries and gallery are both {self.queries}, so that every query would find itself first; add "
+                "leave_one_out: true"
+            )
+        for key in ("models", "distances", "epochs"):
+            values = getattr(self, key) or []
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key} names something twice: {values}")
         return self
 
     @property
@@ -286,6 +297,13 @@ class Study(_Strict):
     quick: dict[str, Any] = Field(
         default_factory=dict, description="laid over the study by `scale: quick`; sized for two CPU cores"
     )
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds(cls, seeds: list[int]) -> list[int]:
+        if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+            raise ValueError(f"seeds are different whole numbers from 0 up, got {seeds}")
+        return seeds
 
     @model_validator(mode="after")
     def _references(self) -> Study:
@@ -363,6 +381,12 @@ class Settings(_Strict):
     def _one_is_a_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
+    @field_validator("overrides", mode="before")
+    @classmethod
+    def _plain_values(cls, value: Any) -> Any:
+        # Snakemake leaves numbers, true and null inside a mapping on the command line as text.
+        return _parsed_text(value)
+
     @field_validator("studies")
     @classmethod
     def _distinct(cls, value: list[str]) -> list[str]:
@@ -370,6 +394,15 @@ class Settings(_Strict):
         if len(set(names)) < len(names):
             raise ValueError(f"two studies share a name, and so a results folder: {names}")
         return value
+
+
+def _parsed_text(value: Any) -> Any:
+    """Return a structure with its texts read as YAML, so that "3" is a number and "null" is nothing."""
+    if isinstance(value, Mapping):
+        return {key: _parsed_text(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_parsed_text(inner) for inner in value]
+    return yaml.safe_load(value) if isinstance(value, str) else value
 
 
 def overlaid(base: Any, over: Any) -> Any:
@@ -440,6 +473,8 @@ def study_file(name: str) -> Path:
 
 
 def _checked_name(name: str) -> None:
+    if name in _TAKEN:
+        raise ConfigError(f"studies: results/{name} is kept for other things; give the study's file another name.")
     try:
         _name(name)
     except ValueError as error:

@@ -55,6 +55,9 @@ def make_repeatable(device: torch.device, threads: int) -> None:
     """
     torch.set_num_threads(max(1, threads))
     torch.backends.cudnn.benchmark = False
+    # TF32 keeps 10 bits of a float32's 23: whoever wants that speed asks for bfloat16.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     # cuBLAS needs a fixed workspace to be repeatable; it reads this when first used.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # The gradient of max pooling has no strictly deterministic kernel on a GPU: warn there, insist on a CPU.

@@ -23,8 +23,9 @@ from trazo.errors import InputError
 from trazo.provenance import LIBRARY, code_fingerprint, digest
 from trazo.registry import unknown_name
 from trazo.report.figures import figure_kinds, validate_figure
+from trazo.report.story import caveat
 from trazo.report.tables import validate_table
-from trazo.retrieval.metrics import expand_metrics
+from trazo.retrieval.metrics import expand_metrics, metrics
 from trazo.store import write_text
 
 # Relative to the folder of the run, so that a project that moved is not stale.
@@ -90,7 +91,7 @@ class Plan:
             return place
         if spec.layout == "quickdraw":
             return f"results/sources/{spec.source}"
-        return f"results/sources/{spec.source}/{Path(urlsplit(place).path).name or 'archive.zip'}"
+        return f"results/sources/{spec.source}/archive.zip"
 
     def _place(self, dataset: str) -> str:
         name = self.study.datasets[dataset].source
@@ -100,7 +101,8 @@ class Plan:
                 f"study {self.name}: datasets.{dataset}.source: {unknown_name('source', name, known)} "
                 f"Say where it is under `sources:` in config.yaml, such as `{name}: path/to/folder`."
             )
-        return self.settings.sources[name]
+        place = self.settings.sources[name]
+        return place if is_url(place) else os.path.expanduser(place)
 
     def source_words(self, dataset: str) -> str:
         """Return in words where a dataset comes from, naming no folder of this machine."""
@@ -110,13 +112,19 @@ class Plan:
         place = self._place(dataset)
         return f"{spec.source} ({place if is_url(place) else f'local copy, {Path(place).name}'})"
 
-    def categories(self, dataset: str) -> list[str]:
-        """Return the classes of a dataset in label order."""
+    def categories(self, dataset: str) -> list[str] | None:
+        """Return the classes of a dataset in label order; None: all of an archive that is still to be downloaded."""
         spec = self.study.datasets[dataset]
+        if self._is_distant_archive(dataset):
+            return spec.categories if isinstance(spec.categories, list) else None
         try:
             return choose(spec.categories, self._available(dataset))
         except InputError as error:
             raise ConfigError(f"study {self.name}: datasets.{dataset}.categories: {error}") from error
+
+    def _is_distant_archive(self, dataset: str) -> bool:
+        spec = self.study.datasets[dataset]
+        return spec.source != DOODLES and spec.layout != "quickdraw" and is_url(self._place(dataset))
 
     def _available(self, dataset: str) -> list[str]:
         spec = self.study.datasets[dataset]
@@ -141,6 +149,23 @@ class Plan:
         wanted = spec.model_copy(update={"categories": self.categories(dataset)})
         return [str(p) for p in layouts.get(spec.layout).source_files(Path(source), wanted)]
 
+    def dataset_settings(self, dataset: str, split: str) -> dict[str, Any]:
+        """Return a dataset's settings as far as building one of its splits depends on them, as plain values.
+
+        A split comes before those declared after it, and depends on none of them; `rest` depends on all.
+        """
+        spec = self.study.datasets[dataset]
+        settings = spec.model_dump(mode="json", exclude={"stands_for"})
+        if spec.layout != "quickdraw":
+            del settings["raster"]
+        if spec.split[split] != "rest":
+            names = list(spec.split)
+            settings["split"] = {name: spec.split[name] for name in names[: names.index(split) + 1]}
+            # How many `rest` are before this split is decided by those after it.
+            if "rest" in settings["split"].values():
+                settings["split"] = dict(spec.split)
+        return {**settings, "categories": self.categories(dataset)}
+
     def source_listing(self, dataset: str) -> str:
         """Return what tells that the files inside a source folder changed; empty where the inputs tell it."""
         spec = self.study.datasets[dataset]
@@ -153,6 +178,22 @@ class Plan:
         spec = self.study.datasets[dataset]
         count = sum(n if isinstance(n, int) else _DOODLE_SPARE for n in spec.split.values())
         return {"categories": self.categories(dataset), "count": count, "seed": spec.seed}
+
+    # Parts loaded by name: they count for a step, what stands beside them in their modules does not -----------------
+
+    def parts_of_images(self, dataset: str) -> dict[str, list[str]]:
+        """Return the parts that building a dataset's images loads by name, by module."""
+        return {"trazo.data.layouts": [self.study.datasets[dataset].layout]}
+
+    def parts_of_stage(self, model: str, stage: str) -> dict[str, list[str]]:
+        """Return the parts that training a stage loads by name, by module."""
+        return {"trazo.training.objectives": [self.stage(model, stage).objective]}
+
+    def parts_of_ranking(self, label: str, distance: str) -> dict[str, list[str]]:
+        """Return the parts that a ranking loads by name, by module."""
+        known = metrics.names()
+        used = {name if name in known else name.partition("@")[0] for name in self.retrieval(label)["metrics"]}
+        return {"trazo.retrieval.distances": [distance], "trazo.retrieval.metrics": sorted(used)}
 
     # What is made --------------------------------------------------------------------------------------------------
 
@@ -274,6 +315,10 @@ class Plan:
         }
         return {name: paths for name in (*kind.needs, *kind.uses) if (paths := sources[name]())}
 
+    def caveat(self) -> str:
+        """Return in a sentence or two how the study as run differs from the published one; empty if it does not."""
+        return caveat(self.study, self.original, self.settings)
+
     def comparison_settings(self) -> dict[str, Any]:
         """Return the study without what only pictures and tables depend on, as plain values."""
         return self._rendered(tables=[], figures=[])
@@ -287,7 +332,7 @@ class Plan:
         return self._rendered(tables=[], figures=[figure])
 
     def _rendered(self, *, tables: list[str], figures: list[str]) -> dict[str, Any]:
-        plain = self.study.model_dump(mode="json", exclude={"quick"})
+        plain = self.study.model_dump(mode="json", exclude={"quick", "description"}) | {"title": ""}
         plain["tables"] = {name: plain["tables"][name] for name in tables}
         plain["figures"] = {name: plain["figures"][name] for name in figures}
         return plain
@@ -379,6 +424,7 @@ def make_plans(settings: Settings, cache: Path) -> dict[str, Plan]:
     for plan in plans.values():
         _check_sources(plan)
         _check_names(plan)
+        _check_sizes(plan)
     modules = _check_networks(plans, cache)
     return {name: replace(plan, modules=modules) for name, plan in plans.items()}
 
@@ -407,9 +453,12 @@ def _check_place(plan: Plan, dataset: str, where: str) -> None:
                 f"{where}.source: {raw} holds .ndjson files; downloads are of .bin files (…/full/binary). Download the "
                 f".ndjson files yourself and give their folder in `sources: {{{source}: …}}`."
             )
-        if spec.layout != "quickdraw" and spec.categories is None:
-            return
-        if isinstance(spec.categories, RandomCategories) and spec.layout != "quickdraw":
+        if spec.layout != "quickdraw" and not urlsplit(raw).path.lower().endswith(".zip"):
+            raise ConfigError(
+                f"{where}.source: {raw} is no .zip archive by its name; download and unpack it, and give the folder in "
+                f"`sources: {{{source}: …}}`."
+            )
+        if spec.layout != "quickdraw" and isinstance(spec.categories, RandomCategories):
             raise ConfigError(
                 f"{where}.categories: a random draw needs the archive at hand; download {raw} and give its path in "
                 f"`sources: {{{source}: …}}`."
@@ -428,9 +477,11 @@ def _check_names(plan: Plan) -> None:
             expand_metrics(retrieval.metrics)
         except InputError as error:
             raise ConfigError(f"{where}.metrics: {error}") from error
+    asked = expand_metrics(m for retrieval in plan.study.retrievals for m in retrieval.metrics)
+    computed = [*asked, *(("accuracy", "loss") if plan.classifications() else ())]
     for name, table in plan.study.tables.items():
         try:
-            validate_table(table, plan.study)
+            validate_table(table, plan.study, computed)
         except InputError as error:
             raise ConfigError(f"study {plan.name}: tables.{name}: {error}") from error
     for name, figure in plan.study.figures.items():
@@ -438,6 +489,33 @@ def _check_names(plan: Plan) -> None:
             validate_figure(figure, plan.study)
         except InputError as error:
             raise ConfigError(f"study {plan.name}: figures.{name}: {error}") from error
+
+
+def _check_sizes(plan: Plan) -> None:
+    """Refuse what only shows after hours of training: ranks beyond the gallery, stages of different classes."""
+    for index, retrieval in enumerate(plan.study.retrievals):
+        dataset, _, split = retrieval.gallery.partition("/")
+        count, classes = plan.study.datasets[dataset].split[split], plan.categories(dataset)
+        if count == "rest" or classes is None:
+            continue
+        items = count * len(classes) - int(retrieval.leave_one_out)
+        for metric in retrieval.metrics:
+            k = metric.partition("@")[2]
+            if k.isdigit() and int(k) > items:
+                raise ConfigError(
+                    f"study {plan.name}: retrievals[{index}].metrics: {metric} looks at {k} items, and the gallery "
+                    f"{retrieval.gallery} has {items}; choose a smaller k."
+                )
+    for name, model in plan.study.models.items():
+        learned = {stage.name: plan.categories(stage.data.partition("/")[0]) for stage in model.stages}
+        for stage in model.stages:
+            if stage.validate_on is not None:
+                seen = plan.categories(stage.validate_on.partition("/")[0])
+                if None not in (seen, learned[stage.name]) and seen != learned[stage.name]:
+                    raise ConfigError(
+                        f"study {plan.name}: models.{name}.stages.{stage.name}.validate_on: {stage.validate_on} has "
+                        f"other classes, or in another order, than {stage.data}; give both the same `categories`."
+                    )
 
 
 def _network_requests(plan: Plan) -> Iterator[tuple[str, Model, Dataset, str, dict[str, Any]]]:

@@ -29,6 +29,11 @@ def answer(requests: list[dict[str, Any]]) -> dict[str, Any]:
             networks.append(describe(**request))
         except InputError as error:
             networks.append({"error": str(error)})
+        except Exception as error:
+            # An architecture is somebody's own code: whatever goes wrong in it is theirs to read.
+            what = f"{type(error).__name__}: {error}"
+            options = f" with options {request['options']}" if request["options"] else ""
+            networks.append({"error": f"{request['architecture']}{options} cannot be built: {what}"})
     return {"networks": networks, "objectives": objectives.names(), "distances": distances.names()}
 
 

@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import platform
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,11 +44,16 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Module:
-    """A module in pieces: definitions that count where they are used, and the rest, which always counts."""
+    """A module in pieces: definitions that count where they are used, and the rest, which always counts.
+
+    `registered` maps the name under which a definition registers itself (`@register("cosine")`) to its own name;
+    `imported` maps names to all that import statements may bind them to.
+    """
 
     definitions: dict[str, _Part]
+    registered: dict[str, str]
     rest: _Part
-    imported: dict[str, tuple[str, str]]
+    imported: dict[str, frozenset[tuple[str, str]]]
 
 
 def _module_file(module: str, root: Path) -> Path | None:
@@ -87,6 +93,14 @@ def _decorator_name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
+def _registered_name(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> str | None:
+    """Return the literal name that a definition's one decorator registers it under, or None."""
+    if len(node.decorator_list) != 1 or not isinstance(call := node.decorator_list[0], ast.Call):
+        return None
+    first = call.args[0] if call.args else None
+    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
+
+
 def _part(nodes: list[ast.stmt], package: list[str]) -> _Part:
     inside = [inner for node in nodes for inner in ast.walk(node)]
     names = {inner.id for inner in inside if isinstance(inner, ast.Name)}
@@ -109,23 +123,25 @@ def _parsed(file: Path, module: str, stamp: tuple[int, int]) -> _Module:
         raise InputError(f"{file} does not parse as Python (line {error.lineno}): {error.msg}.") from error
     package = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]
     definitions: dict[str, _Part] = {}
-    imported: dict[str, tuple[str, str]] = {}
+    registered: dict[str, str] = {}
+    imported: dict[str, frozenset[tuple[str, str]]] = {}
     rest: list[ast.stmt] = []
     for node in tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
-            imported.update(_bindings(node, package))
+            for name, target in _bindings(node, package).items():
+                imported[name] = imported.get(name, frozenset()) | {target}
+            continue
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name in definitions:
             rest.append(node)
-        elif (
-            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-            and all(_decorator_name(d) in _PLAIN_DECORATORS for d in node.decorator_list)
-            and node.name not in definitions
-        ):
+        elif all(_decorator_name(d) in _PLAIN_DECORATORS for d in node.decorator_list):
             definitions[node.name] = _part([node], package)
+        elif (name := _registered_name(node)) is not None:
+            definitions[node.name] = _part([node], package)
+            registered[name] = node.name
         else:
             rest.append(node)
     # The imports' own text is left out: one that nobody uses means nothing, and a used one is followed.
-    others = [node for node in rest if not isinstance(node, ast.Import | ast.ImportFrom)]
-    return _Module(definitions, _part(others, package), imported)
+    return _Module(definitions, registered, _part(rest, package), imported)
 
 
 def _stamp(file: Path) -> tuple[int, int]:
@@ -133,7 +149,7 @@ def _stamp(file: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def _pieces_behind(start: list[tuple[str, str]], root: Path) -> dict[str, str]:
+def _pieces_behind(start: list[tuple[str, str]], root: Path, parts: Mapping[str, Iterable[str]]) -> dict[str, str]:
     """Return all pieces of the library that pieces depend on, themselves included: "module:name" to text.
 
     Parameters
@@ -142,6 +158,8 @@ def _pieces_behind(start: list[tuple[str, str]], root: Path) -> dict[str, str]:
         (module, name) pairs; `*` for a whole module.
     root
         The library's folder.
+    parts
+        As in `code_fingerprint`.
     """
     found: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
@@ -159,18 +177,22 @@ def _pieces_behind(start: list[tuple[str, str]], root: Path) -> dict[str, str]:
         if file is None:
             continue
         parsed = _parsed(file, module, _stamp(file))
-        wanted = list(parsed.definitions) if name == _WHOLE else [name] if name in parsed.definitions else []
-        parts = [(n, parsed.definitions[n]) for n in wanted] + [("", parsed.rest)]
-        if name in parsed.imported:
-            waiting.append(parsed.imported[name])
-        for label, part in parts:
-            found[f"{module}:{label}"] = part.text
-            waiting.extend(part.imports)
-            waiting.extend((module, n) for n in part.names if n in parsed.definitions)
-            waiting.extend(parsed.imported[n] for n in part.names if n in parsed.imported)
+        by_name = parsed.registered
+        used = {by_name[n] for n in parts.get(module, by_name) if n in by_name}
+        passed_over = set(by_name.values()) - used
+        wanted = {n for n in parsed.definitions if n not in passed_over} if name == _WHOLE else used | {name}
+        pieces = [(n, parsed.definitions[n]) for n in sorted(wanted) if n in parsed.definitions]
+        waiting.extend(parsed.imported.get(name, ()))
+        for label, piece in [*pieces, ("", parsed.rest)]:
+            found[f"{module}:{label}"] = piece.text
+            waiting.extend(piece.imports)
+            waiting.extend((module, n) for n in piece.names if n in parsed.definitions)
+            waiting.extend(target for n in piece.names for target in parsed.imported.get(n, ()))
         # What a module does when it is imported counts, even if nothing of it is named here; so do its packages.
-        waiting.extend((origin, "") for origin, _ in parsed.imported.values())
-        waiting.extend((f"{origin}.{n}", "") for origin, n in parsed.imported.values() if n != _WHOLE)
+        for origin, imported in (target for targets in parsed.imported.values() for target in targets):
+            waiting.append((origin, ""))
+            if imported != _WHOLE:
+                waiting.append((f"{origin}.{imported}", ""))
         if "." in module:
             waiting.append((module.rpartition(".")[0], ""))
     return found
@@ -187,11 +209,15 @@ def modules_behind(*modules: str, root: Path = LIBRARY) -> list[str]:
     for module in modules:
         if _module_file(module, root) is None:
             raise InputError(f"there is no module {module!r} below {root}.")
-    return sorted({piece.partition(":")[0] for piece in _pieces_behind([(m, _WHOLE) for m in modules], root)})
+    return sorted({piece.partition(":")[0] for piece in _pieces_behind([(m, _WHOLE) for m in modules], root, {})})
 
 
 def code_fingerprint(
-    *modules: str, scripts: tuple[Path, ...] = (), files: tuple[Path, ...] = (), root: Path = LIBRARY
+    *modules: str,
+    scripts: tuple[Path, ...] = (),
+    files: tuple[Path, ...] = (),
+    parts: Mapping[str, Iterable[str]] | None = None,
+    root: Path = LIBRARY,
 ) -> str:
     """Return a digest of the meaning of library modules, of all that they depend on, and of scripts.
 
@@ -206,6 +232,9 @@ def code_fingerprint(
         Files outside the library whose own code (and what it imports) counts too.
     files
         Files that are not code (templates): every byte of them counts.
+    parts
+        For modules whose parts register themselves by name: the names in use. The others do not count, so that a new
+        objective leaves trained networks alone. A module that is not named here counts with all its parts.
     root
         The library's folder.
 
@@ -213,6 +242,11 @@ def code_fingerprint(
     -------
     str
         16 hexadecimal digits.
+
+    Notes
+    -----
+    What code reaches through strings (`globals()[name]`) or through a module that another module happens to have
+    imported is not seen; nor are subclasses that a base class collects.
 
     Raises
     ------
@@ -225,8 +259,9 @@ def code_fingerprint(
     for script in scripts:
         parsed = _parsed(script, "__main__", _stamp(script))
         texts[f"script {script.name}"] = "\n".join([p.text for p in parsed.definitions.values()] + [parsed.rest.text])
-        start.extend(parsed.imported.values())
-    texts.update(_pieces_behind(start, root))
+        start.extend(target for targets in parsed.imported.values() for target in targets)
+        start.extend(target for piece in [*parsed.definitions.values(), parsed.rest] for target in piece.imports)
+    texts.update(_pieces_behind(start, root, parts or {}))
     for file in files:
         texts[f"file {file.name}"] = hashlib.sha256(file.read_bytes()).hexdigest()
     return digest(texts)

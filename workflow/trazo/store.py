@@ -197,13 +197,29 @@ def _opened(path: Path | str, kind: str) -> Iterator[h5py.File]:
 
 
 def read_record(path: Path | str) -> dict[str, Any]:
-    """Return how an HDF5 artifact was made, reading nothing else of it."""
+    """Return how an artifact was made, reading nothing else of it.
+
+    Parameters
+    ----------
+    path
+        An HDF5 artifact or a `history.json`; the history beside a checkpoint carries the checkpoint's record.
+
+    Raises
+    ------
+    ArtifactError
+        If it is neither.
+    """
     path = Path(path)
+    if path.suffix == ".json":
+        return read_history(path)[0]
     try:
         with h5py.File(path, "r") as file:
             return json.loads(file.attrs["record"])
     except (OSError, KeyError) as error:
-        raise ArtifactError(f"{path} is no trazo artifact ({error}); delete it and run again.") from error
+        raise ArtifactError(
+            f"{path} carries no record ({error}); expected an .h5 artifact or a history.json (a checkpoint's record is "
+            "in the history.json beside it)."
+        ) from error
 
 
 def write_images(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
-import json
 import pkgutil
 from typing import Any
 
@@ -113,6 +111,10 @@ def _smallest_size(architecture: str, channels: int, options: dict[str, Any] | N
     """Return the smallest side of input that leaves every stage something to work on, or None if none does."""
     low, high = 1, _LARGEST_SIZE
     if not _takes(architecture, channels, high, options):
+        # No size is large enough: what stands in the way is something else, and building it says what.
+        with torch.device("meta"):
+            network = build(architecture, classes=2, channels=channels, size=high, options=options)
+        torch.nn.Sequential(*network.stages.values()).eval()(torch.empty(1, channels, high, high, device="meta"))
         return None
     while low < high:
         middle = (low + high) // 2
@@ -121,9 +123,3 @@ def _smallest_size(architecture: str, channels: int, options: dict[str, Any] | N
         else:
             low = middle + 1
     return low
-
-
-def request_key(architecture: str, channels: int, size: int, options: dict[str, Any]) -> str:
-    """Return the key under which the facts of one network are kept."""
-    text = json.dumps([architecture, channels, size, options], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -112,20 +112,29 @@ def train_stage(
 
     data = read_images(images)
     held_out = read_images(validation) if validation is not None else None
-    _need_trainable(data, settings)
+    _need_trainable(data, held_out, settings)
     before = load_checkpoint(previous) if previous is not None else None
     size = model.size or data.pixels.shape[1]
     start = _first_checkpoint(model, before, data, size, seed)
     run = _prepare_run(start, before, model, settings, data, size, chosen, precision)
 
     plain = {"model": model.model_dump(mode="json"), "stage": stage, "seed": seed, "key": key}
+    data_digests = [_data_digest(each) for each in (data, held_out) if each is not None]
     fingerprint = digest(
-        [plain, code, chosen.type, str(precision), _data_digest(data), before.record if before else None]
+        [plain, code, chosen.type, str(precision), data_digests, before.record if before is not None else None]
     )
     resume = Path(f"{output}.resume")
-    kept, epochs = _train(run, start, settings, seed, held_out, resume, fingerprint)
+    reached = load_state(resume, fingerprint)
+    if reached is not None and reached["threads"] != threads:
+        # Sums are split among threads: with as many as before the interruption, the same bits come out.
+        log.info("using %d threads, as before the interruption", reached["threads"])
+        torch.set_num_threads(reached["threads"])
+    earlier = sum(row.get("seconds", 0.0) for row in reached["history"]) if reached is not None else 0.0
+    kept, epochs = _train(run, start, settings, seed, held_out, resume, fingerprint, reached)
 
     figures = watch.figures()
+    figures["seconds"] = round(float(figures["seconds"]) + earlier, 3)
+    figures["threads"] = torch.get_num_threads()
     trained = [e["seconds"] for e in epochs if e["epoch"] > 0]
     figures["images_per_second"] = round(len(data) * len(trained) / sum(trained), 1) if trained else 0.0
     figures["precision"] = str(precision).removeprefix("torch.")
@@ -145,11 +154,16 @@ def train_stage(
     resume.unlink(missing_ok=True)
 
 
-def _need_trainable(data: Images, settings: Stage) -> None:
+def _need_trainable(data: Images, held_out: Images | None, settings: Stage) -> None:
     if len(data) < 2 or len(data.classes) < 2:
         raise InputError(
             f"stage {settings.name}: got {len(data)} images of {len(data.classes)} classes; training needs at least "
             "2 of each."
+        )
+    if held_out is not None and held_out.classes != data.classes:
+        raise InputError(
+            f"stage {settings.name}: it learns the classes {data.classes}, and `validate_on` has {held_out.classes}; "
+            "give both the same categories in the same order."
         )
 
 
@@ -227,11 +241,11 @@ def _train(
     held_out: Images | None,
     resume: Path,
     fingerprint: str,
+    state: dict[str, Any] | None,
 ) -> tuple[dict[int, dict[str, torch.Tensor]], list[dict[str, Any]]]:
     """Train all epochs, or those that are left; return the kept weights and the history."""
     kept: dict[int, dict[str, torch.Tensor]] = {}
     history: list[dict[str, Any]] = []
-    state = load_state(resume, fingerprint)
     if state is not None:
         run.network.load_state_dict(state["network"])
         run.optimizer.load_state_dict(state["optimizer"])
@@ -250,6 +264,7 @@ def _train(
             resume,
             {
                 "epoch": epoch,
+                "threads": torch.get_num_threads(),
                 "network": run.network.state_dict(),
                 "optimizer": run.optimizer.state_dict(),
                 "kept": kept,

@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint check environment clean help
+.PHONY: demo test lint check environment reference clean help
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -42,6 +42,14 @@ environment:
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(LOCK) 2> >(grep -v '^WARNING: Location' >&2); \
 	  cp $(LOCK) $(VENV)/requirements.lock; \
 	fi
+
+# Keeps what a finished study found, without its artifacts, under results/reference.
+reference:
+	@for study in $(subst $(comma), ,$(STUDIES)); do \
+	  mkdir -p results/reference/$$study; \
+	  cp -r results/$$study/{run.md,comparison.csv,metrics.csv,tables,figures} results/reference/$$study/; \
+	  echo "Kept results/reference/$$study"; \
+	done
 
 clean:
 	@find results -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +

@@ -359,3 +359,21 @@ def test_planning_a_caveat_loads_nothing_heavy():
     library = Path(__file__).parents[2] / "workflow"
     done = subprocess.run([sys.executable, "-c", script], cwd=library, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_summary_names_scale_device_data_and_stand_ins(tmp_path):
+    from trazo.config import Study
+    from trazo.report.story import run_summary
+
+    study = Study.model_validate(
+        {
+            "title": "T",
+            "datasets": {"cats": {"source": "x", "split": {"train": 3, "test": "rest"}, "stands_for": "lions"}},
+        }
+    )
+    text = run_summary(
+        "s", study, scale="quick", sources={"cats": "x (local copy)"}, devices=["an abacus"], versions={"torch": "2"},
+        caveat="Not the published set-up: 3 instead of 9.", command="snakemake",
+    )  # fmt: skip
+    for word in ("quick", "an abacus", "cats from x (local copy)", "3 train", "in place of lions", "3 instead of 9"):
+        assert word in text

@@ -84,6 +84,7 @@ rule render_report:
         artifacts=lambda w: plan_of(w).artifacts(),
     output:
         report="results/{study}/report.html",
+        summary="results/{study}/run.md",
     log:
         "results/{study}/logs/render_report.log",
     conda:

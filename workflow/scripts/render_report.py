@@ -19,4 +19,5 @@ with step(snakemake.log[0], "report"):
         figures=[Path(path) for path in files.figures],
         records=[Path(path) for path in files.artifacts],
         output=Path(snakemake.output.report),
+        summary=Path(snakemake.output.summary),
     )

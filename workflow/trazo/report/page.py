@@ -141,9 +141,10 @@ def render_page(
     figures: Sequence[Path],
     records: Sequence[Path],
     output: Path,
+    summary: Path | None = None,
     command: str = "",
 ) -> None:
-    """Write `report.html`.
+    """Write `report.html`, and what was run in a few lines of Markdown.
 
     Parameters
     ----------
@@ -235,3 +236,15 @@ def render_page(
         css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
     )
     write_text(output, html)
+    if summary is not None:
+        lines = story.run_summary(
+            name,
+            study,
+            scale=settings.scale,
+            sources=sources,
+            devices=devices,
+            versions=story.joined_versions(found),
+            caveat=story.caveat(study, original, settings),
+            command=command or story.command_of(name, settings, study),
+        )
+        write_text(summary, lines)

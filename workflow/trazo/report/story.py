@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -464,6 +464,34 @@ def shown_settings(settings: Settings) -> dict[str, Any]:
     plain_values = settings.model_dump(mode="json")
     places = {n: p if _is_url(p) else f"(local) {Path(p).name}" for n, p in settings.sources.items()}
     return {**plain_values, "sources": places}
+
+
+def run_summary(
+    name: str,
+    study: Study,
+    *,
+    scale: str,
+    sources: Mapping[str, str],
+    devices: Sequence[str],
+    versions: Mapping[str, str],
+    caveat: str,
+    command: str,
+) -> str:
+    """Return in a few lines of Markdown what was run: scale, device, data and stand-ins, versions, command."""
+    data = []
+    for dataset, spec in study.datasets.items():
+        counts = ", ".join(f"{count} {split}" for split, count in spec.split.items())
+        words = f"{dataset} from {sources.get(dataset, spec.source)}, {counts} a class"
+        data.append(f"{words}, in place of {spec.stands_for}" if spec.stands_for else words)
+    lines = [
+        f"# {name}: {study.title}",
+        f"Scale {scale}, on {' and '.join(devices) or 'an unknown device'}, seeds {', '.join(map(str, study.seeds))}. "
+        f"Data: {'; '.join(data)}.",
+        caveat or "The settings are those of the study's file.",
+        f"Versions: {', '.join(f'{package} {version}' for package, version in versions.items())}.",
+        f"Command: `{command}`",
+    ]
+    return "\n\n".join(lines) + "\n"
 
 
 def _is_url(place: str) -> bool:

@@ -30,7 +30,7 @@ lint: environment
 	@$(BIN)/snakemake --lint
 
 check: environment
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 15
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --durations 15
 
 # The environment is as the lock file says; another lock file makes another environment.
 environment:

@@ -67,7 +67,7 @@ def test_mistakes_are_named_before_anything_runs(fresh, study, words):
     assert done.returncode != 0
     assert all(word in done.stdout for word in words), done.stdout
     assert "Traceback" not in done.stdout
-    assert not (fresh.folder / "results").exists()
+    assert not (fresh.folder / "results" / "mistaken").exists()
 
 
 def test_a_source_that_is_not_there(fresh):

@@ -231,6 +231,14 @@ class Retrieval(_Strict):
     leave_one_out: bool = Field(False, description="the gallery holds the queries; each skips itself")
     distances: list[str] = Field(default_factory=lambda: ["euclidean"], min_length=1, description="by name")
     metrics: list[str] = Field(default_factory=lambda: ["map"], min_length=1, description="by name")
+    rankers: list[str | dict[str, dict[str, Any] | None]] = Field(
+        default_factory=lambda: ["exact"],
+        min_length=1,
+        description="what searches: names, or {name: options}; all but `exact` give the metrics with a k only",
+    )
+    votes: list[int] = Field(
+        default_factory=list, description="kNN classification by so many nearest items: `knn_accuracy@k`"
+    )
     rerank: Literal["none", "predicted_class"] = Field(
         "none",
         description="predicted_class: items that the network takes for the query's class come first, then all others",
@@ -250,6 +258,8 @@ class Retrieval(_Strict):
             raise ValueError("`stage` and `epochs` are for models; imported features have none")
         if self.features and self.rerank == "predicted_class":
             raise ValueError("`rerank: predicted_class` needs a classifier, and imported features have none")
+        if self.rerank != "none" and self.rankers != ["exact"]:
+            raise ValueError("`rerank` is for the exact ranker; give the other rankers a retrieval of their own")
         return self
 
     @model_validator(mode="after")
@@ -257,6 +267,13 @@ class Retrieval(_Strict):
         if self.leave_one_out and self.queries != self.gallery:
             raise ValueError("leave_one_out needs the same data as queries and gallery")
         return self
+
+    @field_validator("votes")
+    @classmethod
+    def _votes(cls, votes: list[int]) -> list[int]:
+        if any(count < 1 for count in votes) or len(set(votes)) < len(votes):
+            raise ValueError(f"votes must be different whole numbers from 1, got {votes}")
+        return votes
 
     @property
     def label(self) -> str:

@@ -37,7 +37,8 @@ from trazo.provenance import LIBRARY, code_fingerprint, digest
 from trazo.registry import unknown_name
 from trazo.report.figures import figure_kinds, validate_figure
 from trazo.report.tables import validate_table
-from trazo.retrieval.metrics import expand_metrics
+from trazo.retrieval.metrics import expand_metrics, validate_metric
+from trazo.retrieval.rankers import ranker_choice
 from trazo.store import write_text
 
 # Relative to the folder of the run, so that a project that moved is not stale.
@@ -283,9 +284,10 @@ class Plan:
     def rankings(self) -> list[str]:
         """Return the paths of all rankings."""
         return [
-            f"{self.root}/rankings/{search.origin}/{search.retrieval.label}/{distance}.h5"
+            f"{self.root}/rankings/{search.origin}/{search.retrieval.label}/{distance}/{ranker}.h5"
             for search in self.searches()
             for distance in search.retrieval.distances
+            for ranker in ranker_labels(search.retrieval)
         ]
 
     def ranking_metrics(self) -> list[str]:
@@ -295,9 +297,14 @@ class Plan:
     def retrieval(self, label: str) -> dict[str, Any]:
         """Return the settings of a retrieval by its label, as plain values, what is not its ranking's left out."""
         found = next(r for r in self.study.retrievals if r.label == label)
-        left_out = {"models", "features", "stage", "epochs", "distances", "name"}
+        left_out = {"models", "features", "stage", "epochs", "distances", "rankers", "name"}
         settings = found.model_dump(mode="json", exclude=left_out)
         return {**settings, "metrics": expand_metrics(found.metrics)}
+
+    def ranker(self, retrieval: str, label: str) -> Any:
+        """Return a ranker of a retrieval, as the study has it, by its label."""
+        found = next(r for r in self.study.retrievals if r.label == retrieval)
+        return ranker_labels(found)[label]
 
     def searched_features(self, wildcards: Any, side: str) -> str:
         """Return the path of the features on one side ("queries" or "gallery") of a ranking."""
@@ -378,6 +385,34 @@ class Plan:
         learned = {self.images(stage.data) for model in self.study.models.values() for stage in model.stages}
         images = [*sorted(learned), *self.query_images()]
         return _distinct([*images, *self.histories(), *self.features(), *self.rankings()])
+
+
+def ranker_labels(retrieval: Retrieval) -> dict[str, Any]:
+    """Return the rankers of a retrieval, as the study has them, by what paths and tables call them.
+
+    Raises
+    ------
+    InputError
+        If one is unknown or cannot search by the retrieval's distances or for any of its metrics, or is named twice.
+    """
+    found: dict[str, Any] = {}
+    suffix = f"+{retrieval.rerank}" if retrieval.rerank != "none" else ""
+    for written in retrieval.rankers:
+        choice = ranker_choice(written)
+        if choice.label in found:
+            raise InputError(f"{choice.label} is listed twice.")
+        found[choice.label + suffix] = written
+        if choice.kind.whole:
+            continue
+        wrong = [distance for distance in retrieval.distances if distance not in choice.kind.distances]
+        if wrong:
+            raise InputError(f"{choice.name} does not search by {wrong[0]}, but by {', '.join(choice.kind.distances)}.")
+        if not any(validate_metric(name).cutoff for name in expand_metrics(retrieval.metrics)):
+            raise InputError(
+                f"{choice.name} returns the nearest items only, and {', '.join(retrieval.metrics)} need the whole "
+                "ranking; add metrics with a k, such as p@10 or recall@10."
+            )
+    return found
 
 
 def imported_files(study: Study, settings: Settings, name: str, where: str) -> dict[str, list[str]]:
@@ -527,6 +562,10 @@ def _check_names(plan: Plan) -> None:
             expand_metrics(retrieval.metrics)
         except InputError as error:
             raise ConfigError(f"{where}.metrics: {error}") from error
+        try:
+            ranker_labels(retrieval)
+        except InputError as error:
+            raise ConfigError(f"{where}.rankers: {error}") from error
     for name, table in plan.study.tables.items():
         try:
             validate_table(table, plan.study)

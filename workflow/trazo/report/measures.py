@@ -307,6 +307,7 @@ _OTHER_UNITS = {
 }
 _LOWER_IS_BETTER = frozenset(_OTHER_UNITS)
 _LABELS = {"map": "mAP", "p": "P", "mrr": "MRR", "r_precision": "R-precision", "recall": "R"}
+_LABELS |= {"knn_accuracy": "kNN accuracy", "recall_of_exact": "share of the exact list"}
 
 
 def unit_of(metric: str) -> Unit:

@@ -7,6 +7,7 @@ import yaml
 from trazo.config import Study, read_settings
 from trazo.reference import updated
 from trazo.retrieval.metrics import FAMILIES, metrics
+from trazo.retrieval.rankers import rankers
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,9 +22,10 @@ def test_the_reference_is_up_to_date():
 
 
 def test_every_yaml_example_is_a_valid_configuration():
-    sources, study = (yaml.safe_load(block) for block in blocks("yaml"))
+    sources, study, shortest, features = (yaml.safe_load(block) for block in blocks("yaml"))
     assert read_settings(sources).sources
     assert Study.model_validate(study).retrievals[0].label == "photos-test-in-photos-train"
+    assert Study.model_validate(shortest).methods == Study.model_validate(features).methods == ["mine"]
 
 
 def test_the_example_network_builds_when_it_is_put_where_the_readme_says(tmp_path, monkeypatch):
@@ -32,7 +34,7 @@ def test_the_example_network_builds_when_it_is_put_where_the_readme_says(tmp_pat
     from trazo.models.factory import build, describe
     from trazo.models.network import architectures
 
-    (code,) = blocks("python")
+    code = next(block for block in blocks("python") if "architectures.register" in block)
     (tmp_path / "mynet.py").write_text(code)
     monkeypatch.setattr(trazo.models, "__path__", [*trazo.models.__path__, str(tmp_path)])
     try:
@@ -46,6 +48,13 @@ def test_the_example_network_builds_when_it_is_put_where_the_readme_says(tmp_pat
 def test_every_metric_is_explained():
     for name in [*metrics.names(), *FAMILIES]:
         assert re.search(rf"`{re.escape(name)}(@\w)?`", TEXT), f"the README does not explain {name}"
+
+
+def test_every_ranker_is_explained_with_its_options():
+    for name in rankers.names():
+        (row,) = (line for line in TEXT.splitlines() if line.startswith("| `") and f"`{name}`" in line.split("|")[1])
+        for option, field in rankers.get(name).options_type.model_fields.items():
+            assert f"`{option}` ({field.default})" in row
 
 
 def test_links_lead_somewhere():

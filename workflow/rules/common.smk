@@ -54,8 +54,12 @@ wildcard_constraints:
     seed=r"\d+",
     stage="[^/]+",
     epoch=r"\d+",
+    imported="[^/]+",
+    side="queries|gallery",
+    origin=r"[^/]+/seed\d+/[^/]+/epoch\d+|[^/]+/imported",
     retrieval="[^/]+",
     distance="[^/]+",
+    ranker="[^/]+",
     table="[^/]+",
     figure="[^/]+",
 

@@ -307,6 +307,7 @@ _OTHER_UNITS = {
 }
 _LOWER_IS_BETTER = frozenset(_OTHER_UNITS)
 _LABELS = {"map": "mAP", "p": "P", "mrr": "MRR", "r_precision": "R-precision", "recall": "R"}
+_LABELS |= {"knn_accuracy": "kNN accuracy", "recall_of_exact": "share of the exact list"}
 
 
 def unit_of(metric: str) -> Unit:
@@ -341,7 +342,7 @@ def ordering(study: Study, dimension: str, seen: Sequence[str], metrics: Sequenc
     """Return a sort key for the values of a dimension: as the study lists them, then as first seen; totals last."""
     known: dict[str, list[str]] = {
         "class": class_order(study),
-        "model": list(study.models),
+        "model": study.methods,
         "distance": list(dict.fromkeys(d for r in study.retrievals for d in r.distances)),
         "dataset": [r.label for r in study.retrievals],
         "metric": list(metrics),

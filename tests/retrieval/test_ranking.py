@@ -102,6 +102,22 @@ def test_blocks_of_queries_change_nothing(distance: str, block_size: int) -> Non
     np.testing.assert_array_equal(parts.top_distances, whole.top_distances)
 
 
+@pytest.mark.parametrize("distance", ["euclidean", "cosine", "hamming"])
+def test_memory_to_keep_all_distances_changes_time_alone(distance: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, labels = features(15, 700)
+    rows = np.packbits(rows > 1, axis=1) if distance == "hamming" else rows
+    asked = {"distance": distance, "metrics": METRICS, "top": 5}
+    squares = []
+    kind = distances.get(distance)
+    mirrored = kind.among_itself
+    monkeypatch.setattr(kind, "among_itself", lambda self: squares.append(mirrored(self)) or squares[-1])
+    whole = leave_one_out(rows, labels, memory_mib=512, **asked)
+    parts = leave_one_out(rows, labels, memory_mib=2, **asked)
+    assert [len(square) for square in squares] == [700]
+    np.testing.assert_array_equal(parts.values, whole.values)
+    np.testing.assert_array_equal(parts.top_indices, whole.top_indices)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(6, 60), st.integers(1, 4), st.sampled_from(["euclidean", "manhattan"]))
 def test_a_permuted_gallery_changes_nothing(seed: int, size: int, levels: int, distance: str) -> None:

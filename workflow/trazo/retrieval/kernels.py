@@ -89,15 +89,28 @@ def _squared_distance_double(a, b, scale_a, scale_b):
 
 @njit(nogil=True, cache=True)
 def squares_from_products(
-    products, query_norms, gallery_norms, tolerance, queries, gallery, query_scales, gallery_scales, plain, start, stop
+    products,
+    query_norms,
+    gallery_norms,
+    tolerance,
+    queries,
+    gallery,
+    query_scales,
+    gallery_scales,
+    plain,
+    first,
+    last,
+    start,
+    stop,
 ):
     """Turn inner products into squared distances in place, recomputing from differences where they cancel.
 
-    `plain` says that the rows are float32 and unscaled, so that their differences may be summed in float32.
+    Columns [first, last) of the products are with the gallery items given. `plain` says that the rows are float32 and
+    unscaled, so that their differences may be summed in float32.
     """
     two = np.float32(2)
     for i in range(start, stop):
-        row = products[i]
+        row = products[i, first:last]
         own = query_norms[i]
         close = 0
         for j in range(row.size):
@@ -113,6 +126,17 @@ def squares_from_products(
                     row[j] = _squared_distance(queries[i], gallery[j])
                 else:
                     row[j] = _squared_distance_double(queries[i], gallery[j], query_scales[i], gallery_scales[j])
+
+
+@njit(nogil=True, cache=True)
+def mirror(table, top, bottom, start, stop):
+    """Write rows [top, bottom) of columns [start, stop) into the rows [start, stop) of columns [top, bottom)."""
+    tile = 32
+    for row in range(start, stop, tile):
+        for column in range(top, bottom, tile):
+            for i in range(row, min(row + tile, stop)):
+                for j in range(column, min(column + tile, bottom)):
+                    table[i, j] = table[j, i]
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
@@ -145,16 +169,16 @@ def _population_count(typingctx, word):
 
 
 @njit(nogil=True, cache=True)
-def hamming(queries, gallery, out, start, stop):
-    """Write the number of differing bits between (B, W) and (N, W) uint64 words into `out`, by tiles.
+def hamming(queries, gallery, out, left, right, start, stop):
+    """Write the number of bits in which (B, W) and (N, W) uint64 words differ into columns [left, right) of `out`.
 
     Four queries share each word of the gallery that they are compared with.
     """
     words = gallery.shape[1]
     tile = max(1, (1 << 12) // max(1, words))
     fours = start + (stop - start) // 4 * 4
-    for first in range(0, gallery.shape[0], tile):
-        last = min(first + tile, gallery.shape[0])
+    for first in range(left, right, tile):
+        last = min(first + tile, right)
         for i in range(start, fours, 4):
             for j in range(first, last):
                 n0, n1, n2, n3 = np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0)

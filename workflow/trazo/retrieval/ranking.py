@@ -151,12 +151,21 @@ def rank(
         seconds={"distances": time.perf_counter() - started, "ranking": 0.0},
         excluded=int((relevant == 0).sum()),
     )
+    square = None
+    # A query's distance to an item is that item's distance to it: half of them are enough, where all can be kept.
+    if 4 * len(gallery) ** 2 <= budget // 2 and _same(queries, gallery):
+        started = time.perf_counter()
+        square = to_gallery.among_itself()
+        result.seconds["distances"] += time.perf_counter() - started
     find = _nearest_and_groups if gallery_tensor.device.type == "cpu" else nearest_and_groups_on_device
 
     def rank_block(part: slice) -> None:
         started = time.perf_counter()
-        rows = torch.from_numpy(queries[part]).to(device)
-        keys = _naming(f"queries from {part.start} on", lambda: to_gallery(rows))
+        if square is not None:
+            keys = square[part]
+        else:
+            rows = torch.from_numpy(queries[part]).to(device)
+            keys = _naming(f"queries from {part.start} on", lambda: to_gallery(rows))
         if keys.device.type == "cuda":
             torch.cuda.synchronize(keys.device)
         measured = time.perf_counter()
@@ -275,6 +284,12 @@ def _block_size(budget: int, size: int, relevant: int, queries: int, device: str
     each = size * 4 + relevant * 100 if on_cpu else size * 40 + relevant * 120
     enough = max(256, (1 << 23) // size) if on_cpu else max(256, (1 << 28) // size)
     return max(1, min(budget // each, enough, queries))
+
+
+def _same(queries: np.ndarray, gallery: np.ndarray) -> bool:
+    if queries.shape != gallery.shape:
+        return False
+    return queries.ctypes.data == gallery.ctypes.data or np.array_equal(queries, gallery)
 
 
 def _naming(what: str, action: Callable[[], Distance | torch.Tensor]) -> Distance | torch.Tensor:

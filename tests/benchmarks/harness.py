@@ -5,6 +5,7 @@ What is compared is in the modules beside this one; what becomes of the rows is 
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import platform
@@ -193,8 +194,8 @@ def _child(name: str, position: int, small: bool, threads: int, connection: Conn
 
 def load() -> dict[str, Benchmark]:
     """Import the modules that register benchmarks, and return these."""
-    from tests.benchmarks import decode, retrieval  # noqa: F401
-
+    for module in ("retrieval", "decode"):
+        importlib.import_module(f"tests.benchmarks.{module}")
     return benchmarks
 
 
@@ -300,7 +301,7 @@ def summed_up(
 def as_record(row: Row) -> dict[str, object]:
     """Return the row for a table, numbers rounded to what their spread allows."""
     record = asdict(row)
-    for name, digits in (("seconds", 4), ("milliseconds_each", 4), ("slower", 3), ("peak_mib", 4), ("difference", 2)):
+    for name, digits in (("seconds", 3), ("milliseconds_each", 3), ("slower", 3), ("peak_mib", 3), ("difference", 2)):
         value = record[name]
         record[name] = "" if value is None else f"{value:.{digits}g}" if value < 10**digits else f"{value:.0f}"
     return record

@@ -74,7 +74,7 @@ def sbir_size(small: bool) -> list[Contestant]:
     ]
 
 
-@benchmark("hamming", "5,000 codes of 256 bytes (2,048 bits or 64 floats), leave-one-out, full depth", units=5000)
+@benchmark("hamming", "5,000 codes of 256 bytes each, leave-one-out, full depth", units=5000)
 def hamming(small: bool) -> list[Contestant]:
     size, bits, dimensions, classes = (200, 128, 4, 10) if small else (5000, 2048, 64, 100)
     codes = partial(among_themselves, size, bits, classes, bits=True)
@@ -88,7 +88,7 @@ def hamming(small: bool) -> list[Contestant]:
     ]
 
 
-@benchmark("large_gallery", "1,000 queries, galleries of 100,000 and 1,000,000 × 64 floats, full depth", units=1000)
+@benchmark("large_gallery", "1,000 queries, galleries of 64 floats an item, full depth", units=1000)
 def large_gallery(small: bool) -> list[Contestant]:
     count, few, many = (20, 1000, 4000) if small else (1000, 100_000, 1_000_000)
     hundred_thousand, million = partial(apart, count, few, 64, 100), partial(apart, count, many, 64, 100)
@@ -116,7 +116,7 @@ def large_leave_one_out(small: bool) -> list[Contestant]:
     ]
 
 
-@benchmark("single_query", "few queries at a time, gallery of 14,660 × 2,048 floats, full depth", units=330)
+@benchmark("single_query", "one query and many, gallery of 14,660 × 2,048 floats", unit="run", units=1)
 def single_query(small: bool) -> list[Contestant]:
     shape = (30, 300, 32, 10) if small else (330, 14_660, 2048, 33)
 
@@ -125,12 +125,11 @@ def single_query(small: bool) -> list[Contestant]:
 
     return [
         Contestant("trazo, 330 queries", partial(first, shape[0]), peers.trazo),
-        Contestant("trazo, 1 query", partial(first, 1), peers.trazo, units=1, comparable=False),
+        Contestant("trazo, 1 query", partial(first, 1), peers.trazo, comparable=False),
         Contestant(
             "trazo, no query",
             partial(first, 0),
             peers.trazo,
-            units=1,
             comparable=False,
             note="the set-up: what any number of queries share",
         ),

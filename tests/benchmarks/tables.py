@@ -81,6 +81,8 @@ def draw(records: Sequence[Record], known: dict[str, Benchmark], svg: Path, png:
         for name, group in groupby(records, key=lambda record: record["benchmark"])
     ]
     groups = [(name, group) for name, group in groups if group]
+    from matplotlib.ticker import NullLocator
+
     title = "Time each way takes, by benchmark"
     with house_style(svg.stem):
         canvas = new_canvas(8.0, sum(0.75 + 0.27 * len(group) for _, group in groups))
@@ -95,6 +97,8 @@ def draw(records: Sequence[Record], known: dict[str, Benchmark], svg: Path, png:
             axes.barh(range(len(group)), [time - low for time in times], left=low, color=colours, height=0.7)
             axes.set_xscale("log")
             axes.set_xlim(low, max(times) * 12)
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.xaxis.set_minor_locator(NullLocator())
             axes.set_yticks(range(len(group)), [record["contestant"] for record in group])
             axes.invert_yaxis()
             axes.grid(axis="y", visible=False)

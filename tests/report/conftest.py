@@ -106,6 +106,14 @@ class Finished:
         return [*m.images, *m.histories, *m.features, *m.rankings]
 
 
+def two_stages() -> Study:
+    """The toy study with a second stage, `tune`, for every model."""
+    models = {}
+    for name, model in STUDY["models"].items():
+        models[name] = {**model, "stages": [*model["stages"], {**model["stages"][0], "name": "tune"}]}
+    return Study.model_validate({**STUDY, "models": models})
+
+
 @pytest.fixture
 def toy_study() -> Study:
     return Study.model_validate(STUDY)

@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 from sklearn.metrics import confusion_matrix as peer_confusion
 from trazo import store
-from trazo.config import Figure, read_settings, read_study
+from trazo.config import Figure, Study, read_settings, read_study
 from trazo.errors import InputError
 from trazo.report.drawing import Material
 from trazo.report.figures import figure_kinds, render_figure, validate_figure
 from trazo.report.kinds.matrices import confusion_matrix
 from trazo.report.kinds.sheets import probabilities
 
-from .conftest import CLASSES, MODELS, STUDY
+from .conftest import CLASSES, MODELS, STUDY, measure
 
 LIBRARY = Path(__file__).parents[2] / "workflow"
 
@@ -163,3 +163,41 @@ def test_figures_of_the_studies_here_can_be_drawn(name):
 def test_no_figure_names_a_version_or_a_date(finished, tmp_path):
     svg, _ = _draw(finished, "bars", tmp_path)
     assert not re.search(r"matplotlib v|20\d\d-\d\d-\d\d", svg.read_text(), re.IGNORECASE)
+
+
+def test_bars_of_accuracy_show_the_split_of_the_chosen_retrieval(tmp_path):
+    toys = {**STUDY["datasets"]["toys"], "split": {"train": 8, "test": 4, "hard": 4}}
+    retrievals = [
+        {"name": name, "models": ["small"], "queries": f"toys/{split}", "gallery": "toys/train"}
+        for name, split in (("easy", "test"), ("difficult", "hard"))
+    ]
+    study = Study.model_validate(
+        {**STUDY, "datasets": {"toys": toys}, "retrievals": retrievals, "published": None, "tables": {}, "figures": {}}
+    )
+    rows = [
+        measure(dataset=f"toys-{split}", model="small", metric="accuracy", **{"class": name}, value=value)
+        for split, value in (("test", 0.9), ("hard", 0.3))
+        for name in CLASSES
+    ]
+    store.write_metrics(tmp_path / "m.csv", rows)
+    for retrieval, value in (("", 90), ("easy", 90), ("difficult", 30)):
+        figure = Figure(title="t", kind="class_bars", options={"metric": "accuracy", "retrieval": retrieval})
+        svg = tmp_path / "bars.svg"
+        render_figure(
+            figure=figure, study=study, material=Material(metrics=tmp_path / "m.csv"), svg=svg, png=tmp_path / "b.png"
+        )
+        words = ElementTree.parse(svg).getroot().findtext(".//{http://purl.org/dc/elements/1.1/}description")
+        assert re.findall(r"\d+\.\d", words) == [f"{value}.0"] * 2
+
+
+@pytest.mark.parametrize("name", ["bars", "sheet"])
+def test_figures_need_neither_the_studys_title_nor_its_description(finished, tmp_path, name):
+    blank = finished.study.model_copy(update={"title": "", "description": ""})
+    (tmp_path / "blank").mkdir()
+    svg, png = _draw(finished, name, tmp_path)
+    render_figure(
+        figure=finished.study.figures[name], study=blank, material=finished.material,
+        svg=tmp_path / "blank" / svg.name, png=tmp_path / "blank" / png.name,
+    )  # fmt: skip
+    for file in (svg, png):
+        assert (tmp_path / "blank" / file.name).read_bytes() == file.read_bytes()

@@ -9,15 +9,18 @@ from trazo.report.measures import (
     chance_map,
     chance_of,
     class_order,
+    last_epochs,
+    last_stages,
     last_weights,
     metric_label,
     ordering,
     read_measures,
+    select,
     summarize,
     unit_of,
 )
 
-from .conftest import CLASSES, PER_CLASS, measure
+from .conftest import CLASSES, PER_CLASS, measure, two_stages
 
 
 def _measures(tmp_path, rows):
@@ -99,3 +102,47 @@ def test_a_broken_number_is_named_with_its_line(tmp_path):
     path.write_text(path.read_text().replace("0.5", "half"))
     with pytest.raises(InputError, match=r"metrics\.csv, line 2: .*half"):
         read_measures(path)
+
+
+def test_classes_and_models_are_never_taken_for_numbers_or_for_nothing(tmp_path):
+    names = ["none", "007", "7", "1e3", "1000", "1_000", ""]
+    rows = [measure(model="m", metric="map", **{"class": n}, value=i / 10) for i, n in enumerate(names)]
+    rows += [measure(model=n, metric="mrr", value=i / 10) for i, n in enumerate(names[:-1])]
+    found = _measures(tmp_path, rows)
+    for position, name in enumerate(names):
+        for dimension in ("class", "class_name"):
+            chosen = select(found, metric="map", **{dimension: name})
+            assert [m.value for m in chosen] == [position / 10]
+    for position, name in enumerate(names[:-1]):
+        assert [m.value for m in select(found, metric="mrr", model=name)] == [position / 10]
+
+
+def test_sizes_match_as_numbers_and_no_reducer_is_none(tmp_path):
+    rows = [
+        measure(model="m", metric="map", reducer=r, size=s, value=v)
+        for r, s, v in [("none", "64.0", 0.1), ("", "64", 0.2), ("pca", "8", 0.3)]
+    ]
+    found = _measures(tmp_path, rows)
+    assert [m.value for m in select(found, reducer="none", size=64)] == [0.1, 0.2]
+    assert [m.value for m in select(found, reducer=["", "pca"], size=["64", 8.0])] == [0.1, 0.2, 0.3]
+
+
+@pytest.mark.parametrize(
+    "dimension", ["dataset", "model", "stage", "epoch", "reducer", "size", "bits", "ranker", "distance", "metric",
+                  "class", "average", "study"]
+)  # fmt: skip
+def test_values_of_different_things_are_not_averaged_as_seeds(tmp_path, dimension):
+    row = measure(model="m", metric="map", value=0.5)
+    found = _measures(tmp_path, [row | {dimension: "3"}, row | {dimension: "4", "seed": 1}])
+    with pytest.raises(InputError, match=rf"differ in {dimension} \(3, 4\)"):
+        summarize(found)
+
+
+def test_last_stage_and_last_epoch_can_be_taken_apart(tmp_path):
+    study = two_stages()
+    points = [("classify", 1), ("classify", 20), ("tune", 1), ("tune", 5)]
+    rows = [measure(model="small", stage=s, epoch=e, metric="map", value=e / 100) for s, e in points]
+    found = _measures(tmp_path, rows)
+    assert [(m.stage, m.epoch) for m in last_stages(found, study)] == [("tune", "1"), ("tune", "5")]
+    assert [(m.stage, m.epoch) for m in last_epochs(found)] == [("classify", "20"), ("tune", "5")]
+    assert [(m.stage, m.epoch) for m in last_weights(found, study)] == [("tune", "5")]

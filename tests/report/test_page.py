@@ -1,20 +1,24 @@
 import html
 import re
 import shlex
+import subprocess
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from trazo.config import Settings, Study
+from trazo import store
+from trazo.config import Settings, Study, read_settings, read_study
 from trazo.report.comparison import Compared, compare
 from trazo.report.figures import render_figure
-from trazo.report.measures import Summary
+from trazo.report.measures import Summary, read_measures
 from trazo.report.page import render_page
 from trazo.report.published import PublishedValue
-from trazo.report.story import command_of, duration, named_differences, shown_settings, tally
+from trazo.report.story import caveat, command_of, duration, methods, named_differences, shown_settings, tally
 from trazo.report.tables import render_table
 
-from .conftest import CLASSES, STUDY
+from .conftest import CLASSES, STUDY, measure
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "path", "use", "image"}
 PUBLISHED_SIZE = {**STUDY, "datasets": {"toys": {**STUDY["datasets"]["toys"], "split": {"train": 1000, "test": 200}}}}
@@ -223,3 +227,125 @@ def test_the_tally_counts_points_and_reasons():
     # Differences in points: 0.5, −10, 3, 10.
     assert counted.median == pytest.approx((0.5 + 3) / 2)
     assert counted.unmeasured == {"no": 1}
+
+
+def test_every_table_of_the_page_says_what_sets_the_run_apart(read, finished):
+    words = " ".join("".join(read.text).split())
+    line = (
+        "Not the published set-up (scale: quick): toys: 8 training drawings a class instead of 1000, "
+        "4 test drawings a class instead of 200."
+    )
+    assert words.count(line) == len(finished.study.tables)
+
+
+def test_the_sum_of_step_times_is_not_passed_off_as_the_runs_time(read):
+    words = " ".join("".join(read.text).split())
+    assert "Time inside the steps" in words
+    assert "omputing time" not in words
+
+
+def test_verdicts_stand_in_the_studys_order(tmp_path):
+    toys = {**STUDY["datasets"]["toys"], "split": {"train": 8, "test": 4}}
+    retrievals = [
+        {"name": name, "models": ["small"], "queries": "toys/test", "gallery": "toys/train"}
+        for name in ("zebra", "ant")
+    ]
+    study = Study.model_validate(
+        {**STUDY, "datasets": {"toys": toys}, "retrievals": retrievals, "published": None, "tables": {}, "figures": {}}
+    )
+    rows = [measure(dataset=d, model="small", distance="cosine", metric="map", value=0.5) for d in ("ant", "zebra")]
+    store.write_metrics(tmp_path / "metrics.csv", rows)
+    files = {"metrics": tmp_path / "metrics.csv", "comparison": tmp_path / "comparison.csv"}
+    compare(study=study, metrics=files["metrics"], published=tmp_path / "none.csv", output=files["comparison"])
+    output = tmp_path / "report.html"
+    render_page(
+        study=study, original=study, settings=Settings(studies=["bees"]), sources={}, **files, tables=[], figures=[],
+        records=[], output=output,
+    )  # fmt: skip
+    assert re.findall(r"<h3>(zebra|ant)</h3>", output.read_text()) == ["zebra", "ant"]
+
+
+def test_methods_of_different_rankers_and_codes_are_told_apart(tmp_path, toy_study):
+    kinds = [("none", 64, 2048, "exact", 0.5), ("none", 64, 2048, "ivf", 0.4), ("pq", 8, 64, "exact", 0.3),
+             ("pq", 8, 32, "exact", 0.2)]  # fmt: skip
+    rows = [
+        measure(dataset="toys-test", model="small", distance="cosine", metric="map", average="classes", reducer=reducer,
+                size=size, bits=bits, ranker=ranker, value=value)
+        for reducer, size, bits, ranker, value in kinds
+    ]  # fmt: skip
+    store.write_metrics(tmp_path / "metrics.csv", rows)
+    found = methods(read_measures(tmp_path / "metrics.csv"), toy_study, [])
+    assert [method.map.value for method in found] == pytest.approx([50, 40, 30, 20])
+    assert [method.name for method in found] == [
+        "small · cosine (exact)", "small · cosine (ivf)", "small · pq 8 (64 bits) · cosine (exact)",
+        "small · pq 8 (32 bits) · cosine (exact)",
+    ]  # fmt: skip
+
+
+def _studies(name, scale="quick", over=None):
+    settings = read_settings({"studies": [name], "scale": scale, "overrides": {name: over} if over else {}})
+    return read_study(name, settings), read_study(name, settings, published_size=True), settings
+
+
+def test_the_quick_animals_say_how_they_differ():
+    study, original, settings = _studies("animals")
+    assert named_differences(study, original) == [
+        "animals: 400 training drawings a class instead of 1000",
+        "animals: 37 test drawings a class instead of 200",
+        "animals: images of 168×168 pixels instead of 224×224",
+        "alexnet (stage classify): 6 epochs instead of 20",
+        "alexnet (stage classify): batches of 32 instead of 128",
+        "resnet34: inputs of 56×56 pixels instead of the images' own size",
+        "resnet34 (stage classify): 5 epochs instead of 20",
+        "resnet34 (stage classify): batches of 48 instead of 128",
+    ]
+    words = caveat(study, original, settings)
+    assert words.startswith(
+        "Not the published set-up (scale: quick): animals: 400 training drawings a class instead of"
+    )
+    assert words.endswith("resnet34 (stage classify): 5 epochs instead of 20, batches of 48 instead of 128.")
+
+
+@pytest.mark.parametrize(
+    ("over", "sentence"),
+    [
+        ({"datasets": {"animals": {"categories": {"random": 5}}}},
+         "animals: 5 classes drawn at random (seed 0) instead of classes 12 (sheep, bear, bee, …)"),
+        ({"datasets": {"animals": {"raster": {"thickness": 5}}}}, "animals: raster thickness 5 instead of 3"),
+        ({"models": {"resnet34": {"stages": {"classify": {"optimizer": {"adam": {"lr": 0.001}}}}}}},
+         "resnet34 (stage classify): optimizer adam (learning rate 0.001) instead of sgd (0.01)"),
+        ({"models": {"resnet34": {"stages": {"classify": {"optimizer": {"sgd": {"momentum": 0.5}}}}}}},
+         "resnet34 (stage classify): momentum 0.5 instead of 0.9"),
+        ({"models": {"resnet34": {"feature": "layer4"}}}, "resnet34: feature layer4 instead of pool"),
+        ({"models": {"v1.5": {"architecture": "alexnet", "feature": "fc7", "stages": [
+            {"name": "a", "data": "animals/train", "epochs": 1, "optimizer": {"sgd": {"lr": 0.1}}}]}}},
+         "model v1.5 was added"),
+        ({"seeds": [0, 1]}, "seeds 0, 1 instead of 0"),
+    ],
+)  # fmt: skip
+def test_differences_are_sentences(over, sentence):
+    study, original, settings = _studies("animals", "full", over)
+    assert named_differences(study, original) == [sentence]
+    assert caveat(study, original, settings) == f"Not the published set-up: {sentence}."
+
+
+def test_nothing_is_said_where_nothing_measured_differs():
+    assert caveat(*_studies("animals", "full")) == ""
+    assert caveat(*_studies("demo")) == ""
+    assert caveat(*_studies("animals", "full", {"title": "Mine", "figures": {"training": {"title": "Ours"}}})) == ""
+
+
+def test_stand_in_data_are_named_though_the_settings_are_the_published_ones(toy_study):
+    toys = toy_study.datasets["toys"].model_copy(update={"stands_for": "real bees"})
+    study = toy_study.model_copy(update={"datasets": {"toys": toys}})
+    assert caveat(study, study, Settings(studies=["bees"])) == "Stand-in data: toys in place of real bees."
+
+
+def test_planning_a_caveat_loads_nothing_heavy():
+    script = (
+        "import sys, trazo.report.story as s, trazo.report.tables; assert s.caveat;"
+        "print([m for m in ('matplotlib', 'pandas', 'torch', 'PIL', 'jinja2', 'scipy') if m in sys.modules])"
+    )
+    library = Path(__file__).parents[2] / "workflow"
+    done = subprocess.run([sys.executable, "-c", script], cwd=library, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

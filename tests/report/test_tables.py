@@ -6,9 +6,10 @@ from trazo import store
 from trazo.config import Table, read_settings, read_study
 from trazo.errors import InputError
 from trazo.report.measures import read_measures
+from trazo.report.published import read_published
 from trazo.report.tables import build_table, latex, markdown, render_table, validate_table
 
-from .conftest import CLASSES, DISTANCES, MODELS, measure, toy_value
+from .conftest import CLASSES, DISTANCES, MODELS, measure, toy_value, two_stages
 
 
 def _render(finished, table, folder, metrics=None, study=None):
@@ -152,3 +153,102 @@ def test_tables_of_the_studies_here_can_be_laid_out(name):
     study = read_study(name, read_settings({"studies": [name]}))
     for table in study.tables.values():
         validate_table(table, study)
+
+
+def _staged(tmp_path):
+    points = [("classify", 1), ("classify", 20), ("tune", 1), ("tune", 5)]
+    store.write_metrics(
+        tmp_path / "m.csv",
+        [
+            measure(model="small", stage=s, epoch=e, metric="map", value=e / 100 + 0.5 * (s == "tune"))
+            for s, e in points
+        ],
+    )
+    return read_measures(tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize(
+    ("rows", "where", "expected"),
+    [
+        ("epoch", {}, {"1": 51, "5": 55}),
+        ("stage", {}, {"classify": 20, "tune": 55}),
+        ("stage", {"epoch": 1}, {"classify": 1, "tune": 51}),
+        ("epoch", {"stage": "classify"}, {"1": 1, "20": 20}),
+        ("model", {}, {"small": 55}),
+        ("model", {"epoch": 1}, {"small": 51}),
+    ],
+)
+def test_what_a_table_does_not_name_of_stage_and_epoch_is_the_last(tmp_path, rows, where, expected):
+    table = Table(title="t", metrics=["map"], rows=rows, columns=["metric"], where=where)
+    grid = build_table(table, two_stages(), _staged(tmp_path), [])
+    assert grid.columns == [("map",)]
+    assert {row: grid.cell(row, ("map",)).measured.value for row in grid.rows} == pytest.approx(expected)
+    assert {cell.measured.seeds for cell in grid.cells.values()} == {1}
+
+
+def test_several_fixed_values_become_columns(tmp_path):
+    table = Table(title="t", metrics=["map"], rows="model", columns=["metric"], where={"epoch": [1, 5]})
+    grid = build_table(table, two_stages(), _staged(tmp_path), [])
+    assert grid.column_dimensions == ("metric", "epoch")
+    assert grid.columns == [("map", "1"), ("map", "5")]
+
+
+def test_classes_named_like_numbers_and_like_nothing_keep_their_rows(finished, tmp_path):
+    names = ["none", "007", "7", "1e3", "1_000", ""]
+    rows = [measure(model="small", metric="map", **{"class": n}, value=i / 10) for i, n in enumerate(names)]
+    store.write_metrics(tmp_path / "m.csv", rows)
+    table = Table(title="t", metrics=["map"], rows="class", columns=["model"])
+    grid = build_table(table, finished.study, read_measures(tmp_path / "m.csv"), [])
+    assert grid.rows == names
+    assert [grid.cell(n, ("small",)).measured.value for n in names] == pytest.approx([0, 10, 20, 30, 40, 50])
+
+
+def test_the_widths_of_networks_put_no_published_value_into_another_column(finished, tmp_path):
+    rows = [
+        measure(model=m, metric="map", distance=d, average="classes", reducer="none", size=s, bits=32 * s, value=0.5,
+                ranker="exact")
+        for m, s in zip(MODELS, (512, 64))
+        for d in DISTANCES
+    ]  # fmt: skip
+    store.write_metrics(tmp_path / "m.csv", rows)
+    table = finished.study.tables["by-class"]
+    published = read_published(finished.material.published, finished.study)
+    grid = build_table(table, finished.study, read_measures(tmp_path / "m.csv"), published)
+    assert grid.column_dimensions == ("model", "distance")
+    assert all(grid.cell("", column).difference == pytest.approx(50 - 43) for column in grid.columns)
+
+
+def test_a_metric_that_nothing_computes_is_refused(toy_study):
+    table = Table(title="Precisions", metrics=["map", "p@11"])
+    with pytest.raises(InputError, match=r"'Precisions'.*unknown metric 'p@11'.*Choices: accuracy, map, p@1\."):
+        validate_table(table, toy_study, computed={"map", "p@1", "accuracy"})
+    validate_table(table, toy_study)
+    validate_table(table, toy_study, {"map", "p@11"})
+
+
+def test_the_caveat_stands_below_markdown_and_latex_and_breaks_neither(finished, tmp_path):
+    words = "Not the published set-up: a_b of 56×56 pixels, 50 % & <less>; 3 | 4."
+    files = {end: tmp_path / f"table.{end}" for end in ("csv", "md", "tex")}
+    material = finished.material
+    for caveat in ("", words):
+        render_table(
+            table=finished.study.tables["by-class"], study=finished.study, metrics=material.metrics,
+            published=material.published, caveat=caveat, **files,
+        )  # fmt: skip
+        texts = {end: file.read_text() for end, file in files.items()}
+        assert (
+            ("Not the published set-up" in texts["md"]) == ("Not the published set-up" in texts["tex"]) == bool(caveat)
+        )
+    assert texts["md"].rstrip().splitlines()[-1] == markdown(words)
+    assert r"a\_b of 56$\times$56 pixels, 50 \% \& \textless{}less\textgreater{}; 3 \textbar{} 4." in texts["tex"]
+    assert texts["tex"].index("pixels") < texts["tex"].index("\\end{table}")
+    assert "published set-up" not in texts["csv"]
+
+
+def test_tables_need_neither_the_studys_title_nor_its_description(finished, tmp_path):
+    blank = finished.study.model_copy(update={"title": "", "description": ""})
+    written = []
+    for study in (finished.study, blank):
+        _render(finished, finished.study.tables["by-class"], tmp_path, study=study)
+        written.append([(tmp_path / f"table.{end}").read_bytes() for end in ("csv", "md", "tex")])
+    assert written[0] == written[1]

@@ -158,6 +158,18 @@ def test_counting_whole_distances_equals_sorting_them() -> None:
     np.testing.assert_array_equal(counted.top_distances, by_sorting.top_distances)
 
 
+@pytest.mark.parametrize("levels", [2, 40])
+def test_few_relevant_items_and_many_are_found_alike(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(16)
+    rows = draw.integers(0, levels, (300, 3)).astype(np.float32)
+    # Classes of 1 to 150 items: on both sides of where comparing with each relevant item gives way to sorting.
+    labels = np.repeat(np.arange(9), [1, 2, 5, 6, 7, 30, 60, 39, 150])
+    mixed = leave_one_out(rows, labels, metrics=METRICS, top=3)
+    monkeypatch.setattr(ranking, "_FEW", 0)
+    by_sorting = leave_one_out(rows, labels, metrics=METRICS, top=3)
+    np.testing.assert_array_equal(by_sorting.values, mixed.values)
+
+
 @pytest.mark.parametrize("top", [0, 6])
 @pytest.mark.parametrize("distance", ["euclidean", "hamming"])
 def test_the_path_for_a_gpu_finds_the_same(monkeypatch: pytest.MonkeyPatch, distance: str, top: int) -> None:

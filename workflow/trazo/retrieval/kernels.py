@@ -216,13 +216,59 @@ def gather_relevant(distances, own, codes, offsets, members, out, starts, start,
 
 
 @njit(nogil=True, cache=True)
-def groups_of_sorted(distances, relevant, starts, before, tied, relevant_before, relevant_tied, start, stop):
-    """Write the tie groups that hold relevant items, from each query's sorted distances, all and relevant."""
+def _below_and_up_to(row, values, below, up_to):
+    """Count the items of `row` below each value, and those up to it, without branches: four values a pass."""
+    size = values.size
+    for k in range(0, size - 3, 4):
+        a, b, c, d = values[k], values[k + 1], values[k + 2], values[k + 3]
+        a0, b0, c0, d0 = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
+        a1, b1, c1, d1 = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
+        for j in range(row.size):
+            x = row[j]
+            a0, a1 = np.int32(a0 + np.int32(x < a)), np.int32(a1 + np.int32(x <= a))
+            b0, b1 = np.int32(b0 + np.int32(x < b)), np.int32(b1 + np.int32(x <= b))
+            c0, c1 = np.int32(c0 + np.int32(x < c)), np.int32(c1 + np.int32(x <= c))
+            d0, d1 = np.int32(d0 + np.int32(x < d)), np.int32(d1 + np.int32(x <= d))
+        below[k], below[k + 1], below[k + 2], below[k + 3] = a0, b0, c0, d0
+        up_to[k], up_to[k + 1], up_to[k + 2], up_to[k + 3] = a1, b1, c1, d1
+    for k in range(size // 4 * 4, size):
+        a = values[k]
+        a0, a1 = np.int32(0), np.int32(0)
+        for j in range(row.size):
+            a0, a1 = np.int32(a0 + np.int32(row[j] < a)), np.int32(a1 + np.int32(row[j] <= a))
+        below[k], up_to[k] = a0, a1
+
+
+@njit(nogil=True, cache=True)
+def groups_of_few(distances, relevant, starts, few, before, tied, relevant_before, relevant_tied, start, stop):
+    """Write the tie groups of queries with up to `few` relevant items, from their sorted relevant distances alone."""
+    values = np.empty(few, distances.dtype)
+    up_to = np.empty(few, np.int32)
+    for i in range(start, stop):
+        first, last = starts[i], starts[i + 1]
+        if last - first > few:
+            continue
+        groups = 0
+        for at in range(first, last):
+            if groups == 0 or relevant[at] != values[groups - 1]:
+                values[groups] = relevant[at]
+                relevant_before[first + groups] = at - first
+                relevant_tied[first + groups] = 0
+                groups += 1
+            relevant_tied[first + groups - 1] += 1
+        _below_and_up_to(distances[i], values[:groups], before[first:], up_to)
+        for group in range(groups):
+            tied[first + group] = up_to[group] - before[first + group]
+
+
+@njit(nogil=True, cache=True)
+def groups_of_sorted(distances, relevant, starts, few, before, tied, relevant_before, relevant_tied, start, stop):
+    """Write the tie groups of queries with more than `few` relevant items, from sorted distances, all and relevant."""
     for i in range(start, stop):
         row = distances[i]
         size = row.size
         first, last = starts[i], starts[i + 1]
-        if first == last:
+        if last - first <= few:
             continue
         sparse = size > 32 * (last - first)
         at, group, low = first, first, 0

@@ -1,7 +1,8 @@
 """From features and labels to metrics and nearest items, exactly, a block of queries at a time.
 
-No ranking is kept: a query's distances are sorted by value (or counted, where they are whole numbers), and its
-relevant items are found among them; ties come out of the same search. Distances and metrics are their own modules.
+No ranking is kept: a query's distances are sorted by value (or counted, where they are whole numbers or few are
+relevant), and its relevant items are found among them; ties come out of the same search. Distances and metrics are
+their own modules.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from trazo.errors import InputError
 from trazo.retrieval import kernels
 from trazo.retrieval.distances import Distance, distances
 from trazo.retrieval.metrics import Metric, TieGroups, evaluate, expand_metrics, validate_metric
+
+# Up to this many times log2(N) relevant items, comparing all N with each takes less time than sorting them.
+_FEW = 8
 
 
 @dataclass
@@ -200,6 +204,7 @@ def _nearest_and_groups(
     near, where = np.empty((rows, top), table.dtype), np.empty((rows, top), np.int64)
     starts = np.concatenate([[0], np.cumsum(relevant)])
     counts = np.zeros((4, starts[-1]), np.int32)
+    few = int(_FEW * np.log2(size + 1))
     classes = (own, codes, gallery.offsets, gallery.members)
 
     def by_sorting(start: int, stop: int) -> None:
@@ -207,9 +212,11 @@ def _nearest_and_groups(
             kernels.nearest(table, own, near, where, start, stop)
         kernels.gather_relevant(table, *classes, hits, starts, start, stop)
         for row in range(start, stop):
-            table[row].sort()
             hits[starts[row] : starts[row + 1]].sort()
-        kernels.groups_of_sorted(table, hits, starts, *counts, start, stop)
+            if relevant[row] > few:
+                table[row].sort()
+        kernels.groups_of_few(table, hits, starts, few, *counts, start, stop)
+        kernels.groups_of_sorted(table, hits, starts, few, *counts, start, stop)
 
     def by_counting(start: int, stop: int) -> None:
         if top:

@@ -3,11 +3,13 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint check environment reference clean help
+.PHONY: demo test lint check bench bench-environment environment reference clean help
 
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := envs/requirements.lock
+BENCH := .venv-bench
+BENCH_LOCK := envs/bench.lock
 SNAKEFILES := Snakefile workflow/rules
 CODE := workflow/trazo workflow/scripts tests
 # The first Python that is new enough; PYTHON=/path/to/python make … chooses another.
@@ -51,6 +53,25 @@ reference:
 	  echo "Kept results/reference/$$study"; \
 	done
 
+# Speed and memory beside other libraries, about half an hour; one benchmark: make bench ONLY=leave_one_out
+bench: bench-environment
+	@PYTHONPATH=workflow $(BENCH)/bin/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+# Only what the environment does not have, in a layer over it. The lock is made anew with
+#   uv pip compile pyproject.toml --extra test --extra bench --universal --generate-hashes --python-version 3.11 \
+#     --no-header --no-annotate -c envs/requirements.lock -o envs/bench.lock \
+#     $(sed -nE 's/^([A-Za-z0-9._-]+)==.*/--no-emit-package \1/p' envs/requirements.lock | sort -u)
+bench-environment: environment
+	@SITE='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	if ! cat $(LOCK) $(BENCH_LOCK) | cmp -s - $(BENCH)/both.lock; then \
+	  echo "Setting up $(BENCH) from $(BENCH_LOCK): about 30 MB to fetch."; \
+	  rm -rf $(BENCH); \
+	  $(BIN)/python -m venv --without-pip $(BENCH); \
+	  $(BIN)/python -c "$$SITE" > "$$($(BENCH)/bin/python -c "$$SITE")/below.pth"; \
+	  $(BIN)/python -m pip --python $(BENCH)/bin/python install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $(BENCH_LOCK) 2> >(grep -v "^WARNING: Location" >&2); \
+	  cat $(LOCK) $(BENCH_LOCK) > $(BENCH)/both.lock; \
+	fi
+
 clean:
 	@find results -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +
 	@echo "Removed all results but results/reference."
@@ -59,4 +80,5 @@ help:
 	@echo "make            the demo study, then where its report is"
 	@echo "make STUDIES=animals SCALE=quick   another study, sized for two CPU cores"
 	@echo "make test       lint, unit tests and workflow tests"
+	@echo "make bench      speed and memory beside other libraries (about half an hour)"
 	@echo "make clean      remove results (results/reference stays)"

@@ -44,3 +44,14 @@ def test_the_conda_file_has_the_locked_versions():
     for pin in pins:
         name, _, version = pin.partition("==")
         assert version in locked(name), f"{pin} is not what the lock file has"
+
+
+def test_what_benchmarks_add_is_locked_apart():
+    text = (ROOT / "envs" / "bench.lock").read_text()
+    blocks = re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)[1:]
+    assert all("--hash=sha256:" in block for block in blocks)
+    assert not re.search(r"https?:|--index-url|--find-links|file:", text)
+    added = {re.match(r"[\w.-]+", block).group() for block in blocks}
+    assert not any(locked(name) for name in added)
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["bench"]
+    assert {re.match(r"[\w.-]+", requirement).group() for requirement in wanted} <= added

@@ -104,6 +104,16 @@ def test_a_query_gets_the_same_bits_alone_and_in_a_batch() -> None:
             np.testing.assert_array_equal(np.concatenate(parts), together)
 
 
+@pytest.mark.parametrize("name", ["euclidean", "squared_euclidean", "cosine", "hamming"])
+@pytest.mark.parametrize("size", [2, 513, 1250])
+def test_a_gallery_with_itself_has_the_bits_that_its_items_have_as_queries(name: str, size: int) -> None:
+    rows = clustered(7, size, 70, 0.5, 0.6)
+    gallery = torch.from_numpy(np.packbits(rows > 1, axis=1) if name == "hamming" else rows)
+    to_gallery = distances.get(name)(gallery)
+    table = to_gallery.among_itself().numpy()
+    np.testing.assert_array_equal(table, to_gallery(gallery).numpy())
+
+
 def test_tiles_of_a_gallery_that_is_not_copied_change_nothing() -> None:
     rows = torch.from_numpy(clustered(6, 2500, 20, 4.0, 0.5))
     whole, tiled = SquaredEuclidean(rows), SquaredEuclidean(rows, kept_bytes=0)

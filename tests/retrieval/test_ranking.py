@@ -102,6 +102,22 @@ def test_blocks_of_queries_change_nothing(distance: str, block_size: int) -> Non
     np.testing.assert_array_equal(parts.top_distances, whole.top_distances)
 
 
+@pytest.mark.parametrize("distance", ["euclidean", "cosine", "hamming"])
+def test_memory_to_keep_all_distances_changes_time_alone(distance: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, labels = features(15, 700)
+    rows = np.packbits(rows > 1, axis=1) if distance == "hamming" else rows
+    asked = {"distance": distance, "metrics": METRICS, "top": 5}
+    squares = []
+    kind = distances.get(distance)
+    mirrored = kind.among_itself
+    monkeypatch.setattr(kind, "among_itself", lambda self: squares.append(mirrored(self)) or squares[-1])
+    whole = leave_one_out(rows, labels, memory_mib=512, **asked)
+    parts = leave_one_out(rows, labels, memory_mib=2, **asked)
+    assert [len(square) for square in squares] == [700]
+    np.testing.assert_array_equal(parts.values, whole.values)
+    np.testing.assert_array_equal(parts.top_indices, whole.top_indices)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(6, 60), st.integers(1, 4), st.sampled_from(["euclidean", "manhattan"]))
 def test_a_permuted_gallery_changes_nothing(seed: int, size: int, levels: int, distance: str) -> None:
@@ -140,6 +156,18 @@ def test_counting_whole_distances_equals_sorting_them() -> None:
     np.testing.assert_allclose(counted.values, by_sorting.values, atol=1e-12)
     np.testing.assert_array_equal(counted.top_indices, by_sorting.top_indices)
     np.testing.assert_array_equal(counted.top_distances, by_sorting.top_distances)
+
+
+@pytest.mark.parametrize("levels", [2, 40])
+def test_few_relevant_items_and_many_are_found_alike(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(16)
+    rows = draw.integers(0, levels, (300, 3)).astype(np.float32)
+    # Classes of 1 to 150 items: on both sides of where comparing with each relevant item gives way to sorting.
+    labels = np.repeat(np.arange(9), [1, 2, 5, 6, 7, 30, 60, 39, 150])
+    mixed = leave_one_out(rows, labels, metrics=METRICS, top=3)
+    monkeypatch.setattr(ranking, "_FEW", 0)
+    by_sorting = leave_one_out(rows, labels, metrics=METRICS, top=3)
+    np.testing.assert_array_equal(by_sorting.values, mixed.values)
 
 
 @pytest.mark.parametrize("top", [0, 6])

@@ -6,6 +6,7 @@ numba are imported where they are used, so that names can be checked without eit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import torch
 
 distances: Registry[type[Distance]] = Registry("distance")
+# Squares of a table this small are not split into halves that mirror each other; halves are cut at whole tiles.
+_SMALLEST_SQUARE, _FULL_TILE = 512, 64
 
 
 class Distance:
@@ -58,6 +61,13 @@ class Distance:
         """
         raise NotImplementedError
 
+    def among_itself(self) -> torch.Tensor | None:
+        """Return the keys of the gallery's items with each other, (N, N), each pair computed once.
+
+        They are bit for bit those that a call gives. None where a distance has no such way, or not on this device.
+        """
+        return None
+
     def finish(self, keys: np.ndarray) -> np.ndarray:
         """Return the distances, float32, of keys that `__call__` gave."""
         return keys.astype(np.float32)
@@ -69,6 +79,28 @@ def pairwise(name: str, queries: torch.Tensor, gallery: torch.Tensor) -> torch.T
 
     to_gallery = distances.get(name)(gallery)
     return torch.from_numpy(to_gallery.finish(to_gallery(queries).cpu().numpy())).to(gallery.device)
+
+
+def _fill_square(size: int, fill: Callable[[int, int, int, int], None], table: np.ndarray) -> None:
+    """Fill an (N, N) table by `fill(top, bottom, left, right)` of its diagonal and upper half, and mirror that."""
+    from trazo.retrieval.kernels import mirror, over_rows
+
+    def halve(start: int, stop: int) -> None:
+        if stop - start <= _SMALLEST_SQUARE:
+            fill(start, stop, start, stop)
+            return
+        middle = start + (stop - start) // (2 * _FULL_TILE) * _FULL_TILE
+        fill(start, middle, middle, stop)
+        over_rows(
+            lambda first, last: mirror(table, start, middle, middle + first, middle + last),
+            stop - middle,
+            middle - start,
+            _threads(),
+        )
+        halve(start, middle)
+        halve(middle, stop)
+
+    halve(0, size)
 
 
 def _threads() -> int:
@@ -202,34 +234,64 @@ class SquaredEuclidean(Distance):
                 piece, piece_norms = self._prepared(self.gallery[first:last], self._scales[first:last])
             with _full_precision():
                 torch.mm(moved, piece.T, out=out[:, first:last])
-            self._complete(
-                out[: len(queries), first:last], query_norms, piece_norms, queries, scales, slice(first, last)
-            )
+            every = slice(0, len(queries))
+            self._complete(out, query_norms, piece_norms, queries, scales, every, slice(first, last))
         return out[: len(queries)]
+
+    def among_itself(self) -> torch.Tensor | None:
+        import torch
+
+        if self._kept is None or self.gallery.device.type != "cpu":
+            return None
+        moved, norms = self._kept
+        size = len(moved)
+        table = torch.from_numpy(np.empty((size, size), np.float32))
+
+        def fill(top: int, bottom: int, left: int, right: int) -> None:
+            short = max(0, 4 - (bottom - top))
+            if short:
+                # As in a call: products of fewer rows would have other bits.
+                rows = torch.cat([moved[top:bottom], moved.new_zeros(short, moved.shape[1])])
+                table[top:bottom, left:right] = (rows @ moved[left:right].T)[: bottom - top]
+            else:
+                torch.mm(moved[top:bottom], moved[left:right].T, out=table[top:bottom, left:right])
+            rows, columns = slice(top, bottom), slice(left, right)
+            self._complete(table, norms, norms[columns], self.gallery, self._scales, rows, columns)
+
+        _fill_square(size, fill, table.numpy())
+        return table
 
     def _complete(
         self,
-        products: torch.Tensor,
+        table: torch.Tensor,
         query_norms: torch.Tensor,
         gallery_norms: torch.Tensor,
         queries: torch.Tensor,
         scales: np.ndarray,
+        rows: slice,
         tile: slice,
     ) -> None:
-        """Turn products into squared distances in place; the close ones are computed from differences."""
+        """Turn products into squared distances in place; the close ones are computed from differences.
+
+        The rows are of the queries, `gallery_norms` and the columns of the tile of the gallery.
+        """
         import torch
 
         from trazo.retrieval.kernels import over_rows, squares_from_products
 
         gallery, gallery_scales = self.gallery[tile], self._scales[tile]
-        if products.device.type == "cpu":
+        if table.device.type == "cpu":
             plain = gallery.dtype == torch.float32 and bool((scales == 1).all() and (gallery_scales == 1).all())
-            arrays = (products.numpy(), query_norms.numpy(), gallery_norms.numpy(), np.float32(self._tolerance))
-            sources = (queries.numpy(), gallery.numpy(), scales, gallery_scales, plain)
+            arrays = (table.numpy(), query_norms.numpy(), gallery_norms.numpy(), np.float32(self._tolerance))
+            sources = (queries.numpy(), gallery.numpy(), scales, gallery_scales, plain, tile.start, tile.stop)
             over_rows(
-                lambda start, stop: squares_from_products(*arrays, *sources, start, stop), *products.shape, _threads()
+                lambda start, stop: squares_from_products(*arrays, *sources, rows.start + start, rows.start + stop),
+                rows.stop - rows.start,
+                tile.stop - tile.start,
+                _threads(),
             )
             return
+        products = table[rows, tile]
         both = query_norms[:, None] + gallery_norms
         products.mul_(-2).add_(both)
         close_queries, close_items = (products <= self._tolerance * both).nonzero(as_tuple=True)
@@ -348,6 +410,7 @@ class Hamming(Distance):
     def __init__(self, gallery: torch.Tensor, kept_bytes: int = 1 << 30) -> None:
         super().__init__(gallery, kept_bytes)
         self.levels = gallery.shape[1] * 8 + 1
+        self._kind = np.int16 if self.levels <= 1 << 15 else np.int32
         self._words = self._as_words(gallery) if gallery.device.type == "cpu" else None
 
     @staticmethod
@@ -362,15 +425,32 @@ class Hamming(Distance):
     def __call__(self, queries: torch.Tensor) -> torch.Tensor:
         import torch
 
-        from trazo.retrieval.kernels import hamming, over_rows
-
         if self._words is None:
             return self._by_products(queries)
         words = self._as_words(queries)
-        out = np.empty((len(words), len(self._words)), np.int16 if self.levels <= 1 << 15 else np.int32)
-        others = self._words
-        over_rows(lambda start, stop: hamming(words, others, out, start, stop), len(words), others.size, _threads())
+        out = np.empty((len(words), len(self._words)), self._kind)
+        self._count(words, out, 0, len(words), 0, len(self._words))
         return torch.from_numpy(out)
+
+    def among_itself(self) -> torch.Tensor | None:
+        import torch
+
+        if self._words is None:
+            return None
+        size = len(self._words)
+        table = np.empty((size, size), self._kind)
+        _fill_square(size, lambda *part: self._count(self._words, table, *part), table)
+        return torch.from_numpy(table)
+
+    def _count(self, words: np.ndarray, out: np.ndarray, top: int, bottom: int, left: int, right: int) -> None:
+        from trazo.retrieval.kernels import hamming, over_rows
+
+        over_rows(
+            lambda start, stop: hamming(words, self._words, out, left, right, top + start, top + stop),
+            bottom - top,
+            (right - left) * words.shape[1],
+            _threads(),
+        )
 
     def _by_products(self, queries: torch.Tensor) -> torch.Tensor:
         import torch

@@ -90,15 +90,28 @@ def _squared_distance_double(a, b, scale_a, scale_b):
 
 @njit(nogil=True, cache=True)
 def squares_from_products(
-    products, query_norms, gallery_norms, tolerance, queries, gallery, query_scales, gallery_scales, plain, start, stop
+    products,
+    query_norms,
+    gallery_norms,
+    tolerance,
+    queries,
+    gallery,
+    query_scales,
+    gallery_scales,
+    plain,
+    first,
+    last,
+    start,
+    stop,
 ):
     """Turn inner products into squared distances in place, recomputing from differences where they cancel.
 
-    `plain` says that the rows are float32 and unscaled, so that their differences may be summed in float32.
+    Columns [first, last) of the products are with the gallery items given. `plain` says that the rows are float32 and
+    unscaled, so that their differences may be summed in float32.
     """
     two = np.float32(2)
     for i in range(start, stop):
-        row = products[i]
+        row = products[i, first:last]
         own = query_norms[i]
         close = 0
         for j in range(row.size):
@@ -114,6 +127,17 @@ def squares_from_products(
                     row[j] = _squared_distance(queries[i], gallery[j])
                 else:
                     row[j] = _squared_distance_double(queries[i], gallery[j], query_scales[i], gallery_scales[j])
+
+
+@njit(nogil=True, cache=True)
+def mirror(table, top, bottom, start, stop):
+    """Write rows [top, bottom) of columns [start, stop) into the rows [start, stop) of columns [top, bottom)."""
+    tile = 32
+    for row in range(start, stop, tile):
+        for column in range(top, bottom, tile):
+            for i in range(row, min(row + tile, stop)):
+                for j in range(column, min(column + tile, bottom)):
+                    table[i, j] = table[j, i]
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
@@ -146,16 +170,16 @@ def _population_count(typingctx, word):
 
 
 @njit(nogil=True, cache=True)
-def hamming(queries, gallery, out, start, stop):
-    """Write the number of differing bits between (B, W) and (N, W) uint64 words into `out`, by tiles.
+def hamming(queries, gallery, out, left, right, start, stop):
+    """Write the number of bits in which (B, W) and (N, W) uint64 words differ into columns [left, right) of `out`.
 
     Four queries share each word of the gallery that they are compared with.
     """
     words = gallery.shape[1]
     tile = max(1, (1 << 12) // max(1, words))
     fours = start + (stop - start) // 4 * 4
-    for first in range(0, gallery.shape[0], tile):
-        last = min(first + tile, gallery.shape[0])
+    for first in range(left, right, tile):
+        last = min(first + tile, right)
         for i in range(start, fours, 4):
             for j in range(first, last):
                 n0, n1, n2, n3 = np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0)
@@ -208,13 +232,59 @@ def gather_relevant(distances, own, codes, offsets, members, out, starts, start,
 
 
 @njit(nogil=True, cache=True)
-def groups_of_sorted(distances, relevant, starts, before, tied, relevant_before, relevant_tied, start, stop):
-    """Write the tie groups that hold relevant items, from each query's sorted distances, all and relevant."""
+def _below_and_up_to(row, values, below, up_to):
+    """Count the items of `row` below each value, and those up to it, without branches: four values a pass."""
+    size = values.size
+    for k in range(0, size - 3, 4):
+        a, b, c, d = values[k], values[k + 1], values[k + 2], values[k + 3]
+        a0, b0, c0, d0 = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
+        a1, b1, c1, d1 = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
+        for j in range(row.size):
+            x = row[j]
+            a0, a1 = np.int32(a0 + np.int32(x < a)), np.int32(a1 + np.int32(x <= a))
+            b0, b1 = np.int32(b0 + np.int32(x < b)), np.int32(b1 + np.int32(x <= b))
+            c0, c1 = np.int32(c0 + np.int32(x < c)), np.int32(c1 + np.int32(x <= c))
+            d0, d1 = np.int32(d0 + np.int32(x < d)), np.int32(d1 + np.int32(x <= d))
+        below[k], below[k + 1], below[k + 2], below[k + 3] = a0, b0, c0, d0
+        up_to[k], up_to[k + 1], up_to[k + 2], up_to[k + 3] = a1, b1, c1, d1
+    for k in range(size // 4 * 4, size):
+        a = values[k]
+        a0, a1 = np.int32(0), np.int32(0)
+        for j in range(row.size):
+            a0, a1 = np.int32(a0 + np.int32(row[j] < a)), np.int32(a1 + np.int32(row[j] <= a))
+        below[k], up_to[k] = a0, a1
+
+
+@njit(nogil=True, cache=True)
+def groups_of_few(distances, relevant, starts, few, before, tied, relevant_before, relevant_tied, start, stop):
+    """Write the tie groups of queries with up to `few` relevant items, from their sorted relevant distances alone."""
+    values = np.empty(few, distances.dtype)
+    up_to = np.empty(few, np.int32)
+    for i in range(start, stop):
+        first, last = starts[i], starts[i + 1]
+        if last - first > few:
+            continue
+        groups = 0
+        for at in range(first, last):
+            if groups == 0 or relevant[at] != values[groups - 1]:
+                values[groups] = relevant[at]
+                relevant_before[first + groups] = at - first
+                relevant_tied[first + groups] = 0
+                groups += 1
+            relevant_tied[first + groups - 1] += 1
+        _below_and_up_to(distances[i], values[:groups], before[first:], up_to)
+        for group in range(groups):
+            tied[first + group] = up_to[group] - before[first + group]
+
+
+@njit(nogil=True, cache=True)
+def groups_of_sorted(distances, relevant, starts, few, before, tied, relevant_before, relevant_tied, start, stop):
+    """Write the tie groups of queries with more than `few` relevant items, from sorted distances, all and relevant."""
     for i in range(start, stop):
         row = distances[i]
         size = row.size
         first, last = starts[i], starts[i + 1]
-        if first == last:
+        if last - first <= few:
             continue
         sparse = size > 32 * (last - first)
         at, group, low = first, first, 0

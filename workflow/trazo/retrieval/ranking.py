@@ -1,7 +1,8 @@
 """From features and labels to metrics and nearest items, exactly, a block of queries at a time.
 
-No ranking is kept: a query's distances are sorted by value (or counted, where they are whole numbers), and its
-relevant items are found among them; ties come out of the same search. Distances and metrics are their own modules.
+No ranking is kept: a query's distances are sorted by value (or counted, where they are whole numbers or few are
+relevant), and its relevant items are found among them; ties come out of the same search. Distances and metrics are
+their own modules.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from trazo.errors import InputError
 from trazo.retrieval import kernels
 from trazo.retrieval.distances import Distance, distances
 from trazo.retrieval.metrics import Metric, TieGroups, evaluate, expand_metrics, validate_metric
+
+# Up to this many times log2(N) relevant items, comparing all N with each takes less time than sorting them.
+_FEW = 8
 
 
 @dataclass
@@ -197,12 +201,21 @@ def rank(
         seconds={"distances": time.perf_counter() - started, "ranking": 0.0},
         excluded=int((relevant == 0).sum()),
     )
+    square = None
+    # A query's distance to an item is that item's distance to it: half of them are enough, where all can be kept.
+    if 4 * len(gallery) ** 2 <= budget // 2 and _same(queries, gallery):
+        started = time.perf_counter()
+        square = to_gallery.among_itself()
+        result.seconds["distances"] += time.perf_counter() - started
     find = _nearest_and_groups if gallery_tensor.device.type == "cpu" else nearest_and_groups_on_device
 
     def rank_block(part: slice) -> None:
         started = time.perf_counter()
-        rows = torch.from_numpy(queries[part]).to(device)
-        keys = _naming(f"queries from {part.start} on", lambda: to_gallery(rows))
+        if square is not None:
+            keys = square[part]
+        else:
+            rows = torch.from_numpy(queries[part]).to(device)
+            keys = _naming(f"queries from {part.start} on", lambda: to_gallery(rows))
         if keys.device.type == "cuda":
             torch.cuda.synchronize(keys.device)
         levels = to_gallery.levels
@@ -303,6 +316,7 @@ def _nearest_and_groups(
     near, where = np.empty((rows, top), table.dtype), np.empty((rows, top), np.int64)
     starts = np.concatenate([[0], np.cumsum(relevant)])
     counts = np.zeros((4, starts[-1]), np.int32)
+    few = int(_FEW * np.log2(size + 1))
     classes = (own, codes, gallery.offsets, gallery.members)
 
     def by_sorting(start: int, stop: int) -> None:
@@ -310,9 +324,11 @@ def _nearest_and_groups(
             kernels.nearest(table, own, near, where, start, stop)
         kernels.gather_relevant(table, *classes, hits, starts, start, stop)
         for row in range(start, stop):
-            table[row].sort()
             hits[starts[row] : starts[row + 1]].sort()
-        kernels.groups_of_sorted(table, hits, starts, *counts, start, stop)
+            if relevant[row] > few:
+                table[row].sort()
+        kernels.groups_of_few(table, hits, starts, few, *counts, start, stop)
+        kernels.groups_of_sorted(table, hits, starts, few, *counts, start, stop)
 
     def by_counting(start: int, stop: int) -> None:
         if top:
@@ -390,6 +406,12 @@ def block_size_for(budget: int, size: int, relevant: int, queries: int, device: 
     each = size * 4 + relevant * 100 if on_cpu else size * 40 + relevant * 120
     enough = max(256, (1 << 23) // size) if on_cpu else max(256, (1 << 28) // size)
     return max(1, min(budget // each, enough, queries))
+
+
+def _same(queries: np.ndarray, gallery: np.ndarray) -> bool:
+    if queries.shape != gallery.shape:
+        return False
+    return queries.ctypes.data == gallery.ctypes.data or np.array_equal(queries, gallery)
 
 
 def _naming(what: str, action: Callable[[], Distance | torch.Tensor]) -> Distance | torch.Tensor:

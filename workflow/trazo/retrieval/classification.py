@@ -8,7 +8,7 @@ import numpy as np
 
 from trazo.errors import InputError
 from trazo.progress import log
-from trazo.retrieval.gallery import metric_rows
+from trazo.retrieval.statistics import metric_rows
 from trazo.store import Features, read_features, write_metrics
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from trazo.retrieval.distances import distances
 from trazo.retrieval.lists import Searched, cutoffs, search, vote
 from trazo.retrieval.rankers import EXACT, RankerChoice, ranker_choice
 from trazo.retrieval.ranking import Ranking, rank
-from trazo.retrieval.statistics import bootstrap_interval, summarise
+from trazo.retrieval.statistics import metric_rows
 from trazo.store import Features, RankingArtifact, read_features, write_metrics, write_ranking
 
 
@@ -222,49 +221,6 @@ def _joint_labels(asked: Features, searched: Features) -> tuple[np.ndarray, np.n
     own = np.array([position[name] for name in asked.classes], dtype=np.int64)
     other = np.array([position[name] for name in searched.classes], dtype=np.int64)
     return own[asked.labels], other[searched.labels], classes
-
-
-def metric_rows(
-    metrics: list[str], values: np.ndarray, labels: np.ndarray, classes: list[str]
-) -> Iterator[dict[str, Any]]:
-    """Yield tidy rows of metrics: per class, mean over queries, mean over classes, each with a 95 % interval.
-
-    Parameters
-    ----------
-    metrics
-        Names of the columns of `values`.
-    values
-        (Q, M) float64; NaN rows are left out.
-    labels
-        (Q,) positions in `classes`.
-
-    Notes
-    -----
-    Intervals are percentile bootstraps over queries (`statistics.bootstrap_interval`); for a single class, over its
-    own queries. A class without an evaluated query has no row.
-    """
-    counted = ~np.isnan(values).any(axis=1)
-    values, labels = values[counted], labels[counted]
-    means = {
-        "queries": bootstrap_interval(values),
-        "classes": bootstrap_interval(values, labels=labels, average="classes"),
-    }
-    own = {name: bootstrap_interval(values[labels == i]) for i, name in enumerate(classes) if (labels == i).any()}
-    for column, metric in enumerate(metrics):
-        for summary in summarise(values[:, column], labels, classes):
-            if summary.value is None:
-                continue
-            average = "classes" if summary.scope == "mean over classes" else "queries"
-            low, high = own[summary.label] if summary.label else means[average]
-            yield {
-                "metric": metric,
-                "class": summary.label,
-                "average": average,
-                "queries": summary.queries,
-                "value": summary.value,
-                "ci_low": low[column],
-                "ci_high": high[column],
-            }
 
 
 def _sentence(found: Ranking) -> str:

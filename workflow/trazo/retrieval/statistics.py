@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -118,6 +118,49 @@ def bootstrap_interval(
             means[part] += counts @ own
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return (low, high) if np.ndim(values) == 2 else (low[0], high[0])
+
+
+def metric_rows(
+    metrics: list[str], values: np.ndarray, labels: np.ndarray, classes: list[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield tidy rows of metrics: per class, mean over queries, mean over classes, each with a 95 % interval.
+
+    Parameters
+    ----------
+    metrics
+        Names of the columns of `values`.
+    values
+        (Q, M) float64; NaN rows are left out.
+    labels
+        (Q,) positions in `classes`.
+
+    Notes
+    -----
+    Intervals are percentile bootstraps over queries (`bootstrap_interval`); for a single class, over its
+    own queries. A class without an evaluated query has no row.
+    """
+    counted = ~np.isnan(values).any(axis=1)
+    values, labels = values[counted], labels[counted]
+    means = {
+        "queries": bootstrap_interval(values),
+        "classes": bootstrap_interval(values, labels=labels, average="classes"),
+    }
+    own = {name: bootstrap_interval(values[labels == i]) for i, name in enumerate(classes) if (labels == i).any()}
+    for column, metric in enumerate(metrics):
+        for summary in summarise(values[:, column], labels, classes):
+            if summary.value is None:
+                continue
+            average = "classes" if summary.scope == "mean over classes" else "queries"
+            low, high = own[summary.label] if summary.label else means[average]
+            yield {
+                "metric": metric,
+                "class": summary.label,
+                "average": average,
+                "queries": summary.queries,
+                "value": summary.value,
+                "ci_low": low[column],
+                "ci_high": high[column],
+            }
 
 
 def randomisation_test(

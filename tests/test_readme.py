@@ -21,9 +21,10 @@ def test_the_reference_is_up_to_date():
 
 
 def test_every_yaml_example_is_a_valid_configuration():
-    sources, study = (yaml.safe_load(block) for block in blocks("yaml"))
+    sources, study, shortest, features = (yaml.safe_load(block) for block in blocks("yaml"))
     assert read_settings(sources).sources
     assert Study.model_validate(study).retrievals[0].label == "photos-test-in-photos-train"
+    assert Study.model_validate(shortest).methods == Study.model_validate(features).methods == ["mine"]
 
 
 def test_the_example_network_builds_when_it_is_put_where_the_readme_says(tmp_path, monkeypatch):
@@ -32,7 +33,7 @@ def test_the_example_network_builds_when_it_is_put_where_the_readme_says(tmp_pat
     from trazo.models.factory import build, describe
     from trazo.models.network import architectures
 
-    (code,) = blocks("python")
+    code = next(block for block in blocks("python") if "architectures.register" in block)
     (tmp_path / "mynet.py").write_text(code)
     monkeypatch.setattr(trazo.models, "__path__", [*trazo.models.__path__, str(tmp_path)])
     try:

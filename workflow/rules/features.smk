@@ -1,6 +1,7 @@
-# From a checkpoint and images to features, and how well the network classifies them.
+# From a checkpoint and images to features, and how well the network classifies them; and features made elsewhere.
 #
 #   results/<study>/features/<model>/seed<seed>/<stage>/epoch<epoch>/<dataset>/<split>.h5
+#   results/<study>/features/<name>/imported/{gallery,queries}.h5
 #   results/<study>/classification/…/<split>.csv
 
 
@@ -25,6 +26,23 @@ rule extract_features:
         device=settings.device,
     script:
         "../scripts/extract_features.py"
+
+
+# Features made elsewhere: whoever has an HDF5 or NPZ file of them enters here.
+rule import_features:
+    input:
+        source=lambda w: plan_of(w).imported_files(w.imported)["source"],
+        queries=lambda w: plan_of(w).imported_files(w.imported)["queries"],
+    output:
+        features="results/{study}/features/{imported}/imported/{side}.h5",
+    log:
+        "results/{study}/logs/import_features/{imported}/{side}.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        code=code_of("import_features"),
+    script:
+        "../scripts/import_features.py"
 
 
 # Accuracy and loss of the network's own classifier on items whose classes it learned.

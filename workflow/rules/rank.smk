@@ -1,6 +1,8 @@
 # From features to rankings: per query every metric and the nearest items; their means with intervals.
 #
-#   results/<study>/rankings/<model>/seed<seed>/<stage>/epoch<epoch>/<retrieval>/<distance>.{h5,csv}
+#   results/<study>/rankings/<origin>/<retrieval>/<distance>.{h5,csv}
+#
+# The origin is what gave the features: <model>/seed<seed>/<stage>/epoch<epoch>, or <name>/imported.
 
 
 rule rank_gallery:
@@ -8,10 +10,10 @@ rule rank_gallery:
         queries=lambda w: plan_of(w).searched_features(w, "queries"),
         gallery=lambda w: plan_of(w).searched_features(w, "gallery"),
     output:
-        ranking="results/{study}/rankings/{model}/seed{seed}/{stage}/epoch{epoch}/{retrieval}/{distance}.h5",
-        metrics="results/{study}/rankings/{model}/seed{seed}/{stage}/epoch{epoch}/{retrieval}/{distance}.csv",
+        ranking="results/{study}/rankings/{origin}/{retrieval}/{distance}.h5",
+        metrics="results/{study}/rankings/{origin}/{retrieval}/{distance}.csv",
     log:
-        "results/{study}/logs/rank_gallery/{model}/seed{seed}/{stage}/epoch{epoch}/{retrieval}/{distance}.log",
+        "results/{study}/logs/rank_gallery/{origin}/{retrieval}/{distance}.log",
     conda:
         "../../envs/environment.yaml"
     threads: THREADS

@@ -4,7 +4,7 @@ from trazo.progress import step
 from trazo.retrieval.gallery import rank_gallery
 
 wildcards, params = snakemake.wildcards, snakemake.params
-with step(snakemake.log[0], f"rank {wildcards.retrieval} by {wildcards.model}, {wildcards.distance}"):
+with step(snakemake.log[0], f"rank {wildcards.retrieval} by {wildcards.origin}, {wildcards.distance}"):
     rank_gallery(
         queries=snakemake.input.queries,
         gallery=snakemake.input.gallery,

@@ -112,6 +112,13 @@ class Dataset(_Strict):
         return self
 
 
+class ImportedFeatures(_Strict):
+    """Features made elsewhere, in a file."""
+
+    source: str = Field(description="an HDF5 or NPZ file: a name in `sources`, or a path")
+    queries: str = Field("", description="a second such file, whose items are the queries")
+
+
 class SGD(_Strict):
     """Stochastic gradient descent, as `torch.optim.SGD`."""
 
@@ -211,18 +218,35 @@ class Model(_Strict):
 
 
 class Retrieval(_Strict):
-    """Queries searched in a gallery by the features of some models."""
+    """Queries searched in a gallery by the features of some models, or by imported features."""
 
-    name: str = Field("", description="part of its outputs' paths; `<queries>` if left out")
-    models: list[str] = Field(min_length=1, description="models whose features are searched")
+    name: str = Field("", description="part of its outputs' paths; `<queries>`, or the imported features, if left out")
+    models: list[str] = Field(default_factory=list, description="models whose features are searched")
+    features: list[str] = Field(
+        default_factory=list,
+        description="instead of models: imported features, whose file says what the queries are and what the gallery",
+    )
     stage: str | None = Field(None, description="training stage whose weights count; the last if left out")
     epochs: list[int] | None = Field(None, description="checkpoints to evaluate; the last if left out")
-    queries: str = Field(description=f"`{_SPLIT_PATTERN}`")
-    gallery: str = Field(description=f"`{_SPLIT_PATTERN}`")
+    queries: str = Field("", description=f"`{_SPLIT_PATTERN}`; of `models` only")
+    gallery: str = Field("", description=f"`{_SPLIT_PATTERN}`; of `models` only")
     leave_one_out: bool = Field(False, description="the gallery holds the queries; each skips itself")
     distances: list[str] = Field(default_factory=lambda: ["euclidean"], min_length=1, description="by name")
     metrics: list[str] = Field(default_factory=lambda: ["map"], min_length=1, description="by name")
     top: int = Field(20, ge=1, le=10_000, description="nearest items kept for pictures and inspection")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Retrieval:
+        if bool(self.models) == bool(self.features):
+            raise ValueError("a retrieval needs `models` with `queries` and `gallery`, or `features`")
+        for key in ("queries", "gallery"):
+            if self.models and not getattr(self, key):
+                raise ValueError(f"a retrieval of models needs `{key}`, as {_SPLIT_PATTERN}")
+            if self.features and getattr(self, key):
+                raise ValueError(f"`{key}` is for models; the file of imported features says what is searched in what")
+        if self.features and (self.stage or self.epochs):
+            raise ValueError("`stage` and `epochs` are for models; imported features have none")
+        return self
 
     @model_validator(mode="after")
     def _leave_one_out(self) -> Retrieval:
@@ -242,8 +266,8 @@ class Retrieval(_Strict):
     @property
     def label(self) -> str:
         """The name under which its outputs are kept."""
-        if self.name:
-            return self.name
+        if self.name or self.features:
+            return self.name or "+".join(self.features)
         queries = self.queries.replace("/", "-")
         return queries if self.queries == self.gallery else f"{queries}-in-{self.gallery.replace('/', '-')}"
 
@@ -288,7 +312,10 @@ class Study(_Strict):
     title: str = Field(description="heading of the report")
     description: str = Field("", description="a paragraph that opens the report")
     seeds: list[int] = Field(default_factory=lambda: [0], min_length=1, description="one training a seed")
-    datasets: dict[str, Dataset] = Field(min_length=1, description="datasets by name")
+    datasets: dict[str, Dataset] = Field(default_factory=dict, description="datasets by name")
+    features: dict[str, ImportedFeatures] = Field(
+        default_factory=dict, description="features made elsewhere, by the name they have in tables"
+    )
     models: dict[str, Model] = Field(default_factory=dict, description="models by name")
     retrievals: list[Retrieval] = Field(default_factory=list, description="what is searched in what")
     tables: dict[str, Table] = Field(default_factory=dict, description="tables by file name")
@@ -307,9 +334,14 @@ class Study(_Strict):
 
     @model_validator(mode="after")
     def _references(self) -> Study:
-        for section in ("datasets", "models", "tables", "figures"):
+        for section in ("datasets", "features", "models", "tables", "figures"):
             for name in getattr(self, section):
                 _name(name)
+        if not (self.datasets or self.features):
+            raise ValueError("a study needs `datasets`, or `features` made elsewhere")
+        shared = sorted(set(self.models) & set(self.features))
+        if shared:
+            raise ValueError(f"features.{shared[0]}: a model has this name; choose another")
         for model_name, model in self.models.items():
             for stage in model.stages:
                 for key in ("data", "validate_on"):
@@ -320,6 +352,11 @@ class Study(_Strict):
             _name(retrieval.label)
             if labels.count(retrieval.label) > 1:
                 raise ValueError(f"{where}: the name {retrieval.label!r} is taken; give it a `name` of its own")
+            for name in retrieval.features:
+                if name not in self.features:
+                    raise ValueError(f"{where}.features: {unknown_name('features', name, self.features)}")
+            if retrieval.features:
+                continue
             self._need_split(retrieval.queries, f"{where}.queries")
             self._need_split(retrieval.gallery, f"{where}.gallery")
             for name in retrieval.models:
@@ -350,6 +387,17 @@ class Study(_Strict):
                 f"{where}.epochs: {missing} are no checkpoints of {name}'s stage {stage.name!r}, which keeps "
                 f"{stage.kept_epochs}; add them to its `checkpoints`"
             )
+
+    @property
+    def methods(self) -> list[str]:
+        """What `metrics.csv` calls models: those of the study, then features made elsewhere."""
+        return [*self.models, *self.features]
+
+    @property
+    def sources(self) -> set[str]:
+        """The names, or paths, of the sources that it uses."""
+        files = {place for file in self.features.values() for place in (file.source, file.queries) if place}
+        return {dataset.source for dataset in self.datasets.values()} | files
 
     def stage_of(self, model: str, name: str | None) -> Stage:
         """Return a model's stage by name, or its last."""

@@ -16,9 +16,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from trazo.config import ConfigError, Dataset, Model, RandomCategories, Settings, Stage, Study, read_study, study_file
+from trazo.config import (
+    ConfigError,
+    Dataset,
+    Model,
+    RandomCategories,
+    Retrieval,
+    Settings,
+    Stage,
+    Study,
+    read_study,
+    study_file,
+)
 from trazo.data.categories import QUICKDRAW_CATEGORIES, choose
+from trazo.data.imports import GALLERY, QUERIES, FeatureFile, look
 from trazo.data.layouts import layouts
+from trazo.defaults import completed
 from trazo.errors import InputError
 from trazo.provenance import LIBRARY, code_fingerprint, digest
 from trazo.registry import unknown_name
@@ -31,6 +44,7 @@ from trazo.store import write_text
 # Relative to the folder of the run, so that a project that moved is not stale.
 PUBLISHED = os.path.relpath(LIBRARY.parent / "published" / "published.csv")
 DOODLES = "doodles"
+IMPORTED = "imported"
 _DOODLE_SPARE = 100
 
 
@@ -47,6 +61,26 @@ class Trained:
     def folder(self) -> str:
         """Its part of a path."""
         return f"{self.model}/seed{self.seed}/{self.stage}/epoch{self.epoch}"
+
+
+@dataclass(frozen=True)
+class Search:
+    """A retrieval by one method.
+
+    Attributes
+    ----------
+    origin
+        What gave the features, as a part of a path: a network at one point of its training, or imported features.
+    retrieval
+        The retrieval.
+    queries, gallery
+        Paths of the features of both sides.
+    """
+
+    origin: str
+    retrieval: Retrieval
+    queries: str
+    gallery: str
 
 
 @dataclass(frozen=True)
@@ -238,7 +272,11 @@ class Plan:
             for stage in spec.stages
         ]
 
-    def _trained(self) -> Iterator[tuple[Trained, Any]]:
+    def imported_files(self, name: str) -> dict[str, list[str]]:
+        """Return the files that imported features are read from: "source", and "queries" if they have one apart."""
+        return imported_files(self.study, self.settings, name, f"study {self.name}")
+
+    def _trained(self) -> Iterator[tuple[Trained, Retrieval]]:
         for retrieval in self.study.retrievals:
             for model in retrieval.models:
                 stage = self.study.stage_of(model, retrieval.stage)
@@ -246,13 +284,23 @@ class Plan:
                     for seed in self.study.seeds:
                         yield Trained(model, seed, stage.name, epoch), retrieval
 
+    def searches(self) -> Iterator[Search]:
+        """Yield every retrieval by every method."""
+        for point, retrieval in self._trained():
+            sides = [
+                f"{self.root}/features/{point.folder}/{side}.h5" for side in (retrieval.queries, retrieval.gallery)
+            ]
+            yield Search(point.folder, retrieval, *sides)
+        for retrieval in self.study.retrievals:
+            for name in retrieval.features:
+                origin = f"{name}/{IMPORTED}"
+                asked = GALLERY if retrieval.leave_one_out else QUERIES
+                sides = [f"{self.root}/features/{origin}/{side}.h5" for side in (asked, GALLERY)]
+                yield Search(origin, retrieval, *sides)
+
     def features(self) -> list[str]:
         """Return the paths of the features that retrievals search with and in."""
-        return _distinct(
-            f"{self.root}/features/{point.folder}/{reference}.h5"
-            for point, retrieval in self._trained()
-            for reference in (retrieval.queries, retrieval.gallery)
-        )
+        return _distinct(path for search in self.searches() for path in (search.queries, search.gallery))
 
     def query_features(self) -> list[str]:
         """Return the paths of the features of queries, of models that learned their classes."""
@@ -276,9 +324,9 @@ class Plan:
     def rankings(self) -> list[str]:
         """Return the paths of all rankings."""
         return [
-            f"{self.root}/rankings/{point.folder}/{retrieval.label}/{distance}.h5"
-            for point, retrieval in self._trained()
-            for distance in retrieval.distances
+            f"{self.root}/rankings/{search.origin}/{search.retrieval.label}/{distance}.h5"
+            for search in self.searches()
+            for distance in search.retrieval.distances
         ]
 
     def ranking_metrics(self) -> list[str]:
@@ -288,18 +336,19 @@ class Plan:
     def retrieval(self, label: str) -> dict[str, Any]:
         """Return the settings of a retrieval by its label, as plain values, what is not its ranking's left out."""
         found = next(r for r in self.study.retrievals if r.label == label)
-        settings = found.model_dump(mode="json", exclude={"models", "stage", "epochs", "distances", "name"})
+        left_out = {"models", "features", "stage", "epochs", "distances", "name"}
+        settings = found.model_dump(mode="json", exclude=left_out)
         return {**settings, "metrics": expand_metrics(found.metrics)}
 
     def searched_features(self, wildcards: Any, side: str) -> str:
         """Return the path of the features on one side ("queries" or "gallery") of a ranking."""
-        reference = getattr(next(r for r in self.study.retrievals if r.label == wildcards.retrieval), side)
-        point = Trained(wildcards.model, wildcards.seed, wildcards.stage, wildcards.epoch)
-        return f"{self.root}/features/{point.folder}/{reference}.h5"
+        wanted = (wildcards.origin, wildcards.retrieval)
+        return next(getattr(s, side) for s in self.searches() if (s.origin, s.retrieval.label) == wanted)
 
     def query_images(self) -> list[str]:
         """Return the paths of the images that queries and galleries show."""
-        return _distinct(self.images(reference) for r in self.study.retrievals for reference in (r.queries, r.gallery))
+        searched = [r for r in self.study.retrievals if r.models]
+        return _distinct(self.images(reference) for r in searched for reference in (r.queries, r.gallery))
 
     def figure_inputs(self, figure: str) -> dict[str, list[str]]:
         """Return the artifacts a figure is drawn from, by kind of artifact."""
@@ -347,14 +396,19 @@ class Plan:
         Running it together with another study, or adding a source that it does not use, leaves its report as it is.
         """
         plain = self.settings.model_dump(mode="json")
-        used = {dataset.source for dataset in self.study.datasets.values()}
+        used = self.study.sources
         plain["sources"] = {name: place for name, place in plain["sources"].items() if name in used}
         plain["overrides"] = {name: over for name, over in plain["overrides"].items() if name == self.name}
         return {**plain, "studies": [self.file]}
 
     def sources_in_words(self) -> dict[str, str]:
         """Return in words where every dataset comes from."""
-        return {name: self.source_words(name) for name in self.study.datasets}
+        imported = {
+            name: f"imported from {' and '.join(Path(path).name for paths in files.values() for path in paths)}"
+            for name in self.study.features
+            if (files := self.imported_files(name))
+        }
+        return {name: self.source_words(name) for name in self.study.datasets} | imported
 
     def tables(self) -> list[str]:
         """Return the paths of all tables, three formats each."""
@@ -369,6 +423,46 @@ class Plan:
         learned = {self.images(stage.data) for model in self.study.models.values() for stage in model.stages}
         images = [*sorted(learned), *self.query_images()]
         return _distinct([*images, *self.histories(), *self.features(), *self.rankings()])
+
+
+def imported_files(study: Study, settings: Settings, name: str, where: str) -> dict[str, list[str]]:
+    """Return the files that imported features are read from: "source", and "queries" if they have one apart.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is neither a source nor a file, or is to be downloaded.
+    """
+    spec = study.features[name]
+    files: dict[str, list[str]] = {"source": [], "queries": []}
+    for key, found in files.items():
+        place = getattr(spec, key)
+        if not place:
+            continue
+        path = settings.sources.get(place, place)
+        if is_url(path):
+            raise ConfigError(f"{where}: features.{name}.{key}: {path} is a URL; download it and give the file's path.")
+        if not Path(path).is_file():
+            named = f"{place!r} is {path}, which" if place in settings.sources else f"{place!r}"
+            known = ", ".join(settings.sources) or "none"
+            raise ConfigError(
+                f"{where}: features.{name}.{key}: {named} is no file; give the path of an HDF5 or NPZ file (relative "
+                f"to the folder of the run), or a name under `sources:` ({known})."
+            )
+        found.append(path)
+    return files
+
+
+def _looked_at(study: Study, settings: Settings, where: str) -> dict[str, FeatureFile]:
+    """Return what the files of a study's imported features hold."""
+    found: dict[str, FeatureFile] = {}
+    for name in study.features:
+        files = imported_files(study, settings, name, where)
+        try:
+            found[name] = look(Path(files["source"][0]), Path(files["queries"][0]) if files["queries"] else None)
+        except InputError as error:
+            raise ConfigError(f"{where}: features.{name}: {error}") from error
+    return found
 
 
 def is_url(place: str) -> bool:
@@ -420,6 +514,11 @@ def make_plans(settings: Settings, cache: Path) -> dict[str, Plan]:
         study = read_study(name, settings)
         original = read_study(name, settings, published_size=True)
         stem = study_file(name).stem
+        files = _looked_at(study, settings, f"study {stem}")
+        try:
+            study, original = completed(study, files), completed(original, files)
+        except ConfigError as error:
+            raise ConfigError(f"study {stem}: {error}") from error
         plans[stem] = Plan(stem, name, study, original, settings, {})
     for plan in plans.values():
         _check_sources(plan)

@@ -157,8 +157,8 @@ def parse_options(kind: FigureKind, values: dict[str, Any], where: str) -> Optio
 
 
 def shown_models(options: ModelOptions, study: Study) -> list[str]:
-    """Return the models a figure shows, in the study's order."""
-    return [name for name in study.models if not options.models or name in options.models]
+    """Return the models (and imported features) a figure shows, in the study's order."""
+    return [name for name in study.methods if not options.models or name in options.models]
 
 
 @contextmanager

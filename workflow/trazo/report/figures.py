@@ -37,10 +37,10 @@ def validate_figure(figure: Figure, study: Study) -> None:
     options = parse_options(kind, figure.options, where)
     classes = class_order(study)
     # Categories drawn at random or taken from a folder are known only once the data are read.
-    listed = all(isinstance(d.categories, list) for d in study.datasets.values())
+    listed = not study.features and all(isinstance(d.categories, list) for d in study.datasets.values())
     distances = {d for r in study.retrievals for d in r.distances}
     known: dict[str, tuple[str, Any]] = {
-        "models": ("model", study.models),
+        "models": ("model", study.methods),
         "distance": ("distance", distances),
         "distances": ("distance", distances),
         "retrieval": ("retrieval", {r.label for r in study.retrievals}),
@@ -53,6 +53,12 @@ def validate_figure(figure: Figure, study: Study) -> None:
         for name in [wanted] if isinstance(wanted, str) else wanted:
             if name not in choices:
                 raise InputError(f"{where}: {option}: {unknown_name(thing, name, choices)}")
+    learned = sorted({"images", "features", "histories"} & set(kind.needs))
+    if learned and not study.models:
+        raise InputError(
+            f"{where}: a {figure.kind} shows {' and '.join(learned)} of a model, and the study has none; show "
+            "imported features as recall_precision or class_bars."
+        )
     if "rankings" in kind.needs and not study.retrievals:
         raise InputError(f"{where}: a {figure.kind} shows ranked lists, and the study has no `retrievals`.")
 

@@ -341,7 +341,7 @@ def ordering(study: Study, dimension: str, seen: Sequence[str], metrics: Sequenc
     """Return a sort key for the values of a dimension: as the study lists them, then as first seen; totals last."""
     known: dict[str, list[str]] = {
         "class": class_order(study),
-        "model": list(study.models),
+        "model": study.methods,
         "distance": list(dict.fromkeys(d for r in study.retrievals for d in r.distances)),
         "dataset": [r.label for r in study.retrievals],
         "metric": list(metrics),

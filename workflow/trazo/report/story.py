@@ -367,7 +367,7 @@ def steps(records: Sequence[dict[str, Any]]) -> list[Step]:
                 code=str(record.get("code", "")),
             )
         )
-    order = {"images": 0, "train": 1, "extract": 2, "features": 2, "rank": 3}
+    order = {"images": 0, "train": 1, "import": 2, "extract": 2, "features": 2, "rank": 3}
     return sorted(found, key=lambda s: (order.get(s.name, 9), s.about))
 
 
@@ -380,7 +380,7 @@ def _about(key: dict[str, Any]) -> str:
     parts = []
     if key.get("retrieval"):
         parts.append(str(key["retrieval"]))
-    elif key.get("dataset"):
+    elif key.get("split"):
         parts.append("/".join(str(key[k]) for k in ("dataset", "split") if key.get(k)))
     parts += [str(key[k]) for k in ("model", "stage") if key.get(k)]
     parts += [f"{k} {key[k]}" for k in ("epoch", "seed") if key.get(k) is not None]
@@ -438,7 +438,7 @@ def training_rows(histories: Sequence[Path], study: Study) -> list[TrainingRow]:
                 seconds=math.fsum(times) if times else None,
             )
         )
-    models = list(study.models)
+    models = study.methods
     return sorted(rows, key=lambda r: (models.index(r.model) if r.model in models else len(models), r.stage, r.seed))
 
 
@@ -449,7 +449,7 @@ def command_of(name: str, settings: Settings, study: Study) -> str:
         asked.append(f"scale={settings.scale}")
     if settings.device != "auto":
         asked.append(f"device={settings.device}")
-    used = {dataset.source for dataset in study.datasets.values()}
+    used = study.sources
     local = [source for source, place in settings.sources.items() if source in used and not _is_url(place)]
     if local:
         asked.append(f"sources={{{', '.join(f'{source}: path/to/{source}' for source in local)}}}")

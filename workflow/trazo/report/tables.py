@@ -132,7 +132,7 @@ def validate_table(table: Table, study: Study, computed: Collection[str] | None 
     twice = sorted({d for d in used if used.count(d) > 1} | (set(used) & set(table.where)))
     if twice:
         raise InputError(f"table {table.title!r}: {', '.join(twice)} can stand in rows, columns or where, not in two.")
-    for key, known in (("model", study.models), ("metric", table.metrics)):
+    for key, known in (("model", study.methods), ("metric", table.metrics)):
         wanted = table.where.get(key, [])
         for name in [wanted] if isinstance(wanted, str) else wanted:
             if name not in known:

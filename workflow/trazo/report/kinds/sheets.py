@@ -56,7 +56,9 @@ class ContactSheet(ModelOptions):
 @figure_kind("contact_sheet", needs=("rankings", "images"), options=ContactSheet)
 def contact_sheet(options: ContactSheet, study: Study, material: Material) -> Drawing:
     """Draw queries with what each model retrieves: right hits ticked in solid frames, wrong ones crossed in dashes."""
-    retrieval = next(r for r in study.retrievals if not options.retrieval or r.label == options.retrieval)
+    retrieval = next((r for r in study.retrievals if options.retrieval in (r.label, "") and r.models), None)
+    if retrieval is None:
+        raise InputError("a contact sheet shows images, and imported features have none; name a retrieval of models.")
     distance = options.distance or retrieval.distances[0]
     artifacts = [a for a in keyed(material.rankings) if a.of("retrieval") == retrieval.label]
     artifacts = [a for a in artifacts if a.of("distance") == distance]

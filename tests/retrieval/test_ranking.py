@@ -262,3 +262,73 @@ def test_input_that_cannot_be_ranked_is_refused_with_a_reason(changed: dict, mes
     given = {"queries": ROWS, "gallery": ROWS, "query_labels": LABELS, "gallery_labels": LABELS, **changed}
     with pytest.raises(InputError, match=message):
         rank(given.pop("queries"), given.pop("gallery"), **given)
+
+
+def test_own_group_first_orders_bits_as_bits_that_tell_groups_apart() -> None:
+    """Adding more differing bits than an item has to every pair of different groups gives the same order and ties."""
+    draw = np.random.default_rng(6)
+    bits = np.packbits(draw.random((90, 16)) < 0.4, axis=1)
+    labels, groups = draw.integers(0, 4, 90), draw.integers(0, 3, 90)
+    marks = np.repeat(np.array([[0xFF, 0, 0], [0, 0xFF, 0], [0, 0, 0xFF]], np.uint8)[groups], 2, axis=1)
+    found = leave_one_out(bits, labels, distance="hamming", metrics=METRICS, top=40, groups_first=(groups, groups))
+    marked = leave_one_out(np.hstack([bits, marks]), labels, distance="hamming", metrics=METRICS, top=40)
+    np.testing.assert_array_equal(found.values, marked.values)
+    np.testing.assert_array_equal(found.top_indices, marked.top_indices)
+    hidden = 32 * (groups[:, None] != groups[marked.top_indices])
+    np.testing.assert_array_equal(found.top_distances, marked.top_distances - hidden)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine", "inner_product", "manhattan"])
+def test_own_group_first_is_a_sort_by_group_then_distance(distance: str) -> None:
+    rows, labels = features(7, 130)
+    rows = np.rint(rows * 2)
+    rows[~rows.any(1)] = 1
+    groups = (labels + np.random.default_rng(7).integers(0, 2, 130)) % 5
+    found = leave_one_out(rows, labels, distance=distance, metrics=("map",), top=128, groups_first=(groups, groups))
+    metric = distances.get(distance)(torch.from_numpy(rows))
+    keys = metric(torch.from_numpy(rows)).numpy()
+    for i in range(130):
+        others = np.delete(np.arange(130), i)
+        order = np.lexsort((others, keys[i, others], groups[others] != groups[i]))
+        np.testing.assert_array_equal(found.top_indices[i], others[order][:128])
+        np.testing.assert_array_equal(found.top_distances[i], metric.finish(keys[i, others[order]][:128]))
+
+
+def test_own_group_first_scores_as_scikit_learn_scores_the_two_parts() -> None:
+    rows, labels = features(10, 120)
+    groups = (labels + np.random.default_rng(7).integers(0, 2, 120)) % 5
+    found = leave_one_out(rows, labels, groups_first=(groups, groups))
+    far = euclidean(rows, rows) + 1000 * (groups[:, None] != groups)
+    others = ~np.eye(120, dtype=bool)
+    expected = [average_precision_score((labels == labels[i])[others[i]], -far[i][others[i]]) for i in range(120)]
+    np.testing.assert_allclose(column(found, "map"), expected, atol=1e-12)
+
+
+def test_own_group_first_is_the_same_on_a_device() -> None:
+    draw = np.random.default_rng(11)
+    keys = draw.normal(size=(9, 50)).astype(np.float32)
+    keys[0, :4] = 0.0, -0.0, np.finfo(np.float32).max, -np.finfo(np.float32).max
+    own, groups = draw.integers(0, 3, 9), draw.integers(0, 3, 50)
+    regroup = ranking.OwnGroupFirst.of((own, groups), 9, 50, "cpu")
+    here, _ = regroup.keys(torch.from_numpy(keys), slice(0, 9), None)
+    there = ranking.own_group_first_on_device(torch.from_numpy(keys), torch.from_numpy(own), torch.from_numpy(groups))
+    np.testing.assert_array_equal(here.numpy(), there.numpy())
+    np.testing.assert_array_equal(regroup.distances(here.numpy(), None), keys)
+
+
+def test_own_group_first_needs_a_group_for_every_item() -> None:
+    rows, labels = features(8, 20)
+    with pytest.raises(InputError, match="groups_first must hold a whole number for each of 20 queries"):
+        leave_one_out(rows, labels, groups_first=(labels[:5], labels))
+    with pytest.raises(InputError, match="float64"):
+        leave_one_out(rows, labels, groups_first=(labels * 0.5, labels))
+
+
+def test_one_group_for_all_changes_nothing() -> None:
+    rows, labels = features(9, 90)
+    same = np.zeros(90, np.int64)
+    plain = leave_one_out(rows, labels, metrics=METRICS, top=30)
+    grouped = leave_one_out(rows, labels, metrics=METRICS, top=30, groups_first=(same, same), block_size=11)
+    np.testing.assert_array_equal(grouped.values, plain.values)
+    np.testing.assert_array_equal(grouped.top_indices, plain.top_indices)
+    np.testing.assert_array_equal(grouped.top_distances, plain.top_distances)

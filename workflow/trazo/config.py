@@ -233,6 +233,10 @@ class Retrieval(_Strict):
     leave_one_out: bool = Field(False, description="the gallery holds the queries; each skips itself")
     distances: list[str] = Field(default_factory=lambda: ["euclidean"], min_length=1, description="by name")
     metrics: list[str] = Field(default_factory=lambda: ["map"], min_length=1, description="by name")
+    rerank: Literal["none", "predicted_class"] = Field(
+        "none",
+        description="predicted_class: items that the network takes for the query's class come first, then all others",
+    )
     top: int = Field(20, ge=1, le=10_000, description="nearest items kept for pictures and inspection")
 
     @model_validator(mode="after")
@@ -246,6 +250,8 @@ class Retrieval(_Strict):
                 raise ValueError(f"`{key}` is for models; the file of imported features says what is searched in what")
         if self.features and (self.stage or self.epochs):
             raise ValueError("`stage` and `epochs` are for models; imported features have none")
+        if self.features and self.rerank == "predicted_class":
+            raise ValueError("`rerank: predicted_class` needs a classifier, and imported features have none")
         return self
 
     @model_validator(mode="after")

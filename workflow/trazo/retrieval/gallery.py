@@ -13,6 +13,7 @@ from trazo.device import Stopwatch, choose_device
 from trazo.errors import InputError
 from trazo.progress import bar, log
 from trazo.provenance import describe
+from trazo.retrieval.distances import distances
 from trazo.retrieval.ranking import Ranking, rank
 from trazo.retrieval.statistics import bootstrap_interval, summarise
 from trazo.store import Features, RankingArtifact, read_features, write_metrics, write_ranking
@@ -46,7 +47,7 @@ def rank_gallery(
     distance
         Name of the distance.
     settings
-        queries and gallery (as `<dataset>/<split>`), leave_one_out, metrics, top.
+        queries and gallery (as `<dataset>/<split>`), leave_one_out, metrics, top, rerank.
     code
         Fingerprint of the code, for the record.
     device, memory_mib, threads
@@ -63,6 +64,8 @@ def rank_gallery(
     asked = read_features(queries)
     searched = asked if settings["leave_one_out"] else read_features(gallery)
     query_labels, gallery_labels, classes = _joint_labels(asked, searched)
+    reranked = settings["rerank"] != "none"
+    _check_kind(asked, searched, distance)
     with bar(len(asked), f"rank by {distance}", "query") as progress:
         found = rank(
             asked.values,
@@ -72,6 +75,7 @@ def rank_gallery(
             distance=distance,
             metrics=settings["metrics"],
             leave_one_out=np.arange(len(asked)) if settings["leave_one_out"] else None,
+            groups_first=_predictions(asked, searched) if reranked else None,
             top=min(settings["top"], len(searched) - int(settings["leave_one_out"])),
             device=str(chosen),
             memory_mib=memory_mib,
@@ -124,11 +128,30 @@ def rank_gallery(
         "reducer": "none",
         "size": "" if packed else width,
         "bits": width * (8 if packed else 32),
-        "ranker": "exact",
+        "ranker": "exact" + (f"+{settings['rerank']}" if reranked else ""),
         "distance": distance,
     }
     write_metrics(metrics, (constant | row for row in metric_rows(found.metrics, found.values, query_labels, classes)))
     log.info("%s", _sentence(found))
+
+
+def _check_kind(asked: Features, searched: Features, distance: str) -> None:
+    """Refuse packed bits as numbers, and numbers as bits; both would rank, and mean nothing."""
+    for side, features in (("queries", asked), ("gallery", searched)):
+        packed = features.values.dtype == np.uint8
+        if packed != distances.get(distance).packed:
+            holds = "packed bits; use hamming" if packed else "numbers; hamming compares packed bits"
+            raise InputError(f"{distance} distance: the {side} are {holds}.")
+
+
+def _predictions(asked: Features, searched: Features) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes that the network's classifier gives queries and gallery; the first of equal logits."""
+    for side, features in (("queries", asked), ("gallery", searched)):
+        if features.logits is None:
+            raise InputError(f"rerank: the features of the {side} carry no logits; a classifier is needed.")
+    if asked.logit_classes != searched.logit_classes:
+        raise InputError("rerank: queries and gallery were classified by different classifiers.")
+    return asked.logits.argmax(axis=1), searched.logits.argmax(axis=1)
 
 
 def _joint_labels(asked: Features, searched: Features) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 from numba.extending import intrinsic
 
+SECOND_PART = 2.0**32
 _SMALLEST_SHARE = 1 << 16
 _pool: ThreadPoolExecutor | None = None
 _pool_owner: int | None = None
@@ -171,6 +172,21 @@ def hamming(queries, gallery, out, start, stop):
                 for w in range(words):
                     differing += _population_count(queries[i, w] ^ gallery[j, w])
                 out[i, j] = differing
+
+
+@njit(nogil=True, cache=True)
+def own_group_first(bits, own_groups, groups, out, start, stop):
+    """Write keys that order as float32 distances do, those of items of other groups `SECOND_PART` higher.
+
+    `bits` are the distances as int32: as whole numbers they order like the distances, negative ones backwards; both
+    zeros become one. Float64 holds every such number exactly.
+    """
+    for i in range(start, stop):
+        for j in range(groups.size):
+            key = np.int64(bits[i, j])
+            if key < 0:
+                key = -(key & 0x7FFFFFFF)
+            out[i, j] = key if groups[j] == own_groups[i] else key + SECOND_PART
 
 
 @njit(nogil=True, cache=True)

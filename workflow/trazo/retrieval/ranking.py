@@ -86,6 +86,7 @@ def rank(
     distance: str = "euclidean",
     metrics: Sequence[str] = ("map",),
     leave_one_out: np.ndarray | None = None,
+    groups_first: tuple[np.ndarray, np.ndarray] | None = None,
     top: int = 0,
     device: str = "cpu",
     memory_mib: int = 512,
@@ -104,6 +105,9 @@ def rank(
         Names; see `distances.distances` and `metrics.metrics`.
     leave_one_out : (Q,) integers, optional
         The gallery position of each query's own item, which is left out of its ranking; −1 for none.
+    groups_first : (Q,), (N,) integers, optional
+        Groups of queries and of gallery items, such as their predicted classes: items of a query's own group come
+        first, by distance; then all others, by distance.
     top
         How many of the nearest items to return.
     device
@@ -129,6 +133,7 @@ def rank(
     query_labels = _checked_labels(query_labels, "query_labels", len(queries))
     gallery_labels = _checked_labels(gallery_labels, "gallery_labels", len(gallery))
     own = _checked_own(leave_one_out, len(queries), len(gallery))
+    regroup = OwnGroupFirst.of(groups_first, len(queries), len(gallery), device)
     _check_depth(asked, top, len(gallery), own)
 
     by_class = _Gallery.of(gallery_labels)
@@ -141,6 +146,9 @@ def rank(
     gallery_tensor = torch.from_numpy(gallery).to(device)
     to_gallery = _naming("gallery", lambda: kind(gallery_tensor, budget // 2))
     block = block_size or _block_size(budget // 2, len(gallery), int(relevant.max(initial=0)), len(queries), device)
+    if regroup and block_size is None:
+        # The keys of the two parts are float64, beside the float32 distances they are made from.
+        block = max(1, block // 3)
     result = Ranking(
         metrics=names,
         values=np.full((len(queries), len(names)), np.nan),
@@ -159,8 +167,12 @@ def rank(
         keys = _naming(f"queries from {part.start} on", lambda: to_gallery(rows))
         if keys.device.type == "cuda":
             torch.cuda.synchronize(keys.device)
+        levels = to_gallery.levels
+        if regroup:
+            keys, levels = regroup.keys(keys, part, to_gallery.levels)
         measured = time.perf_counter()
-        indices, near, groups = find(keys, own[part], codes[part], relevant[part], by_class, top, to_gallery.levels)
+        indices, near, groups = find(keys, own[part], codes[part], relevant[part], by_class, top, levels)
+        near = regroup.distances(near, to_gallery.levels) if regroup else near
         result.top_indices[part], result.top_distances[part] = indices, to_gallery.finish(near)
         result.values[part][result.evaluated[part]] = evaluate(groups, asked)
         result.seconds["distances"] += measured - started
@@ -173,6 +185,68 @@ def rank(
         if progress is not None:
             progress(part.stop - part.start)
     return result
+
+
+@dataclass
+class OwnGroupFirst:
+    """Makes keys whose order is: items of the query's own group by distance, then all others by distance.
+
+    Exact, ties included: a float32 key is replaced by a whole number that orders alike, and the second part begins
+    where the first one cannot reach.
+
+    Attributes
+    ----------
+    queries : (Q,) int64 array
+    gallery : (N,) int64 tensor
+    """
+
+    queries: np.ndarray
+    gallery: torch.Tensor
+
+    @classmethod
+    def of(
+        cls, groups: tuple[np.ndarray, np.ndarray] | None, queries: int, size: int, device: str
+    ) -> OwnGroupFirst | None:
+        """Return it for the groups of queries and gallery, None for None."""
+        if groups is None:
+            return None
+        own, others = (np.asarray(side) for side in groups)
+        if own.shape != (queries,) or others.shape != (size,) or {own.dtype.kind, others.dtype.kind} - {"i", "u"}:
+            raise InputError(
+                f"groups_first must hold a whole number for each of {queries} queries and {size} items; got "
+                f"{own.dtype} {own.shape} and {others.dtype} {others.shape}."
+            )
+        return cls(own.astype(np.int64), torch.from_numpy(others.astype(np.int64)).to(device))
+
+    def keys(self, keys: torch.Tensor, part: slice, levels: int | None) -> tuple[torch.Tensor, int | None]:
+        """Return (B, N) keys in place of a block's, and their levels."""
+        own = self.queries[part]
+        if levels is not None:
+            strangers = torch.from_numpy(own).to(keys.device)[:, None] != self.gallery
+            return keys.to(torch.int32).add_(strangers.to(torch.int32), alpha=levels), 2 * levels
+        if keys.device.type == "cpu":
+            out = np.empty(keys.shape, np.float64)
+            arrays = (keys.numpy().view(np.int32), own, self.gallery.numpy(), out)
+            kernels.over_rows(
+                lambda start, stop: kernels.own_group_first(*arrays, start, stop), *out.shape, torch.get_num_threads()
+            )
+            return torch.from_numpy(out), None
+        return own_group_first_on_device(keys, torch.from_numpy(own).to(keys.device), self.gallery), None
+
+    def distances(self, keys: np.ndarray, levels: int | None) -> np.ndarray:
+        """Return the distances' own keys, as they were before `keys`."""
+        if levels is not None:
+            return keys.astype(np.int64) % levels
+        ordered = np.where(keys >= kernels.SECOND_PART / 2, keys - kernels.SECOND_PART, keys).astype(np.int64)
+        bits = np.where(ordered < 0, -ordered | 0x80000000, ordered)
+        return np.ascontiguousarray(bits, np.uint32).view(np.float32)
+
+
+def own_group_first_on_device(keys: torch.Tensor, own: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+    """Do what `kernels.own_group_first` does in torch operations alone, for a GPU."""
+    bits = keys.contiguous().view(torch.int32)
+    ordered = torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits).double()
+    return ordered.add_((own[:, None] != groups).double(), alpha=kernels.SECOND_PART)
 
 
 def _nearest_and_groups(
@@ -226,7 +300,7 @@ def nearest_and_groups_on_device(
 ) -> tuple[np.ndarray, np.ndarray, TieGroups]:
     """Do what `_nearest_and_groups` does in torch operations alone, for a GPU. Overwrites `keys`."""
     device = keys.device
-    keys = keys.float()
+    keys = keys if keys.is_floating_point() else keys.float()
     rows, size = keys.shape
     own_there = torch.from_numpy(own).to(device)
     masked = (own_there >= 0).nonzero().flatten()

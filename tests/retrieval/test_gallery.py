@@ -1,0 +1,125 @@
+"""The ranking step: from features on disk to a ranking and tidy rows, and what input that cannot be ranked is told."""
+
+import csv
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+from trazo.errors import InputError
+from trazo.retrieval.gallery import rank_gallery
+from trazo.store import Features, read_ranking, write_features
+
+CLASSES = ["cat", "dog", "owl"]
+SETTINGS = {"queries": "d/test", "gallery": "d/test", "leave_one_out": True, "metrics": ["map"], "top": 5}
+SETTINGS = {**SETTINGS, "rerank": "none"}
+
+
+def made(seed=0, size=60, **changes):
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, 3, size)
+    values = (np.eye(3, 8)[labels] * 2 + draw.normal(size=(size, 8))).astype(np.float32)
+    logits = (np.eye(3)[labels] + draw.normal(size=(size, 3))).astype(np.float32)
+    ids = [f"item {i}" for i in range(size)]
+    key = {"model": "m", "stage": "s", "epoch": 3, "seed": 0}
+    given = {"values": values, "labels": labels, "ids": ids, "classes": CLASSES, "logits": logits}
+    given |= {"logit_classes": CLASSES, "record": {"settings": {"key": key}}}
+    return Features(**{**given, **changes})
+
+
+def ranked(folder, queries, gallery=None, distance="euclidean", **changes):
+    """Return the ranking and the rows of `metrics.csv`."""
+    write_features(folder / "q.h5", queries)
+    if gallery is not None:
+        write_features(folder / "g.h5", gallery)
+        changes = {"leave_one_out": False, **changes}
+    rank_gallery(
+        queries=folder / "q.h5", gallery=folder / ("q.h5" if gallery is None else "g.h5"), ranking=folder / "r.h5",
+        metrics=folder / "r.csv", study="s", retrieval="r", distance=distance, settings={**SETTINGS, **changes},
+        code="c", device="cpu",
+    )  # fmt: skip
+    with (folder / "r.csv").open(newline="") as file:
+        return read_ranking(folder / "r.h5"), list(csv.DictReader(file))
+
+
+def total(rows, metric, average="queries"):
+    (row,) = [r for r in rows if r["metric"] == metric and not r["class"] and r["average"] == average]
+    return float(row["value"])
+
+
+def test_rows_name_the_ranker_and_what_it_was_given(tmp_path):
+    _, rows = ranked(tmp_path, made())
+    assert {row["ranker"] for row in rows} == {"exact"}
+    assert {(row["model"], row["stage"], row["epoch"], row["size"]) for row in rows} == {("m", "s", "3", "8")}
+
+
+def test_reranking_by_predicted_class(tmp_path):
+    features = made(1)
+    ranking, rows = ranked(tmp_path, features, rerank="predicted_class")
+    assert {row["ranker"] for row in rows} == {"exact+predicted_class"}
+    exact = features.values.astype(np.float64)
+    far = np.linalg.norm(exact[:, None] - exact, axis=2)
+    predicted = features.logits.argmax(1)
+    far += 1000 * (predicted[:, None] != predicted)
+    np.fill_diagonal(far, np.inf)
+    np.testing.assert_array_equal(ranking.top_indices, far.argsort(axis=1)[:, :5])
+    others = ~np.eye(60, dtype=bool)
+    relevant = features.labels[:, None] == features.labels
+    expected = [average_precision_score(relevant[i][others[i]], -far[i][others[i]]) for i in range(60)]
+    assert total(rows, "map") == pytest.approx(np.mean(expected), abs=1e-12)
+
+
+def test_reranking_between_queries_and_a_gallery(tmp_path):
+    queries, gallery = made(2, 20), made(3, 50)
+    ranking, _ = ranked(tmp_path, queries, gallery, rerank="predicted_class")
+    nearest = gallery.logits.argmax(1)[ranking.top_indices[:, 0]]
+    np.testing.assert_array_equal(nearest, queries.logits.argmax(1))
+
+
+def test_reranking_without_a_classifier_is_refused(tmp_path):
+    with pytest.raises(InputError, match="the features of the queries carry no logits"):
+        ranked(tmp_path, made(logits=None), rerank="predicted_class")
+    with pytest.raises(InputError, match="different classifiers"):
+        ranked(tmp_path, made(), made(logit_classes=["x", "y", "z"]), rerank="predicted_class")
+
+
+VALUES = made().values
+BITS = np.packbits(VALUES > 0, axis=1)
+
+
+def spoilt(row, value):
+    values = VALUES.copy()
+    values[row, 2] = value
+    return values
+
+
+@pytest.mark.parametrize(
+    ("queries", "gallery", "settings", "message"),
+    [
+        ({"values": spoilt(7, np.nan)}, None, {}, r"NaN or infinity .*: 7"),
+        ({"values": spoilt(9, np.inf)}, {}, {}, r"queries from 0 on: .*: 9"),
+        ({}, {"values": spoilt(9, np.inf)}, {}, r"gallery: NaN or infinity .*: 9"),
+        ({"values": VALUES * (np.arange(60) != 4)[:, None]}, None, {"distance": "cosine"}, "zero vectors .*: 4"),
+        ({"values": VALUES[:, :5]}, {}, {}, "queries have 5 dimensions and the gallery 8"),
+        ({"labels": made().labels[:50]}, {}, {}, "query_labels has shape .50,.; expected one label per item"),
+        ({}, {"values": VALUES[:0], "labels": made().labels[:0]}, {"metrics": ["map"]}, "the gallery is empty"),
+        ({}, None, {"metrics": ["p@60"]}, "'p@60' goes beyond the gallery, which has 59 items once a query's own"),
+        ({}, {}, {"metrics": ["p@61"]}, "'p@61' goes beyond the gallery, which has 60 items"),
+        ({}, None, {"distance": "hamming"}, "hamming distance: the queries are numbers; hamming compares packed bits"),
+        ({"values": BITS}, {"values": BITS}, {}, "euclidean distance: the queries are packed bits; use hamming"),
+        ({"values": BITS}, {}, {"distance": "hamming"}, "hamming distance: the gallery are numbers|the gallery is"),
+        ({"labels": np.arange(60) % 1}, {"labels": np.arange(60) % 1 + 2}, {}, "none of the 60 queries has a relevant"),
+    ],
+)  # fmt: skip
+def test_input_that_cannot_be_ranked_is_one_clear_sentence(tmp_path, queries, gallery, settings, message):
+    with pytest.raises(InputError, match=message):
+        ranked(tmp_path, made(**queries), None if gallery is None else made(**gallery), **settings)
+
+
+def test_a_class_of_one_is_left_out_and_counted(tmp_path):
+    labels = np.concatenate([np.zeros(30), np.ones(29), [2]]).astype(np.int64)
+    ranking, rows = ranked(tmp_path, made(labels=labels), metrics=["map", "mrr", "p@3", "recall_precision"])
+    assert ranking.evaluated.sum() == 59
+    assert ranking.record["figures"]["excluded_queries"] == 1
+    assert {row["class"] for row in rows} == {"", "cat", "dog"}
+    assert all(np.isfinite(float(row[name])) for row in rows for name in ("value", "ci_low", "ci_high"))
+    assert {row["queries"] for row in rows if not row["class"]} == {"59"}

@@ -7,6 +7,7 @@ import yaml
 from trazo.config import Study, read_settings
 from trazo.reference import updated
 from trazo.retrieval.metrics import FAMILIES, metrics
+from trazo.retrieval.rankers import rankers
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,6 +48,13 @@ def test_the_example_network_builds_when_it_is_put_where_the_readme_says(tmp_pat
 def test_every_metric_is_explained():
     for name in [*metrics.names(), *FAMILIES]:
         assert re.search(rf"`{re.escape(name)}(@\w)?`", TEXT), f"the README does not explain {name}"
+
+
+def test_every_ranker_is_explained_with_its_options():
+    for name in rankers.names():
+        (row,) = (line for line in TEXT.splitlines() if line.startswith("| `") and f"`{name}`" in line.split("|")[1])
+        for option, field in rankers.get(name).options_type.model_fields.items():
+            assert f"`{option}` ({field.default})" in row
 
 
 def test_links_lead_somewhere():

@@ -50,6 +50,7 @@ STUDY = {
             "leave_one_out": True,
             "distances": list(DISTANCES),
             "metrics": ["map", "mrr", "p@1", "recall_precision"],
+            "votes": [1, 3],
         }
     ],
     "published": {"study": "bees", "datasets": {"Bees-3": "toys-test"}, "average": "classes"},
@@ -70,6 +71,7 @@ STUDY = {
         "sheet": {"title": "Sheet <1>", "kind": "contact_sheet", "options": {"top": 3}},
         "predictions": {"title": "Predictions", "kind": "predictions"},
         "confusion": {"title": "Confusion", "kind": "confusion"},
+        "votes": {"title": "Votes", "kind": "knn_confusion", "options": {"neighbours": 1}},
     },
 }
 
@@ -260,6 +262,8 @@ def _ranking(folder: Path, model: str, distance: str) -> Path:
             gallery_ids=_ids(),
             classes=CLASSES,
             record=_record("rank", key),
+            votes=np.column_stack([_labels()[top[:, 0]], np.where(_labels() == 0, -1, 2)]),
+            vote_counts=[1, 3],
         ),
     )
     return path

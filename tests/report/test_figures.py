@@ -13,7 +13,7 @@ from trazo.config import Figure, Study, read_settings, read_study
 from trazo.errors import InputError
 from trazo.report.drawing import Material
 from trazo.report.figures import figure_kinds, render_figure, validate_figure
-from trazo.report.kinds.matrices import confusion_matrix
+from trazo.report.kinds.matrices import confusion_matrix, vote_matrix
 from trazo.report.kinds.sheets import probabilities
 
 from .conftest import CLASSES, MODELS, STUDY, measure
@@ -201,3 +201,19 @@ def test_figures_need_neither_the_studys_title_nor_its_description(finished, tmp
     )  # fmt: skip
     for file in (svg, png):
         assert (tmp_path / "blank" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_votes_are_counted_by_class_and_queries_without_one_are_left_out(finished):
+    ranking = store.read_ranking(finished.material.rankings[0])
+    counts, true, predicted = vote_matrix(ranking, 1)
+    nearest = ranking.gallery_labels[ranking.top_indices[:, 0]]
+    np.testing.assert_array_equal(counts, peer_confusion(ranking.query_labels, nearest))
+    assert true == predicted == CLASSES
+    counts, _, predicted = vote_matrix(ranking, 3)
+    assert counts.tolist() == [[0, 0, 0], [0, 0, 4], [0, 0, 4]]
+    assert predicted == CLASSES
+
+
+def test_a_vote_that_was_not_held_is_named(finished, tmp_path):
+    with pytest.raises(InputError, match=r"5 neighbours do not vote there; its `votes` are \[1, 3\]"):
+        _draw(finished, "votes", tmp_path, neighbours=5)

@@ -11,7 +11,7 @@ from trazo.store import Features, read_ranking, write_features
 
 CLASSES = ["cat", "dog", "owl"]
 SETTINGS = {"queries": "d/test", "gallery": "d/test", "leave_one_out": True, "metrics": ["map"], "top": 5}
-SETTINGS = {**SETTINGS, "rerank": "none"}
+SETTINGS = {**SETTINGS, "rerank": "none", "votes": []}
 
 
 def made(seed=0, size=60, **changes):
@@ -26,7 +26,7 @@ def made(seed=0, size=60, **changes):
     return Features(**{**given, **changes})
 
 
-def ranked(folder, queries, gallery=None, distance="euclidean", **changes):
+def ranked(folder, queries, gallery=None, distance="euclidean", ranker="exact", **changes):
     """Return the ranking and the rows of `metrics.csv`."""
     write_features(folder / "q.h5", queries)
     if gallery is not None:
@@ -35,7 +35,7 @@ def ranked(folder, queries, gallery=None, distance="euclidean", **changes):
     rank_gallery(
         queries=folder / "q.h5", gallery=folder / ("q.h5" if gallery is None else "g.h5"), ranking=folder / "r.h5",
         metrics=folder / "r.csv", study="s", retrieval="r", distance=distance, settings={**SETTINGS, **changes},
-        code="c", device="cpu",
+        code="c", ranker=ranker, device="cpu",
     )  # fmt: skip
     with (folder / "r.csv").open(newline="") as file:
         return read_ranking(folder / "r.h5"), list(csv.DictReader(file))
@@ -123,3 +123,40 @@ def test_a_class_of_one_is_left_out_and_counted(tmp_path):
     assert {row["class"] for row in rows} == {"", "cat", "dog"}
     assert all(np.isfinite(float(row[name])) for row in rows for name in ("value", "ci_low", "ci_high"))
     assert {row["queries"] for row in rows if not row["class"]} == {"59"}
+
+
+def test_a_ranker_of_lists_gives_the_metrics_with_a_k_and_tells_what_it_costs(tmp_path):
+    written = {"faiss_ivf": {"lists": 4, "probes": 1}}
+    ranking, rows = ranked(tmp_path, made(4), ranker=written, metrics=["map", "p@3", "mrr"], top=7)
+    assert {row["ranker"] for row in rows} == {"faiss_ivf-lists4-probes1"}
+    assert {row["metric"] for row in rows} == {"p@3", "recall_of_exact@3"}
+    figures = ranking.record["figures"]
+    assert figures["recall_of_exact_3"] == pytest.approx(total(rows, "recall_of_exact@3"), abs=1e-6)
+    assert 0 < figures["recall_of_exact_3"] < 1
+    assert figures["differing_items"] > 0
+    assert figures["index_mib"] > 0
+    assert {"seconds_build", "seconds_search", "milliseconds_per_query"} <= set(figures)
+
+
+def test_votes_of_the_nearest(tmp_path):
+    features = made(5)
+    ranking, rows = ranked(tmp_path, features, votes=[1, 9], top=3)
+    assert ranking.top_indices.shape == (60, 9)
+    nearest = features.labels[ranking.top_indices[:, 0]]
+    assert total(rows, "knn_accuracy@1") == pytest.approx((nearest == features.labels).mean())
+    assert ranking.vote_counts == [1, 9]
+    expected = [np.bincount(features.labels[row]).max() for row in ranking.top_indices]
+    found = [(features.labels[row] == voted).sum() for row, voted in zip(ranking.top_indices, ranking.votes[:, 1])]
+    assert found == expected
+
+
+def test_a_query_without_relevant_items_is_classified_wrongly_and_not_left_out(tmp_path):
+    labels = np.concatenate([np.zeros(30), np.ones(29), [2]]).astype(np.int64)
+    _, rows = ranked(tmp_path, made(labels=labels), votes=[3])
+    (row,) = [r for r in rows if r["metric"] == "knn_accuracy@3" and r["class"] == "owl"]
+    assert (float(row["value"]), row["queries"]) == (0, "1")
+
+
+def test_more_votes_than_items_are_refused(tmp_path):
+    with pytest.raises(InputError, match="votes: 60 nearest items are to vote, and the gallery has 59 to rank"):
+        ranked(tmp_path, made(), votes=[60])

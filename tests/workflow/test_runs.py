@@ -55,9 +55,15 @@ def fresh(tmp_path_factory) -> Project:
         (changed(("models", "one", "options"), {"width": "broad"}), ["models.one", "'broad'"]),
         (changed(("models", "one", "options"), {"width": 0}), ["models.one", "resnet18", "cannot be built"]),
         (changed(("retrievals", 0, "metrics"), ["map", "p@18"]), ["retrievals[0].metrics", "p@18", "17"]),
+        (changed(("retrievals", 0, "votes"), [18]), ["retrievals[0].votes", "18", "17"]),
         (changed(("retrievals", 0, "leave_one_out"), False), ["retrievals[0]", "leave_one_out: true"]),
         (changed(("seeds",), [0, 0]), ["seeds"]),
         (changed(("tables", "map", "metrics"), ["map", "p@3"]), ["tables.map", "p@3"]),
+        (changed(("retrievals", 0, "rankers"), ["faiss_ifv"]), ["retrievals[0].rankers", "'faiss_ivf'"]),
+        (changed(("retrievals", 0, "rankers"), [{"faiss_ivf": {"cells": 1}}]), ["rankers", "'cells'", "lists, probes"]),
+        (changed(("retrievals", 0, "rankers"), ["faiss_flat"]), ["rankers", "the whole ranking", "p@10"]),
+        (changed(("retrievals", 0, "rankers"), ["faiss_binary_flat"]), ["rankers", "euclidean", "hamming"]),
+        (changed(("retrievals", 0, "rankers"), ["exact", "exact"]), ["rankers", "exact is listed twice"]),
         (changed(("figures", "curve", "kind"), "recall"), ["figures.curve", "recall_precision"]),
     ],
 )
@@ -257,6 +263,37 @@ def test_drawings_are_downloaded_once_and_only_those_needed(project, bucket):
     project.write_study(study, "online")
     assert "datasets.pets.categories" in project.snakemake("--dry-run", check=False).stdout
     assert len(asked) == 2
+
+
+def test_rankers_votes_and_reranking_run_to_the_report(project):
+    study = copy.deepcopy(STUDY)
+    plain = {**study["retrievals"][0], "models": ["one"], "metrics": ["map", "p@3", "recall@5", "recall_precision"]}
+    several = ["sklearn", {"faiss_ivf": {"lists": 2, "probes": 1}}, "exact"]
+    study["retrievals"] = [
+        {**plain, "rankers": several, "votes": [1, 5]},
+        {**plain, "name": "reranked", "rerank": "predicted_class"},
+    ]
+    study["tables"]["rankers"] = {
+        "title": "Rankers",
+        "metrics": ["p@3", "recall_of_exact@5", "knn_accuracy@5"],
+        "rows": "ranker",
+        "columns": ["metric"],
+        "where": {"dataset": "pets-test"},
+    }
+    study["figures"]["votes"] = {"title": "Votes", "kind": "knn_confusion", "options": {"neighbours": 5}}
+    study["figures"]["bars"] = {"title": "Bars", "kind": "class_bars", "options": {"metric": "p@3"}}
+    project.write_study(study)
+    stale = project.stale()
+    assert stale["rank_gallery"] == 4
+    assert "train_stage" not in stale
+    project.snakemake()
+    assert project.stale() == {}
+    lines = (project.folder / "results/tiny/tables/rankers.csv").read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines[1:]] == ["sklearn", "faiss_ivf-lists2-probes1", "exact"]
+    metrics = (project.folder / "results/tiny/metrics.csv").read_text()
+    assert "exact+predicted_class" in metrics
+    page = (project.folder / "results/tiny/report.html").read_text()
+    assert "index 0." in page
 
 
 def test_lint_is_clean():

@@ -59,6 +59,7 @@ wildcard_constraints:
     origin=r"[^/]+/seed\d+/[^/]+/epoch\d+|[^/]+/imported",
     retrieval="[^/]+",
     distance="[^/]+",
+    ranker="[^/]+",
     table="[^/]+",
     figure="[^/]+",
 

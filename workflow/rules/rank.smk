@@ -1,6 +1,6 @@
 # From features to rankings: per query every metric and the nearest items; their means with intervals.
 #
-#   results/<study>/rankings/<origin>/<retrieval>/<distance>.{h5,csv}
+#   results/<study>/rankings/<origin>/<retrieval>/<distance>/<ranker>.{h5,csv}
 #
 # The origin is what gave the features: <model>/seed<seed>/<stage>/epoch<epoch>, or <name>/imported.
 
@@ -10,10 +10,10 @@ rule rank_gallery:
         queries=lambda w: plan_of(w).searched_features(w, "queries"),
         gallery=lambda w: plan_of(w).searched_features(w, "gallery"),
     output:
-        ranking="results/{study}/rankings/{origin}/{retrieval}/{distance}.h5",
-        metrics="results/{study}/rankings/{origin}/{retrieval}/{distance}.csv",
+        ranking="results/{study}/rankings/{origin}/{retrieval}/{distance}/{ranker}.h5",
+        metrics="results/{study}/rankings/{origin}/{retrieval}/{distance}/{ranker}.csv",
     log:
-        "results/{study}/logs/rank_gallery/{origin}/{retrieval}/{distance}.log",
+        "results/{study}/logs/rank_gallery/{origin}/{retrieval}/{distance}/{ranker}.log",
     conda:
         "../../envs/environment.yaml"
     threads: THREADS
@@ -24,6 +24,7 @@ rule rank_gallery:
             "rank_gallery", parts=plan_of(w).parts_of_ranking(w.retrieval, w.distance)
         ),
         retrieval=lambda w: plan_of(w).retrieval(w.retrieval),
+        ranker=lambda w: plan_of(w).ranker(w.retrieval, w.ranker),
         device=settings.device,
         memory_mib=settings.memory_mib,
     script:

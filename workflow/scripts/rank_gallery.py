@@ -4,7 +4,8 @@ from trazo.progress import step
 from trazo.retrieval.gallery import rank_gallery
 
 wildcards, params = snakemake.wildcards, snakemake.params
-with step(snakemake.log[0], f"rank {wildcards.retrieval} by {wildcards.origin}, {wildcards.distance}"):
+title = f"rank {wildcards.retrieval} by {wildcards.origin}, {wildcards.distance}, {wildcards.ranker}"
+with step(snakemake.log[0], title):
     rank_gallery(
         queries=snakemake.input.queries,
         gallery=snakemake.input.gallery,
@@ -13,6 +14,7 @@ with step(snakemake.log[0], f"rank {wildcards.retrieval} by {wildcards.origin}, 
         study=wildcards.study,
         retrieval=wildcards.retrieval,
         distance=wildcards.distance,
+        ranker=params.ranker,
         settings=params.retrieval,
         code=params.code,
         device=params.device,

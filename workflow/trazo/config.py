@@ -217,6 +217,13 @@ class Model(_Strict):
         return stages
 
 
+def ranker_label(written: str | Mapping[str, Mapping[str, Any] | None]) -> str:
+    """Return what paths and tables call a ranker: its name, and the options given ("faiss_ivf-lists64")."""
+    if isinstance(written, str):
+        return written
+    return "-".join(f"{name}{''.join(f'-{k}{v}' for k, v in (given or {}).items())}" for name, given in written.items())
+
+
 class Retrieval(_Strict):
     """Queries searched in a gallery by the features of some models, or by imported features."""
 
@@ -233,6 +240,14 @@ class Retrieval(_Strict):
     leave_one_out: bool = Field(False, description="the gallery holds the queries; each skips itself")
     distances: list[str] = Field(default_factory=lambda: ["euclidean"], min_length=1, description="by name")
     metrics: list[str] = Field(default_factory=lambda: ["map"], min_length=1, description="by name")
+    rankers: list[str | dict[str, dict[str, Any] | None]] = Field(
+        default_factory=lambda: ["exact"],
+        min_length=1,
+        description="what searches: names, or {name: options}; all but `exact` give the metrics with a k only",
+    )
+    votes: list[int] = Field(
+        default_factory=list, description="kNN classification by so many nearest items: `knn_accuracy@k`"
+    )
     rerank: Literal["none", "predicted_class"] = Field(
         "none",
         description="predicted_class: items that the network takes for the query's class come first, then all others",
@@ -252,13 +267,15 @@ class Retrieval(_Strict):
             raise ValueError("`stage` and `epochs` are for models; imported features have none")
         if self.features and self.rerank == "predicted_class":
             raise ValueError("`rerank: predicted_class` needs a classifier, and imported features have none")
+        if self.rerank != "none" and self.rankers != ["exact"]:
+            raise ValueError("`rerank` is for the exact ranker; give the other rankers a retrieval of their own")
         return self
 
     @model_validator(mode="after")
     def _leave_one_out(self) -> Retrieval:
         if self.leave_one_out and self.queries != self.gallery:
             raise ValueError("leave_one_out needs the same data as queries and gallery")
-        if self.queries == self.gallery and not self.leave_one_out:
+        if self.models and self.queries == self.gallery and not self.leave_one_out:
             raise ValueError(
                 f"queries and gallery are both {self.queries}, so that every query would find itself first; add "
                 "leave_one_out: true"
@@ -268,6 +285,19 @@ class Retrieval(_Strict):
             if len(set(values)) < len(values):
                 raise ValueError(f"{key} names something twice: {values}")
         return self
+
+    @field_validator("votes")
+    @classmethod
+    def _votes(cls, votes: list[int]) -> list[int]:
+        if any(count < 1 for count in votes) or len(set(votes)) < len(votes):
+            raise ValueError(f"votes must be different whole numbers from 1, got {votes}")
+        return votes
+
+    @property
+    def ranker_labels(self) -> list[str]:
+        """What paths and tables call its rankers, in its order."""
+        suffix = f"+{self.rerank}" if self.rerank != "none" else ""
+        return [ranker_label(written) + suffix for written in self.rankers]
 
     @property
     def label(self) -> str:

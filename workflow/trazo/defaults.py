@@ -85,9 +85,11 @@ def _report(retrievals: list[Retrieval]) -> dict[str, Any]:
     """Return tables and figures that suit any retrieval."""
     asked = list(dict.fromkeys(metric for r in retrievals for metric in r.metrics))
     numbers = [m for m in asked if m not in FAMILIES and m.partition("@")[0] not in _CURVES]
+    votes = list(dict.fromkeys(count for r in retrievals for count in r.votes))
     tables, figures = {}, {}
-    if numbers:
-        tables["retrieval"] = Table(title="Retrieval", metrics=numbers, rows="metric")
+    if numbers or votes:
+        shown = [*numbers, *(f"knn_accuracy@{count}" for count in votes)]
+        tables["retrieval"] = Table(title="Retrieval", metrics=shown, rows="metric")
     for family, interpolated, name in (
         ("recall_precision_interpolated", True, "interpolated at 11 points"),
         ("recall_precision", False, "at the ranks of relevant items"),
@@ -98,6 +100,8 @@ def _report(retrievals: list[Retrieval]) -> dict[str, Any]:
     if numbers:
         metric = "map" if "map" in numbers else numbers[0]
         figures["by-class"] = Figure(title="Class by class", kind="class_bars", options={"metric": metric})
+    if votes:
+        figures["votes"] = Figure(title="What the nearest items take a query for", kind="knn_confusion")
     return {
         "tables": {name: table.model_dump() for name, table in tables.items()},
         "figures": {name: figure.model_dump() for name, figure in figures.items()},

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,7 +38,8 @@ from trazo.registry import unknown_name
 from trazo.report.figures import figure_kinds, validate_figure
 from trazo.report.story import caveat
 from trazo.report.tables import validate_table
-from trazo.retrieval.metrics import expand_metrics, metrics
+from trazo.retrieval.metrics import expand_metrics, metrics, validate_metric
+from trazo.retrieval.rankers import ranker_choice
 from trazo.store import write_text
 
 # Relative to the folder of the run, so that a project that moved is not stale.
@@ -99,6 +100,8 @@ class Plan:
         The run's settings.
     modules
         The library module that defines each architecture.
+    imported
+        What the files of imported features hold.
     """
 
     name: str
@@ -107,6 +110,7 @@ class Plan:
     original: Study
     settings: Settings
     modules: dict[str, str]
+    imported: dict[str, FeatureFile] = field(default_factory=dict)
 
     @property
     def root(self) -> str:
@@ -324,9 +328,10 @@ class Plan:
     def rankings(self) -> list[str]:
         """Return the paths of all rankings."""
         return [
-            f"{self.root}/rankings/{search.origin}/{search.retrieval.label}/{distance}.h5"
+            f"{self.root}/rankings/{search.origin}/{search.retrieval.label}/{distance}/{ranker}.h5"
             for search in self.searches()
             for distance in search.retrieval.distances
+            for ranker in ranker_labels(search.retrieval)
         ]
 
     def ranking_metrics(self) -> list[str]:
@@ -336,9 +341,14 @@ class Plan:
     def retrieval(self, label: str) -> dict[str, Any]:
         """Return the settings of a retrieval by its label, as plain values, what is not its ranking's left out."""
         found = next(r for r in self.study.retrievals if r.label == label)
-        left_out = {"models", "features", "stage", "epochs", "distances", "name"}
+        left_out = {"models", "features", "stage", "epochs", "distances", "rankers", "name"}
         settings = found.model_dump(mode="json", exclude=left_out)
         return {**settings, "metrics": expand_metrics(found.metrics)}
+
+    def ranker(self, retrieval: str, label: str) -> Any:
+        """Return a ranker of a retrieval, as the study has it, by its label."""
+        found = next(r for r in self.study.retrievals if r.label == retrieval)
+        return ranker_labels(found)[label]
 
     def searched_features(self, wildcards: Any, side: str) -> str:
         """Return the path of the features on one side ("queries" or "gallery") of a ranking."""
@@ -423,6 +433,33 @@ class Plan:
         learned = {self.images(stage.data) for model in self.study.models.values() for stage in model.stages}
         images = [*sorted(learned), *self.query_images()]
         return _distinct([*images, *self.histories(), *self.features(), *self.rankings()])
+
+
+def ranker_labels(retrieval: Retrieval) -> dict[str, Any]:
+    """Return the rankers of a retrieval, as the study has them, by what paths and tables call them.
+
+    Raises
+    ------
+    InputError
+        If one is unknown or cannot search by the retrieval's distances or for any of its metrics, or is named twice.
+    """
+    found: dict[str, Any] = {}
+    for label, written in zip(retrieval.ranker_labels, retrieval.rankers, strict=True):
+        choice = ranker_choice(written)
+        if label in found:
+            raise InputError(f"{label} is listed twice.")
+        found[label] = written
+        if choice.kind.whole:
+            continue
+        wrong = [distance for distance in retrieval.distances if distance not in choice.kind.distances]
+        if wrong:
+            raise InputError(f"{choice.name} does not search by {wrong[0]}, but by {', '.join(choice.kind.distances)}.")
+        if not any(validate_metric(name).cutoff for name in expand_metrics(retrieval.metrics)):
+            raise InputError(
+                f"{choice.name} returns the nearest items only, and {', '.join(retrieval.metrics)} need the whole "
+                "ranking; add metrics with a k, such as p@10 or recall@10."
+            )
+    return found
 
 
 def imported_files(study: Study, settings: Settings, name: str, where: str) -> dict[str, list[str]]:
@@ -519,7 +556,7 @@ def make_plans(settings: Settings, cache: Path) -> dict[str, Plan]:
             study, original = completed(study, files), completed(original, files)
         except ConfigError as error:
             raise ConfigError(f"study {stem}: {error}") from error
-        plans[stem] = Plan(stem, name, study, original, settings, {})
+        plans[stem] = Plan(stem, name, study, original, settings, {}, files)
     for plan in plans.values():
         _check_sources(plan)
         _check_names(plan)
@@ -569,6 +606,18 @@ def _check_place(plan: Plan, dataset: str, where: str) -> None:
         )
 
 
+def _computed(plan: Plan) -> list[str]:
+    """Return the names of all metrics that a study computes."""
+    names = ["accuracy", "loss"] if plan.classifications() else []
+    for retrieval in plan.study.retrievals:
+        names += expand_metrics(retrieval.metrics)
+        names += [f"knn_accuracy@{count}" for count in retrieval.votes]
+        if any(not ranker_choice(written).kind.whole for written in retrieval.rankers):
+            deepest = max(validate_metric(name).cutoff or 0 for name in expand_metrics(retrieval.metrics))
+            names.append(f"recall_of_exact@{deepest}")
+    return names
+
+
 def _check_names(plan: Plan) -> None:
     for index, retrieval in enumerate(plan.study.retrievals):
         where = f"study {plan.name}: retrievals[{index}]"
@@ -576,8 +625,11 @@ def _check_names(plan: Plan) -> None:
             expand_metrics(retrieval.metrics)
         except InputError as error:
             raise ConfigError(f"{where}.metrics: {error}") from error
-    asked = expand_metrics(m for retrieval in plan.study.retrievals for m in retrieval.metrics)
-    computed = [*asked, *(("accuracy", "loss") if plan.classifications() else ())]
+        try:
+            ranker_labels(retrieval)
+        except InputError as error:
+            raise ConfigError(f"{where}.rankers: {error}") from error
+    computed = _computed(plan)
     for name, table in plan.study.tables.items():
         try:
             validate_table(table, plan.study, computed)
@@ -590,20 +642,31 @@ def _check_names(plan: Plan) -> None:
             raise ConfigError(f"study {plan.name}: figures.{name}: {error}") from error
 
 
+def _gallery_size(plan: Plan, retrieval: Retrieval) -> int | None:
+    """Return how many items a query of a retrieval can find, None where only the data can tell."""
+    if retrieval.features:
+        return min(plan.imported[name].items for name in retrieval.features) - int(retrieval.leave_one_out)
+    dataset, _, split = retrieval.gallery.partition("/")
+    count, classes = plan.study.datasets[dataset].split[split], plan.categories(dataset)
+    if count == "rest" or classes is None:
+        return None
+    return count * len(classes) - int(retrieval.leave_one_out)
+
+
 def _check_sizes(plan: Plan) -> None:
     """Refuse what only shows after hours of training: ranks beyond the gallery, stages of different classes."""
     for index, retrieval in enumerate(plan.study.retrievals):
-        dataset, _, split = retrieval.gallery.partition("/")
-        count, classes = plan.study.datasets[dataset].split[split], plan.categories(dataset)
-        if count == "rest" or classes is None:
+        items = _gallery_size(plan, retrieval)
+        if items is None:
             continue
-        items = count * len(classes) - int(retrieval.leave_one_out)
-        for metric in retrieval.metrics:
-            k = metric.partition("@")[2]
-            if k.isdigit() and int(k) > items:
+        gallery = retrieval.gallery or retrieval.label
+        wanted = [(f"metrics: {m}", int(k)) for m in retrieval.metrics if (k := m.partition("@")[2]).isdigit()]
+        wanted += [(f"votes: {count}", count) for count in retrieval.votes]
+        for what, k in wanted:
+            if k > items:
                 raise ConfigError(
-                    f"study {plan.name}: retrievals[{index}].metrics: {metric} looks at {k} items, and the gallery "
-                    f"{retrieval.gallery} has {items}; choose a smaller k."
+                    f"study {plan.name}: retrievals[{index}].{what} looks at {k} items, and the gallery {gallery} has "
+                    f"{items}; choose a smaller k."
                 )
     for name, model in plan.study.models.items():
         learned = {stage.name: plan.categories(stage.data.partition("/")[0]) for stage in model.stages}

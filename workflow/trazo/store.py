@@ -139,6 +139,10 @@ class RankingArtifact:
         Class names.
     record
         How it was made.
+    votes
+        (Q, V) int64 positions in `classes` that the nearest items vote each query into, −1 where none was found.
+    vote_counts
+        How many of the nearest items vote, for each column of `votes`.
     """
 
     metrics: list[str]
@@ -153,6 +157,8 @@ class RankingArtifact:
     gallery_ids: list[str]
     classes: list[str]
     record: dict[str, Any] = field(default_factory=dict)
+    votes: np.ndarray | None = None
+    vote_counts: list[int] = field(default_factory=list)
 
 
 def _put_strings(file: h5py.File, name: str, values: Sequence[str]) -> None:
@@ -342,6 +348,9 @@ def write_ranking(path: Path | str, ranking: RankingArtifact) -> None:
             file.create_dataset(name, data=getattr(ranking, name))
         for name in _RANKING_STRINGS:
             _put_strings(file, name, getattr(ranking, name))
+        if ranking.votes is not None:
+            file.create_dataset("votes", data=ranking.votes)
+            file.create_dataset("vote_counts", data=np.asarray(ranking.vote_counts, dtype=np.int64))
         _stamp(file, "ranking", ranking.record)
 
 
@@ -356,7 +365,13 @@ def read_ranking(path: Path | str) -> RankingArtifact:
     with _opened(path, "ranking") as file:
         arrays = {name: file[name][:] for name in _RANKING_ARRAYS}
         strings = {name: _get_strings(file, name) for name in _RANKING_STRINGS}
-        return RankingArtifact(**arrays, **strings, record=json.loads(file.attrs["record"]))
+        return RankingArtifact(
+            **arrays,
+            **strings,
+            record=json.loads(file.attrs["record"]),
+            votes=file["votes"][:] if "votes" in file else None,
+            vote_counts=file["vote_counts"][:].tolist() if "votes" in file else [],
+        )
 
 
 METRIC_COLUMNS = (

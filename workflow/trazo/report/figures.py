@@ -59,6 +59,8 @@ def validate_figure(figure: Figure, study: Study) -> None:
             f"{where}: a {figure.kind} shows {' and '.join(learned)} of a model, and the study has none; show "
             "imported features as recall_precision or class_bars."
         )
+    if figure.kind == "knn_confusion" and not any(r.votes for r in study.retrievals):
+        raise InputError(f"{where}: a knn_confusion needs a retrieval with `votes`, such as `votes: [5]`.")
     if "rankings" in kind.needs and not study.retrievals:
         raise InputError(f"{where}: a {figure.kind} shows ranked lists, and the study has no `retrievals`.")
 

@@ -307,6 +307,7 @@ _OTHER_UNITS = {
 }
 _LOWER_IS_BETTER = frozenset(_OTHER_UNITS)
 _LABELS = {"map": "mAP", "p": "P", "mrr": "MRR", "r_precision": "R-precision", "recall": "R"}
+_LABELS |= {"knn_accuracy": "kNN accuracy", "recall_of_exact": "share of the exact list"}
 
 
 def unit_of(metric: str) -> Unit:
@@ -343,6 +344,7 @@ def ordering(study: Study, dimension: str, seen: Sequence[str], metrics: Sequenc
         "class": class_order(study),
         "model": study.methods,
         "distance": list(dict.fromkeys(d for r in study.retrievals for d in r.distances)),
+        "ranker": list(dict.fromkeys(name for r in study.retrievals for name in r.ranker_labels)),
         "dataset": [r.label for r in study.retrievals],
         "metric": list(metrics),
     }

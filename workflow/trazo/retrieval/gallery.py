@@ -14,6 +14,8 @@ from trazo.errors import InputError
 from trazo.progress import bar, log
 from trazo.provenance import describe
 from trazo.retrieval.distances import distances
+from trazo.retrieval.lists import Searched, cutoffs, search, vote
+from trazo.retrieval.rankers import EXACT, RankerChoice, ranker_choice
 from trazo.retrieval.ranking import Ranking, rank
 from trazo.retrieval.statistics import bootstrap_interval, summarise
 from trazo.store import Features, RankingArtifact, read_features, write_metrics, write_ranking
@@ -30,6 +32,7 @@ def rank_gallery(
     distance: str,
     settings: dict[str, Any],
     code: str,
+    ranker: str | dict[str, Any] = EXACT,
     device: str = "auto",
     memory_mib: int = 512,
     threads: int = 1,
@@ -47,9 +50,11 @@ def rank_gallery(
     distance
         Name of the distance.
     settings
-        queries and gallery (as `<dataset>/<split>`), leave_one_out, metrics, top, rerank.
+        queries and gallery (as `<dataset>/<split>`), leave_one_out, metrics, top, rerank, votes.
     code
         Fingerprint of the code, for the record.
+    ranker
+        Name of the ranker, or {name: options}. One that returns the nearest items only gives the metrics with a k.
     device, memory_mib, threads
         Where to compute, working memory in MiB beyond the features, and CPU threads.
 
@@ -64,19 +69,21 @@ def rank_gallery(
     asked = read_features(queries)
     searched = asked if settings["leave_one_out"] else read_features(gallery)
     query_labels, gallery_labels, classes = _joint_labels(asked, searched)
-    reranked = settings["rerank"] != "none"
     _check_kind(asked, searched, distance)
+    choice = ranker_choice(ranker)
+    label = choice.label + (f"+{settings['rerank']}" if settings["rerank"] != "none" else "")
     with bar(len(asked), f"rank by {distance}", "query") as progress:
-        found = rank(
-            asked.values,
-            searched.values,
+        found, listed = _found(
+            choice,
+            asked,
+            searched,
+            settings,
+            threads=threads,
             query_labels=query_labels,
             gallery_labels=gallery_labels,
             distance=distance,
-            metrics=settings["metrics"],
             leave_one_out=np.arange(len(asked)) if settings["leave_one_out"] else None,
-            groups_first=_predictions(asked, searched) if reranked else None,
-            top=min(settings["top"], len(searched) - int(settings["leave_one_out"])),
+            top=_list_length(settings, len(searched)),
             device=str(chosen),
             memory_mib=memory_mib,
             progress=progress.update,
@@ -93,15 +100,24 @@ def rank_gallery(
     record = describe(
         "rank",
         settings={
-            "key": {**key, "queries": settings["queries"], "gallery": settings["gallery"], "distance": distance},
+            "key": {
+                **key,
+                "queries": settings["queries"],
+                "gallery": settings["gallery"],
+                "distance": distance,
+                "ranker": label,
+            },
             **settings,
         },
         code=code,
         **watch.figures(),
         **{f"seconds_{part}": round(value, 3) for part, value in found.seconds.items()},
-        milliseconds_per_query=round(1000 * sum(found.seconds.values()) / len(asked), 4),
+        milliseconds_per_query=round(1000 * _seconds_searching(found) / len(asked), 4),
         excluded_queries=found.excluded,
+        **(_costs(listed) if listed else {}),
     )
+    counts = settings["votes"]
+    votes = np.column_stack([vote(found.top_indices, gallery_labels, n) for n in counts]) if counts else None
     write_ranking(
         ranking,
         RankingArtifact(
@@ -117,6 +133,8 @@ def rank_gallery(
             gallery_ids=searched.ids,
             classes=classes,
             record=record,
+            votes=votes,
+            vote_counts=counts,
         ),
     )
     packed = searched.values.dtype == np.uint8
@@ -128,11 +146,54 @@ def rank_gallery(
         "reducer": "none",
         "size": "" if packed else width,
         "bits": width * (8 if packed else 32),
-        "ranker": "exact" + (f"+{settings['rerank']}" if reranked else ""),
+        "ranker": label,
         "distance": distance,
     }
-    write_metrics(metrics, (constant | row for row in metric_rows(found.metrics, found.values, query_labels, classes)))
+    measured = [(found.metrics, found.values)]
+    if votes is not None:
+        # Every query is classified, one without a relevant item wrongly.
+        right = votes == query_labels[:, None]
+        measured.append(([f"knn_accuracy@{count}" for count in counts], right.astype(np.float64)))
+    if listed:
+        measured.append(([f"recall_of_exact@{listed.depth}"], listed.shares[:, None]))
+    rows = (row for part in measured for row in metric_rows(*part, query_labels, classes))
+    write_metrics(metrics, (constant | row for row in rows))
     log.info("%s", _sentence(found))
+
+
+def _found(
+    choice: RankerChoice, asked: Features, searched: Features, settings: dict[str, Any], *, threads: int, **task: Any
+) -> tuple[Ranking, Searched | None]:
+    """Return what the chosen ranker finds; of one that returns lists, also what they cost and miss."""
+    if choice.kind.whole:
+        groups = _predictions(asked, searched) if settings["rerank"] != "none" else None
+        return rank(asked.values, searched.values, metrics=settings["metrics"], groups_first=groups, **task), None
+    ranker = choice.kind(choice.options, threads=threads)
+    listed = search(ranker, asked.values, searched.values, metrics=list(cutoffs(settings["metrics"])), **task)
+    return listed.ranking, listed
+
+
+def _seconds_searching(found: Ranking) -> float:
+    """Return the time spent on queries: an index is built once for all of them."""
+    return sum(seconds for part, seconds in found.seconds.items() if part != "build")
+
+
+def _list_length(settings: dict[str, Any], size: int) -> int:
+    """Return how many of the nearest items to keep: for pictures as many as there are, for votes all they need."""
+    ranked = size - int(settings["leave_one_out"])
+    most = max(settings["votes"], default=0)
+    if most > ranked:
+        raise InputError(f"votes: {most} nearest items are to vote, and the gallery has {ranked} to rank.")
+    return max(min(settings["top"], ranked), most)
+
+
+def _costs(listed: Searched) -> dict[str, float | int]:
+    """Return how large an index is, and how far its lists are from exact ones, for the record."""
+    return {
+        "index_mib": round(listed.index_bytes / (1 << 20), 4),
+        f"recall_of_exact_{listed.depth}": round(float(listed.shares.mean()), 6),
+        "differing_items": listed.differing,
+    }
 
 
 def _check_kind(asked: Features, searched: Features, distance: str) -> None:
@@ -209,5 +270,5 @@ def metric_rows(
 def _sentence(found: Ranking) -> str:
     means = np.nanmean(found.values, axis=0)
     shown = [f"{name} {mean:.4f}" for name, mean in zip(found.metrics, means, strict=True) if "recall@" not in name]
-    each = 1000 * sum(found.seconds.values()) / max(1, len(found.values))
+    each = 1000 * _seconds_searching(found) / max(1, len(found.values))
     return f"{len(found.values)} queries, {each:.3f} ms each: {', '.join(shown[:6])}"

@@ -52,7 +52,7 @@ class Ranking:
 
 
 @dataclass
-class _Gallery:
+class GalleryClasses:
     """Where the gallery's items of each class are: class c at `members[offsets[c]:offsets[c + 1]]`."""
 
     classes: np.ndarray
@@ -65,7 +65,7 @@ class _Gallery:
         self.size = len(self.codes)
 
     @classmethod
-    def of(cls, labels: np.ndarray) -> _Gallery:
+    def of(cls, labels: np.ndarray) -> GalleryClasses:
         classes, codes = np.unique(labels, return_inverse=True)
         members = np.argsort(codes, kind="stable")
         offsets = np.searchsorted(codes[members], np.arange(len(classes) + 1))
@@ -75,6 +75,53 @@ class _Gallery:
         """Return the class numbers of query labels, −1 for one that the gallery does not have."""
         found = np.minimum(np.searchsorted(self.classes, labels), len(self.classes) - 1)
         return np.where(self.classes[found] == labels, found, -1)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Checked input of a ranking.
+
+    Attributes
+    ----------
+    queries, gallery
+        C-ordered arrays of one type.
+    own : (Q,) int64
+        Each query's own gallery position, −1 for none.
+    by_class
+        Where the gallery's items of each class are.
+    codes, relevant : (Q,) int64
+        Each query's class among the gallery's, −1 for none of them, and how many relevant items it has.
+    """
+
+    queries: np.ndarray
+    gallery: np.ndarray
+    own: np.ndarray
+    by_class: GalleryClasses
+    codes: np.ndarray
+    relevant: np.ndarray
+
+
+def prepared(
+    queries: np.ndarray,
+    gallery: np.ndarray,
+    query_labels: np.ndarray,
+    gallery_labels: np.ndarray,
+    distance: str,
+    asked: Sequence[Metric],
+    leave_one_out: np.ndarray | None,
+    top: int,
+) -> Task:
+    """Return checked input; parameters and errors are those of `rank`."""
+    queries, gallery = _checked_features(queries, gallery, distances.get(distance).packed)
+    query_labels = _checked_labels(query_labels, "query_labels", len(queries))
+    gallery_labels = _checked_labels(gallery_labels, "gallery_labels", len(gallery))
+    own = _checked_own(leave_one_out, len(queries), len(gallery))
+    _check_depth(asked, top, len(gallery), own)
+    by_class = GalleryClasses.of(gallery_labels)
+    codes = by_class.codes_of(query_labels)
+    relevant = np.where(codes >= 0, np.diff(by_class.offsets)[np.maximum(codes, 0)], 0)
+    relevant -= (own >= 0) & (by_class.codes[np.maximum(own, 0)] == codes)
+    return Task(queries, gallery, own, by_class, codes, relevant)
 
 
 def rank(
@@ -129,23 +176,14 @@ def rank(
     names = expand_metrics(metrics)
     asked = [validate_metric(name) for name in names]
     kind = distances.get(distance)
-    queries, gallery = _checked_features(queries, gallery, kind.packed)
-    query_labels = _checked_labels(query_labels, "query_labels", len(queries))
-    gallery_labels = _checked_labels(gallery_labels, "gallery_labels", len(gallery))
-    own = _checked_own(leave_one_out, len(queries), len(gallery))
+    task = prepared(queries, gallery, query_labels, gallery_labels, distance, asked, leave_one_out, top)
+    queries, gallery, own, codes, relevant = task.queries, task.gallery, task.own, task.codes, task.relevant
     regroup = OwnGroupFirst.of(groups_first, len(queries), len(gallery), device)
-    _check_depth(asked, top, len(gallery), own)
-
-    by_class = _Gallery.of(gallery_labels)
-    codes = by_class.codes_of(query_labels)
-    known = np.maximum(codes, 0)
-    relevant = np.where(codes >= 0, np.diff(by_class.offsets)[known], 0)
-    relevant -= (own >= 0) & (by_class.codes[np.maximum(own, 0)] == codes)
 
     budget = memory_mib << 20
     gallery_tensor = torch.from_numpy(gallery).to(device)
     to_gallery = _naming("gallery", lambda: kind(gallery_tensor, budget // 2))
-    block = block_size or _block_size(budget // 2, len(gallery), int(relevant.max(initial=0)), len(queries), device)
+    block = block_size or block_size_for(budget // 2, len(gallery), int(relevant.max(initial=0)), len(queries), device)
     if regroup and block_size is None:
         # The keys of the two parts are float64, beside the float32 distances they are made from.
         block = max(1, block // 3)
@@ -171,7 +209,7 @@ def rank(
         if regroup:
             keys, levels = regroup.keys(keys, part, to_gallery.levels)
         measured = time.perf_counter()
-        indices, near, groups = find(keys, own[part], codes[part], relevant[part], by_class, top, levels)
+        indices, near, groups = find(keys, own[part], codes[part], relevant[part], task.by_class, top, levels)
         near = regroup.distances(near, to_gallery.levels) if regroup else near
         result.top_indices[part], result.top_distances[part] = indices, to_gallery.finish(near)
         result.values[part][result.evaluated[part]] = evaluate(groups, asked)
@@ -254,7 +292,7 @@ def _nearest_and_groups(
     own: np.ndarray,
     codes: np.ndarray,
     relevant: np.ndarray,
-    gallery: _Gallery,
+    gallery: GalleryClasses,
     top: int,
     levels: int | None,
 ) -> tuple[np.ndarray, np.ndarray, TieGroups]:
@@ -294,7 +332,7 @@ def nearest_and_groups_on_device(
     own: np.ndarray,
     codes: np.ndarray,
     relevant: np.ndarray,
-    gallery: _Gallery,
+    gallery: GalleryClasses,
     top: int,
     levels: int | None,
 ) -> tuple[np.ndarray, np.ndarray, TieGroups]:
@@ -342,8 +380,11 @@ def _tie_groups(counts: np.ndarray, starts: np.ndarray, own: np.ndarray, relevan
     return TieGroups(kept, *counts, (size - (own >= 0))[evaluated], relevant[evaluated])
 
 
-def _block_size(budget: int, size: int, relevant: int, queries: int, device: str) -> int:
-    """Return how many queries fit into `budget` bytes; no more than are needed to keep the processor busy."""
+def block_size_for(budget: int, size: int, relevant: int, queries: int, device: str) -> int:
+    """Return how many queries fit into `budget` bytes; no more than are needed to keep the processor busy.
+
+    Each has `size` distances, and `relevant` of them are looked at.
+    """
     on_cpu = torch.device(device).type == "cpu"
     # On the CPU: distances; per relevant item its distance, four counts, and what a metric makes of them.
     each = size * 4 + relevant * 100 if on_cpu else size * 40 + relevant * 120

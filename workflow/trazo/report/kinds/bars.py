@@ -47,6 +47,7 @@ class ClassBars(ModelOptions):
     metric: str = Field("map", description="metric shown")
     distances: list[str] = Field(default_factory=list, description="distances shown, a panel each; all if left out")
     retrieval: str = Field("", description="retrieval shown; the study's first if left out")
+    ranker: str = Field("", description="ranker shown, as tables name it; the first if left out")
     classes: list[str] = Field(default_factory=list, description="classes shown; all of them if left out")
     limit: int = Field(40, ge=2, description="with more classes, only the best and the worst ones, so many in all")
 
@@ -63,6 +64,8 @@ def class_bars(options: ClassBars, study: Study, material: Material) -> Drawing:
     measures = select(measures, dataset=names[dataset])
     for option, dimension in ((options.distances, "distance"), (options.classes, "class_name")):
         measures = select(measures, **{dimension: option}) if option else measures
+    rankers = sorted({m.ranker for m in measures}, key=ordering(study, "ranker", [m.ranker for m in measures]))
+    measures = select(measures, ranker=options.ranker or rankers[:1])
     if not measures:
         raise InputError(f"no {options.metric!r} was measured by class; add the metric to the retrieval.")
     published = read_published(material.published, study) if material.published else []

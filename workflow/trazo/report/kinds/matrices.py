@@ -38,15 +38,7 @@ def confusion(options: Confusion, study: Study, material: Material) -> Drawing:
             panels.append((model, *confusion_matrix(features)))
     if not panels:
         raise InputError("no features at hand hold predictions (logits); a confusion matrix needs a classifier.")
-    size = 1.4 + min(7.0, max(2.6, 0.36 * max(len(true) for _, _, true, _ in panels)))
-    canvas = new_canvas(size * len(panels) + 0.5, size + 0.2)
-    words = []
-    for position, (model, counts, true, predicted) in enumerate(panels):
-        axes = canvas.add_subplot(1, len(panels), position + 1)
-        _matrix(axes, counts, true, predicted)
-        axes.set_title(label(model))
-        words.append(f"{label(model)}: {_worst_confusion(counts, true, predicted)}")
-    return Drawing(canvas, " ".join(words))
+    return _panels(panels)
 
 
 def confusion_matrix(features: store.Features) -> tuple[np.ndarray, list[str], list[str]]:
@@ -63,6 +55,67 @@ def confusion_matrix(features: store.Features) -> tuple[np.ndarray, list[str], l
     counts = np.zeros((len(features.classes), len(features.logit_classes)), dtype=np.int64)
     np.add.at(counts, (features.labels, predicted), 1)
     return counts[present], [features.classes[i] for i in present], list(features.logit_classes)
+
+
+class KnnConfusion(ModelOptions):
+    """Options of `knn_confusion`."""
+
+    neighbours: int = Field(
+        0, ge=0, description="how many nearest items vote, out of a retrieval's `votes`; 0: the first"
+    )
+    retrieval: str = Field("", description="retrieval shown; the first with votes if left out")
+    distance: str = Field("", description="distance searched by; the retrieval's first if left out")
+    ranker: str = Field("", description="ranker shown, as tables name it; the first if left out")
+
+
+@figure_kind("knn_confusion", needs=("rankings",), options=KnnConfusion)
+def knn_confusion(options: KnnConfusion, study: Study, material: Material) -> Drawing:
+    """Draw, a panel per model, how many queries of each class (down) their nearest items vote into each (across)."""
+    retrieval = next((r for r in study.retrievals if options.retrieval in (r.label, "") and r.votes), None)
+    if retrieval is None:
+        raise InputError("a kNN confusion matrix needs a retrieval with `votes`, such as `votes: [5]`.")
+    count = options.neighbours or retrieval.votes[0]
+    if count not in retrieval.votes:
+        raise InputError(f"{retrieval.label}: {count} neighbours do not vote there; its `votes` are {retrieval.votes}.")
+    wanted = {"retrieval": retrieval.label, "distance": options.distance or retrieval.distances[0]}
+    artifacts = [a for a in keyed(material.rankings) if all(a.of(k) == v for k, v in wanted.items())]
+    artifacts = [a for a in artifacts if a.of("ranker") == (options.ranker or artifacts[0].of("ranker"))]
+    panels: list[tuple[str, np.ndarray, list[str], list[str]]] = []
+    for model in shown_models(options, study):
+        found = last_of_model(artifacts, model, study)
+        if found:
+            panels.append((model, *vote_matrix(store.read_ranking(found.path), count)))
+    if not panels:
+        raise InputError(f"no ranking of {retrieval.label} by {wanted['distance']} distance is at hand.")
+    words = f"The {count} nearest vote. " if count > 1 else "Each query's nearest item decides. "
+    return _panels(panels, words)
+
+
+def vote_matrix(ranking: store.RankingArtifact, count: int) -> tuple[np.ndarray, list[str], list[str]]:
+    """Return counts and the names of rows and columns, as `confusion_matrix`; queries without a vote are left out."""
+    predicted = ranking.votes[:, ranking.vote_counts.index(count)]
+    voted = predicted >= 0
+    counts = np.zeros((len(ranking.classes), len(ranking.classes)), dtype=np.int64)
+    np.add.at(counts, (ranking.query_labels[voted], predicted[voted]), 1)
+    rows, columns = (
+        np.unique(ranking.query_labels),
+        np.unique(np.concatenate([ranking.gallery_labels, predicted[voted]])),
+    )
+    names = ranking.classes
+    return counts[np.ix_(rows, columns)], [names[i] for i in rows], [names[i] for i in columns]
+
+
+def _panels(panels: list[tuple[str, np.ndarray, list[str], list[str]]], head: str = "") -> Drawing:
+    """Draw matrices side by side."""
+    size = 1.4 + min(7.0, max(2.6, 0.36 * max(len(true) for _, _, true, _ in panels)))
+    canvas = new_canvas(size * len(panels) + 0.5, size + 0.2)
+    words = []
+    for position, (model, counts, true, predicted) in enumerate(panels):
+        axes = canvas.add_subplot(1, len(panels), position + 1)
+        _matrix(axes, counts, true, predicted)
+        axes.set_title(label(model))
+        words.append(f"{label(model)}: {_worst_confusion(counts, true, predicted)}")
+    return Drawing(canvas, head + " ".join(words))
 
 
 def _matrix(axes: Axes, counts: np.ndarray, true: list[str], predicted: list[str]) -> None:

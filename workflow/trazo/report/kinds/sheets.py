@@ -62,6 +62,8 @@ def contact_sheet(options: ContactSheet, study: Study, material: Material) -> Dr
     distance = options.distance or retrieval.distances[0]
     artifacts = [a for a in keyed(material.rankings) if a.of("retrieval") == retrieval.label]
     artifacts = [a for a in artifacts if a.of("distance") == distance]
+    # Of several rankers the first shows: the study lists them in its order.
+    artifacts = [a for a in artifacts if a.of("ranker") == artifacts[0].of("ranker")]
     rankings: dict[str, store.RankingArtifact] = {}
     for model in shown_models(options, study):
         found = last_of_model(artifacts, model, study)
@@ -75,7 +77,7 @@ def contact_sheet(options: ContactSheet, study: Study, material: Material) -> Dr
     top = min(options.top, *(r.top_indices.shape[1] for r in rankings.values()))
     pictures = Pictures(material.images)
     shown = pictures.read(retrieval.queries, queries)
-    hits = sorted({int(i) for r in rankings.values() for q in queries for i in r.top_indices[q, :top]})
+    hits = sorted({int(i) for r in rankings.values() for q in queries for i in r.top_indices[q, :top] if i >= 0})
     found_pictures = pictures.read(retrieval.gallery, hits)
 
     cell, line, head = 0.82, 1.16, 1.5
@@ -140,6 +142,7 @@ def _ranked_row(
     left, y, cell = place
     true = int(ranking.query_labels[query])
     hits = ranking.top_indices[query, :top]
+    hits = hits[hits >= 0]
     right = ranking.gallery_labels[hits] == true
     axes.text(left - 0.12, y + 0.36, label(model, 16), ha="right", va="center", weight="bold")
     axes.text(left - 0.12, y + 0.58, f"{int(right.sum())} of {top} right", ha="right", va="center", color=SOFT, size=8)

@@ -1,0 +1,328 @@
+"""Rankers by name: what finds the nearest items of a gallery, exactly or nearly so, and each one's settings.
+
+Light to import (scikit-learn and FAISS load where they are used): the process that plans a run checks names here.
+What is made of the lists is in `lists`; the exact ranker's own work is in `ranking`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trazo.config import ranker_label
+from trazo.errors import InputError
+from trazo.registry import Registry, unknown_name
+
+if TYPE_CHECKING:
+    import faiss
+
+
+class RankerOptions(BaseModel):
+    """Options of a ranker: a subclass per ranker that has some, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Ranker:
+    """Finds the nearest items of one gallery; made with its options, then built once, then searched.
+
+    Attributes
+    ----------
+    options_type
+        The class of its options.
+    distances
+        Names of the distances it can search by; empty for all.
+    whole
+        Whether it ranks the whole gallery (`ranking.rank`) and not only the nearest items.
+    """
+
+    options_type: ClassVar[type[RankerOptions]] = RankerOptions
+    distances: ClassVar[tuple[str, ...]] = ()
+    whole: ClassVar[bool] = False
+
+    def __init__(self, options: RankerOptions, *, threads: int = 1) -> None:
+        self.options = options
+        self.threads = threads
+
+    def build(self, gallery: np.ndarray, distance: str) -> None:
+        """Prepare for searches in (N, D) float32 numbers, or (N, bytes) uint8 packed bits.
+
+        Raises
+        ------
+        InputError
+            If the options do not fit the gallery.
+        """
+        raise NotImplementedError
+
+    def search(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return positions (Q, count) int64, nearest first and −1 after the last found, and distances as it has them.
+
+        Parameters
+        ----------
+        queries : (Q, D) float32 or (Q, bytes) uint8
+        count
+            No more than the gallery has.
+        """
+        raise NotImplementedError
+
+    def memory_bytes(self) -> int:
+        """Return the size of what was built."""
+        raise NotImplementedError
+
+
+rankers: Registry[type[Ranker]] = Registry("ranker")
+EXACT = "exact"
+
+
+@rankers.register(EXACT)
+class Exact(Ranker):
+    """Every distance, exactly, ties and all (torch, numba): the whole ranking."""
+
+    whole = True
+
+
+@rankers.register("sklearn")
+class ScikitLearn(Ranker):
+    """scikit-learn's `NearestNeighbors` by brute force."""
+
+    distances = ("cosine", "euclidean", "manhattan", "squared_euclidean")
+
+    def build(self, gallery: np.ndarray, distance: str) -> None:
+        """Keep the gallery; there is no index."""
+        from sklearn.neighbors import NearestNeighbors
+
+        metric = {"squared_euclidean": "sqeuclidean"}.get(distance, distance)
+        self._neighbours = NearestNeighbors(algorithm="brute", metric=metric, n_jobs=self.threads).fit(gallery)
+        self._bytes = gallery.nbytes
+
+    def search(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `Ranker.search`."""
+        far, where = self._neighbours.kneighbors(queries, n_neighbors=count)
+        return where.astype(np.int64), far.astype(np.float32)
+
+    def memory_bytes(self) -> int:
+        """As `Ranker.memory_bytes`."""
+        return self._bytes
+
+
+class _Faiss(Ranker):
+    """A FAISS index over numbers. Cosine is searched as Euclidean distance of the normalised vectors."""
+
+    distances = ("cosine", "euclidean", "inner_product", "squared_euclidean")
+
+    def build(self, gallery: np.ndarray, distance: str) -> None:
+        """Train and fill the index."""
+        import faiss
+
+        # Threads share out the queries of a search; an index built by several is another one every time.
+        faiss.omp_set_num_threads(1)
+        self.distance = distance
+        gallery = self._prepared(gallery)
+        metric = faiss.METRIC_INNER_PRODUCT if distance == "inner_product" else faiss.METRIC_L2
+        self.index = self.make(*gallery.shape, metric)
+        if not self.index.is_trained:
+            self.index.train(gallery)
+        self.index.add(gallery)
+
+    def make(self, items: int, width: int, metric: int) -> faiss.Index:
+        """Return the empty index."""
+        raise NotImplementedError
+
+    def _prepared(self, rows: np.ndarray) -> np.ndarray:
+        rows = np.ascontiguousarray(rows, np.float32)
+        if self.distance == "cosine":
+            norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+            rows = (rows / np.where(norms > 0, norms, 1)).astype(np.float32)
+        return rows
+
+    def search(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `Ranker.search`."""
+        import faiss
+
+        faiss.omp_set_num_threads(self.threads)
+        far, where = self.index.search(self._prepared(queries), count)
+        far = {
+            "inner_product": lambda: -far,
+            "cosine": lambda: far / 2,
+            "euclidean": lambda: np.sqrt(np.maximum(far, 0)),
+            "squared_euclidean": lambda: far,
+        }[self.distance]()
+        return where, np.where(where >= 0, far, np.inf).astype(np.float32)
+
+    def memory_bytes(self) -> int:
+        """As `Ranker.memory_bytes`: of the index as it would be saved, vectors and all."""
+        import faiss
+
+        return int(faiss.serialize_index(self.index).nbytes)
+
+
+@rankers.register("faiss_flat")
+class FaissFlat(_Faiss):
+    """FAISS's exhaustive search."""
+
+    def make(self, items: int, width: int, metric: int) -> faiss.Index:
+        """As `_Faiss.make`."""
+        import faiss
+
+        return faiss.IndexFlat(width, metric)
+
+
+class IvfOptions(RankerOptions):
+    """Options of `faiss_ivf`."""
+
+    lists: int = Field(64, ge=1, description="cells that the gallery is divided into")
+    probes: int = Field(8, ge=1, description="cells that a query looks into")
+
+
+@rankers.register("faiss_ivf")
+class FaissIvf(_Faiss):
+    """FAISS's inverted file: k-means cells, of which the nearest few are searched."""
+
+    options_type = IvfOptions
+
+    def make(self, items: int, width: int, metric: int) -> faiss.Index:
+        """As `_Faiss.make`."""
+        import faiss
+
+        lists, probes = self.options.lists, self.options.probes
+        if lists > items or probes > lists:
+            raise InputError(f"faiss_ivf: {probes} probes of {lists} lists; expected probes ≤ lists ≤ {items} items.")
+        # The index does not keep its coarse quantiser alive by itself.
+        self._cells = faiss.IndexFlat(width, metric)
+        index = faiss.IndexIVFFlat(self._cells, width, lists, metric)
+        index.nprobe = probes
+        return index
+
+
+class HnswOptions(RankerOptions):
+    """Options of `faiss_hnsw`."""
+
+    links: int = Field(32, ge=2, description="links of an item in the graph")
+    build: int = Field(40, ge=1, description="candidates kept while the graph is built")
+    search: int = Field(64, ge=1, description="candidates kept while a query is searched")
+
+
+@rankers.register("faiss_hnsw")
+class FaissHnsw(_Faiss):
+    """FAISS's graph of near neighbours (hierarchical navigable small worlds; Malkov and Yashunin 2018)."""
+
+    options_type = HnswOptions
+
+    def make(self, items: int, width: int, metric: int) -> faiss.Index:
+        """As `_Faiss.make`."""
+        import faiss
+
+        index = faiss.IndexHNSWFlat(width, self.options.links, metric)
+        index.hnsw.efConstruction = self.options.build
+        index.hnsw.efSearch = self.options.search
+        return index
+
+
+class PqOptions(RankerOptions):
+    """Options of `faiss_pq`."""
+
+    pieces: int = Field(8, ge=1, description="pieces of a vector, a code each; must divide its length")
+    bits: int = Field(8, ge=1, le=16, description="bits of a piece's code")
+
+
+@rankers.register("faiss_pq")
+class FaissPq(_Faiss):
+    """FAISS's product quantisation (Jégou, Douze and Schmid 2011): codes of pieces x bits, searched exhaustively."""
+
+    options_type = PqOptions
+
+    def make(self, items: int, width: int, metric: int) -> faiss.Index:
+        """As `_Faiss.make`."""
+        import faiss
+
+        pieces, bits = self.options.pieces, self.options.bits
+        if width % pieces:
+            raise InputError(f"faiss_pq: {pieces} pieces do not divide a feature of {width} values evenly.")
+        if 2**bits > items:
+            raise InputError(f"faiss_pq: {bits} bits ask for {2**bits} centroids, and the gallery has {items} items.")
+        return faiss.IndexPQ(width, pieces, bits, metric)
+
+
+@rankers.register("faiss_binary_flat")
+class FaissBinaryFlat(Ranker):
+    """FAISS's exhaustive search of packed bits."""
+
+    distances = ("hamming",)
+
+    def build(self, gallery: np.ndarray, distance: str) -> None:
+        """Fill the index."""
+        import faiss
+
+        self.index = faiss.IndexBinaryFlat(gallery.shape[1] * 8)
+        self.index.add(np.ascontiguousarray(gallery))
+
+    def search(self, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `Ranker.search`."""
+        import faiss
+
+        faiss.omp_set_num_threads(self.threads)
+        far, where = self.index.search(np.ascontiguousarray(queries), count)
+        return where, far.astype(np.float32)
+
+    def memory_bytes(self) -> int:
+        """As `Ranker.memory_bytes`."""
+        import faiss
+
+        return int(faiss.serialize_index_binary(self.index).nbytes)
+
+
+@dataclass(frozen=True)
+class RankerChoice:
+    """A ranker as a study names it.
+
+    Attributes
+    ----------
+    name
+        Its name in the registry.
+    options
+        All its options, checked.
+    label
+        What tables and paths call it (`config.ranker_label`).
+    """
+
+    name: str
+    options: RankerOptions
+    label: str
+
+    @property
+    def kind(self) -> type[Ranker]:
+        """The ranker's class."""
+        return rankers.get(self.name)
+
+
+def ranker_choice(written: str | Mapping[str, Mapping[str, Any] | None]) -> RankerChoice:
+    """Return a ranker from a name, or from {name: options}.
+
+    Raises
+    ------
+    InputError
+        If the name or an option is unknown, or an option has a wrong value.
+    """
+    if isinstance(written, str):
+        name, given = written, {}
+    elif len(written) == 1:
+        ((name, given),) = written.items()
+    else:
+        raise InputError(
+            f"a ranker is a name, or one name with its options ({{faiss_ivf: {{lists: 64}}}}); got {dict(written)}."
+        )
+    kind = rankers.get(name).options_type
+    given = dict(given or {})
+    for key in given:
+        if key not in kind.model_fields:
+            raise InputError(f"{name}: {unknown_name('option', str(key), kind.model_fields)}")
+    try:
+        options = kind.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{name}: option {first['loc'][0]!r}: got {first['input']!r}; {first['msg']}.") from error
+    return RankerChoice(name, options, ranker_label(written))

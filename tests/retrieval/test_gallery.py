@@ -129,10 +129,10 @@ def test_a_ranker_of_lists_gives_the_metrics_with_a_k_and_tells_what_it_costs(tm
     written = {"faiss_ivf": {"lists": 4, "probes": 1}}
     ranking, rows = ranked(tmp_path, made(4), ranker=written, metrics=["map", "p@3", "mrr"], top=7)
     assert {row["ranker"] for row in rows} == {"faiss_ivf-lists4-probes1"}
-    assert {row["metric"] for row in rows} == {"p@3", "recall_of_exact@7"}
+    assert {row["metric"] for row in rows} == {"p@3", "recall_of_exact@3"}
     figures = ranking.record["figures"]
-    assert figures["recall_of_exact_7"] == pytest.approx(total(rows, "recall_of_exact@7"), abs=1e-6)
-    assert 0 < figures["recall_of_exact_7"] < 1
+    assert figures["recall_of_exact_3"] == pytest.approx(total(rows, "recall_of_exact@3"), abs=1e-6)
+    assert 0 < figures["recall_of_exact_3"] < 1
     assert figures["differing_items"] > 0
     assert figures["index_mib"] > 0
     assert {"seconds_build", "seconds_search", "milliseconds_per_query"} <= set(figures)

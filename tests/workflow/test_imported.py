@@ -123,7 +123,7 @@ def test_numbers_and_bits_with_queries_apart_in_hdf5(empty):
         (
             {"features": np.eye(4), "labels": np.arange(4) % 2},
             {"retrievals": [{"features": ["mine"], "metrics": ["p@4"]}]},
-            ["'p@4' goes beyond the gallery, which has 3 items"],
+            ["retrievals[0].metrics: p@4 looks at 4 items, and the gallery mine has 3"],
         ),
     ],
 )

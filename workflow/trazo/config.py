@@ -217,6 +217,13 @@ class Model(_Strict):
         return stages
 
 
+def ranker_label(written: str | Mapping[str, Mapping[str, Any] | None]) -> str:
+    """Return what paths and tables call a ranker: its name, and the options given ("faiss_ivf-lists64")."""
+    if isinstance(written, str):
+        return written
+    return "-".join(f"{name}{''.join(f'-{k}{v}' for k, v in (given or {}).items())}" for name, given in written.items())
+
+
 class Retrieval(_Strict):
     """Queries searched in a gallery by the features of some models, or by imported features."""
 
@@ -268,7 +275,7 @@ class Retrieval(_Strict):
     def _leave_one_out(self) -> Retrieval:
         if self.leave_one_out and self.queries != self.gallery:
             raise ValueError("leave_one_out needs the same data as queries and gallery")
-        if self.queries == self.gallery and not self.leave_one_out:
+        if self.models and self.queries == self.gallery and not self.leave_one_out:
             raise ValueError(
                 f"queries and gallery are both {self.queries}, so that every query would find itself first; add "
                 "leave_one_out: true"
@@ -285,6 +292,12 @@ class Retrieval(_Strict):
         if any(count < 1 for count in votes) or len(set(votes)) < len(votes):
             raise ValueError(f"votes must be different whole numbers from 1, got {votes}")
         return votes
+
+    @property
+    def ranker_labels(self) -> list[str]:
+        """What paths and tables call its rankers, in its order."""
+        suffix = f"+{self.rerank}" if self.rerank != "none" else ""
+        return [ranker_label(written) + suffix for written in self.rankers]
 
     @property
     def label(self) -> str:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -100,6 +100,8 @@ class Plan:
         The run's settings.
     modules
         The library module that defines each architecture.
+    imported
+        What the files of imported features hold.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Plan:
     original: Study
     settings: Settings
     modules: dict[str, str]
+    imported: dict[str, FeatureFile] = field(default_factory=dict)
 
     @property
     def root(self) -> str:
@@ -441,12 +444,11 @@ def ranker_labels(retrieval: Retrieval) -> dict[str, Any]:
         If one is unknown or cannot search by the retrieval's distances or for any of its metrics, or is named twice.
     """
     found: dict[str, Any] = {}
-    suffix = f"+{retrieval.rerank}" if retrieval.rerank != "none" else ""
-    for written in retrieval.rankers:
+    for label, written in zip(retrieval.ranker_labels, retrieval.rankers, strict=True):
         choice = ranker_choice(written)
-        if choice.label in found:
-            raise InputError(f"{choice.label} is listed twice.")
-        found[choice.label + suffix] = written
+        if label in found:
+            raise InputError(f"{label} is listed twice.")
+        found[label] = written
         if choice.kind.whole:
             continue
         wrong = [distance for distance in retrieval.distances if distance not in choice.kind.distances]
@@ -554,7 +556,7 @@ def make_plans(settings: Settings, cache: Path) -> dict[str, Plan]:
             study, original = completed(study, files), completed(original, files)
         except ConfigError as error:
             raise ConfigError(f"study {stem}: {error}") from error
-        plans[stem] = Plan(stem, name, study, original, settings, {})
+        plans[stem] = Plan(stem, name, study, original, settings, {}, files)
     for plan in plans.values():
         _check_sources(plan)
         _check_names(plan)
@@ -604,6 +606,18 @@ def _check_place(plan: Plan, dataset: str, where: str) -> None:
         )
 
 
+def _computed(plan: Plan) -> list[str]:
+    """Return the names of all metrics that a study computes."""
+    names = ["accuracy", "loss"] if plan.classifications() else []
+    for retrieval in plan.study.retrievals:
+        names += expand_metrics(retrieval.metrics)
+        names += [f"knn_accuracy@{count}" for count in retrieval.votes]
+        if any(not ranker_choice(written).kind.whole for written in retrieval.rankers):
+            deepest = max(validate_metric(name).cutoff or 0 for name in expand_metrics(retrieval.metrics))
+            names.append(f"recall_of_exact@{deepest}")
+    return names
+
+
 def _check_names(plan: Plan) -> None:
     for index, retrieval in enumerate(plan.study.retrievals):
         where = f"study {plan.name}: retrievals[{index}]"
@@ -628,35 +642,31 @@ def _check_names(plan: Plan) -> None:
             raise ConfigError(f"study {plan.name}: figures.{name}: {error}") from error
 
 
-def _computed(plan: Plan) -> list[str]:
-    """Return the names of all metrics that a run of the study computes."""
-    names = ["accuracy", "loss"] if plan.classifications() else []
-    for retrieval in plan.study.retrievals:
-        metrics_asked = expand_metrics(retrieval.metrics)
-        depths = [name.partition("@")[2] for name in metrics_asked] + [str(retrieval.top)]
-        names += metrics_asked
-        names += [f"knn_accuracy@{count}" for count in retrieval.votes]
-        names += [f"recall_of_exact@{depth}" for depth in depths if depth.isdigit()]
-    return list(dict.fromkeys(names))
+def _gallery_size(plan: Plan, retrieval: Retrieval) -> int | None:
+    """Return how many items a query of a retrieval can find, None where only the data can tell."""
+    if retrieval.features:
+        return min(plan.imported[name].items for name in retrieval.features) - int(retrieval.leave_one_out)
+    dataset, _, split = retrieval.gallery.partition("/")
+    count, classes = plan.study.datasets[dataset].split[split], plan.categories(dataset)
+    if count == "rest" or classes is None:
+        return None
+    return count * len(classes) - int(retrieval.leave_one_out)
 
 
 def _check_sizes(plan: Plan) -> None:
     """Refuse what only shows after hours of training: ranks beyond the gallery, stages of different classes."""
     for index, retrieval in enumerate(plan.study.retrievals):
-        dataset, _, split = retrieval.gallery.partition("/")
-        if dataset not in plan.study.datasets:
-            # Features made elsewhere: how many there are shows when they are read.
+        items = _gallery_size(plan, retrieval)
+        if items is None:
             continue
-        count, classes = plan.study.datasets[dataset].split[split], plan.categories(dataset)
-        if count == "rest" or classes is None:
-            continue
-        items = count * len(classes) - int(retrieval.leave_one_out)
-        for metric in retrieval.metrics:
-            k = metric.partition("@")[2]
-            if k.isdigit() and int(k) > items:
+        gallery = retrieval.gallery or retrieval.label
+        wanted = [(f"metrics: {m}", int(k)) for m in retrieval.metrics if (k := m.partition("@")[2]).isdigit()]
+        wanted += [(f"votes: {count}", count) for count in retrieval.votes]
+        for what, k in wanted:
+            if k > items:
                 raise ConfigError(
-                    f"study {plan.name}: retrievals[{index}].metrics: {metric} looks at {k} items, and the gallery "
-                    f"{retrieval.gallery} has {items}; choose a smaller k."
+                    f"study {plan.name}: retrievals[{index}].{what} looks at {k} items, and the gallery {gallery} has "
+                    f"{items}; choose a smaller k."
                 )
     for name, model in plan.study.models.items():
         learned = {stage.name: plan.categories(stage.data.partition("/")[0]) for stage in model.stages}

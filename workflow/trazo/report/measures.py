@@ -344,6 +344,7 @@ def ordering(study: Study, dimension: str, seen: Sequence[str], metrics: Sequenc
         "class": class_order(study),
         "model": study.methods,
         "distance": list(dict.fromkeys(d for r in study.retrievals for d in r.distances)),
+        "ranker": list(dict.fromkeys(name for r in study.retrievals for name in r.ranker_labels)),
         "dataset": [r.label for r in study.retrievals],
         "metric": list(metrics),
     }

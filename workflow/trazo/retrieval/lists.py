@@ -26,11 +26,11 @@ class Searched:
         Metrics and lists, as of the exact ranker; its `seconds` are those to "build" the index and to "search" all
         queries, after a first one.
     shares : (Q,) float64
-        Share of the list that the exact ranker could have given: items no farther than its last.
+        Share of a list's first `depth` places whose items the exact ranker could have given: no farther than its last.
     depth
-        Length of the lists.
+        The largest k of the metrics; without one, the length of the lists.
     differing
-        How many items, over all queries, the exact ranker could not have given, those not found among them.
+        How many of these items, over all queries, the exact ranker could not have given, those not found among them.
     index_bytes
         The index's size.
     """
@@ -87,23 +87,24 @@ def search(
         raise InputError(f"{', '.join(whole)} need the whole ranking; this ranker returns the nearest items only.")
     asked = [validate_metric(name) for name in metrics]
     task = prepared(queries, gallery, query_labels, gallery_labels, distance, asked, leave_one_out, top)
-    depth = max([top, *depths.values()])
-    if depth == 0:
+    length = max([top, *depths.values()])
+    depth = max(depths.values(), default=top)
+    if length == 0:
         raise InputError("nothing to search for: neither a metric with a k nor nearest items are asked for.")
     started = time.perf_counter()
     ranker.build(task.gallery, distance)
     built = time.perf_counter()
     left_out = int((task.own >= 0).any())
     # The first search loads and allocates what all others share.
-    ranker.search(task.queries[:1], depth + left_out)
+    ranker.search(task.queries[:1], length + left_out)
     searching = time.perf_counter()
-    found, far = ranker.search(task.queries, depth + left_out)
+    found, far = ranker.search(task.queries, length + left_out)
     searched = time.perf_counter()
-    where, far = without_own(found, far, task.own, depth)
+    where, far = without_own(found, far, task.own, length)
     values = np.full((len(task.queries), len(asked)), np.nan)
     evaluated = task.relevant > 0
     values[evaluated] = evaluate(groups_of_lists(where, task), asked)
-    shares = share_of_exact(where, task, distance, device=device, memory_mib=memory_mib, progress=progress)
+    shares = share_of_exact(where[:, :depth], task, distance, device=device, memory_mib=memory_mib, progress=progress)
     ranking = Ranking(
         metrics=list(metrics),
         values=values,

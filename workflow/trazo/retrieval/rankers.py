@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from trazo.config import ranker_label
 from trazo.errors import InputError
 from trazo.registry import Registry, unknown_name
 
@@ -285,7 +286,7 @@ class RankerChoice:
     options
         All its options, checked.
     label
-        What tables and paths call it: the name, and the options that were given ("faiss_ivf-lists64").
+        What tables and paths call it (`config.ranker_label`).
     """
 
     name: str
@@ -324,5 +325,4 @@ def ranker_choice(written: str | Mapping[str, Mapping[str, Any] | None]) -> Rank
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"{name}: option {first['loc'][0]!r}: got {first['input']!r}; {first['msg']}.") from error
-    words = [f"{key}{getattr(options, key)}" for key in kind.model_fields if key in given]
-    return RankerChoice(name, options, "-".join([name, *words]))
+    return RankerChoice(name, options, ranker_label(written))

@@ -64,7 +64,8 @@ def class_bars(options: ClassBars, study: Study, material: Material) -> Drawing:
     measures = select(measures, dataset=names[dataset])
     for option, dimension in ((options.distances, "distance"), (options.classes, "class_name")):
         measures = select(measures, **{dimension: option}) if option else measures
-    measures = select(measures, ranker=options.ranker or [m.ranker for m in measures][:1])
+    rankers = sorted({m.ranker for m in measures}, key=ordering(study, "ranker", [m.ranker for m in measures]))
+    measures = select(measures, ranker=options.ranker or rankers[:1])
     if not measures:
         raise InputError(f"no {options.metric!r} was measured by class; add the metric to the retrieval.")
     published = read_published(material.published, study) if material.published else []

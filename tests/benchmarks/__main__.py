@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from tests.benchmarks import tables
-from tests.benchmarks.harness import as_record, compare, cores, load, machine
+from tests.benchmarks.harness import as_record, compare, cores, load, machine, taken_by_others
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,8 +25,11 @@ def main() -> None:
     folder = ROOT / "results" / "reference" / "benchmarks"
     for name in given.only:
         print(f"{known[name].title} ({name})", flush=True)
+        others = taken_by_others()
         rows = list(compare(known[name], given.rounds, given.small))
-        new = [as_record(row) | {"machine": machine()} for row in rows]
+        new = [
+            as_record(row) | {"machine": machine(), "others": "" if others is None else f"{others:.1f}"} for row in rows
+        ]
         print(tables.as_markdown(new, known))
         if not given.small:
             # After each benchmark: one that is stopped later loses nothing.

@@ -136,6 +136,22 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def taken_by_others(seconds: float = 2.0) -> float | None:
+    """Return how many cores are busy while this process waits; None where the system does not say."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return None
+
+    def idle() -> int:
+        fields = stat.read_text().split("\n", 1)[0].split()
+        return int(fields[4]) + int(fields[5])
+
+    before = idle()
+    time.sleep(seconds)
+    ticks = os.sysconf("SC_CLK_TCK") * seconds
+    return min(max(cores() - (idle() - before) / ticks, 0.0), float(cores()))
+
+
 def _held(peak: bool) -> int:
     """Return the bytes of memory this process holds, or has held at most since it was last asked to forget."""
     status = Path("/proc/self/status")

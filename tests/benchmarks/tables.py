@@ -63,6 +63,13 @@ def as_markdown(records: Sequence[Record], known: dict[str, Benchmark]) -> str:
             )
     machines = sorted({record["machine"] for record in records})
     lines += ["", f"Measured on {'; '.join(machines)}."]
+    busy = [
+        f"{name} ({record['others']})"
+        for name, (record, *_) in ((n, list(g)) for n, g in groupby(records, key=lambda r: r["benchmark"]))
+        if float(record["others"] or 0) > 0.2
+    ]
+    if busy:
+        lines[-1] += f" Other programs kept cores busy (how many) as these began: {', '.join(busy)}."
     return "\n".join(lines) + "\n"
 
 

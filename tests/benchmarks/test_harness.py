@@ -65,9 +65,10 @@ def test_ratios_are_those_of_the_same_round() -> None:
 def test_a_contestant_that_could_not_run_is_shown_with_its_reason() -> None:
     chosen = Benchmark("speed", "Speed", "query", 100, lambda small: [])
     row = summed_up(chosen, Contestant("huge", tuple, dict, wanted=2), [], [], "out of memory")
-    table = tables.as_markdown([as_record(row) | {"machine": "two cores"}], {"speed": chosen})
+    table = tables.as_markdown([as_record(row) | {"machine": "two cores", "others": "1.4"}], {"speed": chosen})
     assert "| huge | – |" in table
     assert "out of memory" in table
+    assert "speed (1.4)" in table
 
 
 def test_a_benchmark_measured_anew_replaces_its_rows_and_no_others() -> None:
@@ -86,7 +87,10 @@ def test_the_readme_shows_the_table_that_was_measured() -> None:
 
 
 def test_what_was_measured_can_be_drawn(tmp_path: Path) -> None:
-    records = [as_record(row) | {"machine": "two cores", "benchmark": "hamming"} for row in rows_of([1.0], [3.0])]
+    records = [
+        as_record(row) | {"machine": "two cores", "others": "0.0", "benchmark": "hamming"}
+        for row in rows_of([1.0], [3.0])
+    ]
     tables.publish(records, KNOWN, tmp_path, tmp_path / "README.md")
     assert tables.read_records(tmp_path / "benchmarks.csv") == [
         {key: str(value) for key, value in record.items()} for record in records

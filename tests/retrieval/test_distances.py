@@ -105,7 +105,7 @@ def test_a_query_gets_the_same_bits_alone_and_in_a_batch() -> None:
 
 
 @pytest.mark.parametrize("name", ["euclidean", "squared_euclidean", "cosine", "hamming"])
-@pytest.mark.parametrize("size", [2, 513, 1250])
+@pytest.mark.parametrize("size", [2, 1025, 2300])
 def test_a_gallery_with_itself_has_the_bits_that_its_items_have_as_queries(name: str, size: int) -> None:
     rows = clustered(7, size, 70, 0.5, 0.6)
     gallery = torch.from_numpy(np.packbits(rows > 1, axis=1) if name == "hamming" else rows)

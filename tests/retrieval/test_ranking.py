@@ -104,7 +104,7 @@ def test_blocks_of_queries_change_nothing(distance: str, block_size: int) -> Non
 
 @pytest.mark.parametrize("distance", ["euclidean", "cosine", "hamming"])
 def test_memory_to_keep_all_distances_changes_time_alone(distance: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, labels = features(15, 700)
+    rows, labels = features(15, 1100)
     rows = np.packbits(rows > 1, axis=1) if distance == "hamming" else rows
     asked = {"distance": distance, "metrics": METRICS, "top": 5}
     squares = []
@@ -113,7 +113,7 @@ def test_memory_to_keep_all_distances_changes_time_alone(distance: str, monkeypa
     monkeypatch.setattr(kind, "among_itself", lambda self: squares.append(mirrored(self)) or squares[-1])
     whole = leave_one_out(rows, labels, memory_mib=512, **asked)
     parts = leave_one_out(rows, labels, memory_mib=2, **asked)
-    assert [len(square) for square in squares] == [700]
+    assert [len(square) for square in squares] == [1100]
     np.testing.assert_array_equal(parts.values, whole.values)
     np.testing.assert_array_equal(parts.top_indices, whole.top_indices)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 distances: Registry[type[Distance]] = Registry("distance")
 # Squares of a table this small are not split into halves that mirror each other; halves are cut at whole tiles.
-_SMALLEST_SQUARE, _FULL_TILE = 512, 64
+_SMALLEST_SQUARE, _FULL_TILE = 1024, 64
 
 
 class Distance:
@@ -205,7 +205,7 @@ class SquaredEuclidean(Distance):
             moved = moved.float()
             return moved, torch.linalg.vector_norm(moved, dim=1, dtype=torch.float64).square().float()
         array = rows.numpy()
-        moved, norms = np.empty(array.shape, np.float32), np.empty(len(array), np.float32)
+        moved, norms = torch.empty(rows.shape, dtype=torch.float32).numpy(), np.empty(len(array), np.float32)
 
         def work(start: int, stop: int) -> None:
             scale_and_shift(array, scales, self._centre, start, stop, moved, norms)
@@ -245,7 +245,8 @@ class SquaredEuclidean(Distance):
             return None
         moved, norms = self._kept
         size = len(moved)
-        table = torch.from_numpy(np.empty((size, size), np.float32))
+        # torch's memory, not NumPy's: that asks for huge pages, whose first touch costs more than they save here.
+        table = torch.empty(size, size, dtype=torch.float32)
 
         def fill(top: int, bottom: int, left: int, right: int) -> None:
             short = max(0, 4 - (bottom - top))
@@ -408,9 +409,11 @@ class Hamming(Distance):
     packed = True
 
     def __init__(self, gallery: torch.Tensor, kept_bytes: int = 1 << 30) -> None:
+        import torch
+
         super().__init__(gallery, kept_bytes)
         self.levels = gallery.shape[1] * 8 + 1
-        self._kind = np.int16 if self.levels <= 1 << 15 else np.int32
+        self._kind = torch.int16 if self.levels <= 1 << 15 else torch.int32
         self._words = self._as_words(gallery) if gallery.device.type == "cpu" else None
 
     @staticmethod
@@ -428,9 +431,9 @@ class Hamming(Distance):
         if self._words is None:
             return self._by_products(queries)
         words = self._as_words(queries)
-        out = np.empty((len(words), len(self._words)), self._kind)
-        self._count(words, out, 0, len(words), 0, len(self._words))
-        return torch.from_numpy(out)
+        out = torch.empty(len(words), len(self._words), dtype=self._kind)
+        self._count(words, out.numpy(), 0, len(words), 0, len(self._words))
+        return out
 
     def among_itself(self) -> torch.Tensor | None:
         import torch
@@ -438,9 +441,9 @@ class Hamming(Distance):
         if self._words is None:
             return None
         size = len(self._words)
-        table = np.empty((size, size), self._kind)
-        _fill_square(size, lambda *part: self._count(self._words, table, *part), table)
-        return torch.from_numpy(table)
+        table = torch.empty(size, size, dtype=self._kind)
+        _fill_square(size, lambda *part: self._count(self._words, table.numpy(), *part), table.numpy())
+        return table
 
     def _count(self, words: np.ndarray, out: np.ndarray, top: int, bottom: int, left: int, right: int) -> None:
         from trazo.retrieval.kernels import hamming, over_rows

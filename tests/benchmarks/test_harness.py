@@ -80,10 +80,15 @@ def test_a_benchmark_measured_anew_replaces_its_rows_and_no_others() -> None:
 
 def test_the_readme_shows_the_table_that_was_measured() -> None:
     folder = ROOT / "results" / "reference" / "benchmarks"
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    if not folder.exists():
+        between = text.partition("<!-- benchmarks: begin -->")[2].partition("<!-- benchmarks: end -->")[0]
+        assert between.strip() == "", "the README shows a table that nobody measured"
+        return
     records = tables.read_records(folder / "benchmarks.csv")
     table = (folder / "benchmarks.md").read_text(encoding="utf-8")
     assert tables.as_markdown(records, KNOWN) == table
-    assert table in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert table in text
 
 
 def test_what_was_measured_can_be_drawn(tmp_path: Path) -> None:

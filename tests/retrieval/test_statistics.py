@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 from trazo.errors import InputError
-from trazo.retrieval.statistics import bootstrap_interval, mean_and_deviation, randomisation_test, summarise
+from trazo.retrieval.statistics import (
+    bootstrap_interval,
+    mean_and_deviation,
+    pairwise_randomisation_test,
+    randomisation_test,
+    summarise,
+)
 
 
 def test_means_over_queries_and_over_classes_differ_when_classes_do() -> None:
@@ -113,3 +119,26 @@ def test_nan_missing_labels_and_unpaired_values_are_refused() -> None:
         randomisation_test(np.zeros(3), np.zeros(4))
     with pytest.raises(InputError, match="one query or more"):
         mean_and_deviation([])
+
+
+def test_all_pairs_at_once_equal_each_pair_alone() -> None:
+    draw = np.random.default_rng(3)
+    labels = draw.integers(0, 4, 60)
+    values = draw.random((60, 4, 2)) + np.array([0.0, 0.05, 0.1, 0.1])[:, None]
+    values[:, 3] = values[:, 2]
+    for average in ("queries", "classes"):
+        p = pairwise_randomisation_test(values, labels=labels, average=average, resamples=3000, seed=4)
+        for i in range(4):
+            for j in range(4):
+                alone = randomisation_test(
+                    values[:, i], values[:, j], labels=labels, average=average, resamples=3000, seed=4
+                )
+                assert p[i, j] == pytest.approx(alone if i != j else [1.0, 1.0])
+        assert p[2, 3] == pytest.approx([1.0, 1.0])
+
+
+def test_all_pairs_of_few_queries_are_exact() -> None:
+    values = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])[:, :, None]
+    assert pairwise_randomisation_test(values)[0, 1, 0] == pytest.approx(2 / 16)
+    with pytest.raises(InputError, match="methods"):
+        pairwise_randomisation_test(values[:, :, 0])

@@ -1,6 +1,7 @@
 # From features to rankings: per query every metric and the nearest items; their means with intervals.
 #
 #   results/<study>/rankings/<origin>/<retrieval>/<distance>/<ranker>.{h5,csv}
+#   results/<study>/significance.csv
 #
 # The origin is what gave the features: <model>/seed<seed>/<stage>/epoch<epoch>, or <name>/imported.
 
@@ -29,3 +30,20 @@ rule rank_gallery:
         memory_mib=settings.memory_mib,
     script:
         "../scripts/rank_gallery.py"
+
+
+# Paired tests between all methods that search the same gallery for the same queries.
+rule compare_methods:
+    input:
+        rankings=lambda w: plan_of(w).rankings(),
+        metrics=lambda w: plan_of(w).ranking_metrics(),
+    output:
+        significance="results/{study}/significance.csv",
+    log:
+        "results/{study}/logs/compare_methods.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        code=code_of("compare_methods"),
+    script:
+        "../scripts/compare_methods.py"

@@ -8,6 +8,7 @@ rule collect_metrics:
     input:
         rankings=lambda w: plan_of(w).ranking_metrics(),
         classifications=lambda w: plan_of(w).classifications(),
+        significance="results/{study}/significance.csv",
     output:
         metrics="results/{study}/metrics.csv",
     log:
@@ -42,6 +43,7 @@ rule render_table:
     input:
         metrics="results/{study}/metrics.csv",
         published=PUBLISHED,
+        significance="results/{study}/significance.csv",
     output:
         csv="results/{study}/tables/{table}.csv",
         md="results/{study}/tables/{table}.md",
@@ -79,6 +81,7 @@ rule render_report:
     input:
         metrics="results/{study}/metrics.csv",
         comparison="results/{study}/comparison.csv",
+        significance="results/{study}/significance.csv",
         tables=lambda w: plan_of(w).tables(),
         figures=lambda w: plan_of(w).pictures(),
         artifacts=lambda w: plan_of(w).artifacts(),

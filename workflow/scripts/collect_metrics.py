@@ -6,4 +6,8 @@ from trazo.progress import step
 from trazo.report.metrics import collect
 
 with step(snakemake.log[0], "collect metrics"):
-    collect([Path(part) for part in snakemake.input], Path(snakemake.output.metrics))
+    collect(
+        [Path(part) for part in (*snakemake.input.rankings, *snakemake.input.classifications)],
+        Path(snakemake.output.metrics),
+        significance=Path(snakemake.input.significance),
+    )

@@ -15,6 +15,7 @@ with step(snakemake.log[0], "report"):
         sources=params.sources,
         metrics=Path(files.metrics),
         comparison=Path(files.comparison),
+        significance=Path(files.significance),
         tables=[Path(path) for path in files.tables],
         figures=[Path(path) for path in files.figures],
         records=[Path(path) for path in files.artifacts],

@@ -13,6 +13,7 @@ with step(snakemake.log[0], f"table {snakemake.wildcards.table}"):
         study=study,
         metrics=Path(snakemake.input.metrics),
         published=Path(snakemake.input.published),
+        significance=Path(snakemake.input.significance),
         caveat=snakemake.params.caveat,
         **{kind: Path(path) for kind, path in snakemake.output.items()},
     )

@@ -394,6 +394,7 @@ METRIC_COLUMNS = (
     "value",
     "ci_low",
     "ci_high",
+    "p_best",
 )
 
 
@@ -402,7 +403,9 @@ def write_metrics(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
 
     `dataset` names the retrieval (or the split that was classified), `class` is empty where all classes count,
     and `average` then says whether `value` is the mean over queries or the unweighted mean of the class means.
-    `queries` counts the queries behind the value. Floats are written with all their digits.
+    `queries` counts the queries behind the value. Floats are written with all their digits. `p_best` is filled in
+    where a study's metrics are joined: the p value of a paired randomisation test against the best method of the
+    retrieval by that metric, over the same queries; empty for the best one itself.
 
     Raises
     ------
@@ -417,6 +420,46 @@ def write_metrics(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
             if unknown or not np.isfinite(row["value"]):
                 raise ArtifactError(f"{path}: cannot write {row}: unknown columns {unknown} or no finite value.")
             writer.writerow({k: repr(float(v)) if isinstance(v, float | np.floating) else v for k, v in row.items()})
+
+
+# What tells the methods of a retrieval apart; seeds and folds are repetitions of one method.
+METHOD_COLUMNS = ("model", "stage", "epoch", "reducer", "size", "bits", "ranker", "distance")
+SIGNIFICANCE_COLUMNS = (
+    "dataset",
+    "metric",
+    "average",
+    *METHOD_COLUMNS,
+    *(f"other_{column}" for column in METHOD_COLUMNS),
+    "queries",
+    "difference",
+    "p",
+)
+
+
+def write_significance(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
+    """Write the tests between pairs of methods, columns `SIGNIFICANCE_COLUMNS`.
+
+    `difference` is the mean of the first method minus that of the other; `p` is two-sided.
+    """
+    with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, SIGNIFICANCE_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: repr(float(v)) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+
+
+def read_significance(path: Path | str) -> list[dict[str, str]]:
+    """Return the rows of `significance.csv`, as text.
+
+    Raises
+    ------
+    ArtifactError
+        If its columns are others.
+    """
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != SIGNIFICANCE_COLUMNS:
+            raise ArtifactError(f"{path} has the columns {reader.fieldnames}; delete it and run again.")
+        return list(reader)
 
 
 def write_history(path: Path | str, *, record: dict[str, Any], epochs: Sequence[dict[str, Any]]) -> None:

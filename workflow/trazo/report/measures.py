@@ -16,7 +16,7 @@ from trazo.config import Study
 from trazo.errors import InputError
 from trazo.store import METRIC_COLUMNS
 
-DIMENSIONS = tuple(c for c in METRIC_COLUMNS if c not in {"study", "queries", "value", "ci_low", "ci_high"})
+DIMENSIONS = tuple(c for c in METRIC_COLUMNS if c not in {"study", "queries", "value", "ci_low", "ci_high", "p_best"})
 NUMERIC_DIMENSIONS = ("epoch", "seed", "size", "bits", "fold")
 CLASSIFICATION = ("accuracy", "loss")
 # What may differ among values that are averaged into one.

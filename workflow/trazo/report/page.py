@@ -22,6 +22,7 @@ from trazo.report.comparison import compared
 from trazo.report.drawing import INK, LINE, PALETTE, PAPER, SOFT
 from trazo.report.measures import lower_is_better, metric_label, read_measures
 from trazo.report.published import read_published
+from trazo.report.significance import LEVEL, Significance
 from trazo.report.tables import (
     build_table,
     header_levels,
@@ -141,6 +142,7 @@ def render_page(
     figures: Sequence[Path],
     records: Sequence[Path],
     output: Path,
+    significance: Path | None = None,
     summary: Path | None = None,
     command: str = "",
 ) -> None:
@@ -162,6 +164,8 @@ def render_page(
         Artifacts of the run (HDF5 files and training histories): their records tell settings, versions and times.
     output
         Where to; the name of its folder is the study's name if nothing was measured.
+    significance
+        `significance.csv`, for the marks in tables.
     command
         The command that makes it again; put together from the settings if left out.
     """
@@ -175,10 +179,11 @@ def render_page(
     name = measures[0].study if measures else Path(output).resolve().parent.name
     steps = story.steps(found)
 
+    tests = Significance.read(significance) if significance else None
     drawn, laid_out = _by_stem(figures), _by_stem(tables)
     pictures = [_picture(drawn.get(stem, []), stem, figure.title) for stem, figure in study.figures.items()]
     grids = [
-        (stem, build_table(table, study, measures, published), _downloads(laid_out[stem]))
+        (stem, build_table(table, study, measures, published, tests), _downloads(laid_out[stem]))
         for stem, table in study.tables.items()
         if stem in laid_out
     ]
@@ -197,11 +202,12 @@ def render_page(
         table_legend=table_legend,
         metric_label=metric_label,
         lower_is_better=lower_is_better,
+        LEVEL=LEVEL,
         duration=story.duration,
         number=story.number,
     )
     devices = list(dict.fromkeys(s.device for s in steps if s.device))
-    methods = story.methods(measures, study, comparisons)
+    methods = story.methods(measures, study, comparisons, tests)
     verdicts: dict[str, list[story.Method]] = {}
     for method in methods:
         verdicts.setdefault(method.retrieval, []).append(method)
@@ -227,7 +233,7 @@ def render_page(
         devices=devices,
         versions=story.joined_versions(found),
         machines=sorted({f"{r.get('system', '')} {r.get('machine', '')}".strip() for r in found if r.get("machine")}),
-        files=_downloads([Path(metrics), Path(comparison)]),
+        files=_downloads([Path(p) for p in (metrics, comparison, significance) if p]),
         study_yaml=yaml.safe_dump(
             study.model_dump(exclude={"quick"}, exclude_defaults=True), sort_keys=False, allow_unicode=True
         ),

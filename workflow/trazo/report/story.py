@@ -9,7 +9,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from trazo.report.measures import (
     totals,
 )
 from trazo.report.published import rankers_meant
+from trazo.report.significance import Significance
+from trazo.store import METHOD_COLUMNS
 
 _MINUTE, _HOUR = 60.0, 3600.0
 _MOST_TOLD, _MOST_LISTED = 8, 6
@@ -204,6 +206,8 @@ class Method:
         mAP and other totals, in per cent.
     published
         Published mAP in per cent, None if there is none.
+    p
+        p value of its mAP's difference from the retrieval's best; None for the best itself, or without a test.
     """
 
     retrieval: str
@@ -213,6 +217,7 @@ class Method:
     map: Summary
     published: float | None = None
     others: dict[str, Summary] = field(default_factory=dict)
+    p: float | None = None
 
     @property
     def name(self) -> str:
@@ -227,11 +232,17 @@ class Method:
         return self.map.ci_low <= self.published <= self.map.ci_high
 
 
-def methods(measures: Sequence[Measure], study: Study, comparisons: Sequence[Compared]) -> list[Method]:
+def methods(
+    measures: Sequence[Measure],
+    study: Study,
+    comparisons: Sequence[Compared],
+    tests: Significance | None = None,
+) -> list[Method]:
     """Return every method by mAP, best first, grouped by retrieval in the study's order."""
     average = study.published.average if study.published else "queries"
     rows = totals(last_weights(measures, study), average)
     found: list[Method] = []
+    keys_of: dict[int, tuple[str, ...]] = {}
     labels = [r.label for r in study.retrievals]
     kinds = ("dataset", "model", "reducer", "size", "bits", "ranker", "distance")
     keys = dict.fromkeys(tuple(plain(k, m.of(k)) for k in kinds) for m in rows if m.metric == "map")
@@ -265,8 +276,15 @@ def methods(measures: Sequence[Measure], study: Study, comparisons: Sequence[Com
                 others={name: summary.scaled(100.0) for name, summary in others.items()},
             )
         )
+        keys_of[id(found[-1])] = tuple(mine[0].of(column) for column in METHOD_COLUMNS)
     position = {name: i for i, name in enumerate(labels)}
-    return sorted(found, key=lambda m: (position.get(m.retrieval, len(position)), -m.map.value))
+    found.sort(key=lambda m: (position.get(m.retrieval, len(position)), -m.map.value))
+    if tests is None:
+        return found
+    best: dict[str, tuple[str, ...]] = {}
+    for method in found:
+        best.setdefault(method.retrieval, keys_of[id(method)])
+    return [replace(m, p=tests.between(m.retrieval, "map", average, keys_of[id(m)], best[m.retrieval])) for m in found]
 
 
 def _reducer_words(reducer: str, size: str, bits: str, widths: set[tuple[str, str, str]]) -> str:

@@ -34,23 +34,30 @@ from trazo.report.measures import (
     unit_of,
 )
 from trazo.report.published import PublishedValue, measured_datasets, read_published
-from trazo.store import write_text
+from trazo.report.significance import LEVEL, Method, Significance
+from trazo.store import METHOD_COLUMNS, write_text
 
 # `average` describes totals, it is no dimension to spread over.
 _NEVER_COLUMNS = (*REPLICATES, "average")
 # These follow from the network where nothing reduces its features: they divide no cells, so readers need no column.
 _WIDTHS = ("size", "bits")
+BEST, TIED = "★", "☆"
 TOTAL_NAMES = {"classes": "mean of classes", "queries": "mean over queries"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A measured value and the published one beside it, both in the row's or column's unit; None where missing."""
+    """A measured value and the published one beside it, both in the row's or column's unit; None where missing.
+
+    `mark` is `BEST` for the best of the values of one metric over the same queries, and `TIED` for one that a paired
+    randomisation test cannot tell from it.
+    """
 
     metric: str
     unit: Unit
     measured: Summary | None = None
     published: float | None = None
+    mark: str = ""
 
     @property
     def difference(self) -> float | None:
@@ -139,12 +146,19 @@ def validate_table(table: Table, study: Study, computed: Collection[str] | None 
                 raise InputError(f"table {table.title!r}: where: {unknown_name(key, name, known)}")
 
 
-def build_table(table: Table, study: Study, measures: list[Measure], published: Iterable[PublishedValue]) -> Grid:
+def build_table(
+    table: Table,
+    study: Study,
+    measures: list[Measure],
+    published: Iterable[PublishedValue],
+    tests: Significance | None = None,
+) -> Grid:
     """Lay a table out.
 
     A dimension that the table does not spread and in which its values still differ (two retrievals, say) becomes a
     column of its own, so that no cell mixes values of different things. Of what the table does not speak of, stages
-    or epochs, only the last of each model counts.
+    or epochs, only the last of each model counts. With `tests`, the best of each metric and what cannot be told from
+    it are marked.
     """
     validate_table(table, study)
     named = {table.rows, *table.columns, *table.where}
@@ -184,6 +198,7 @@ def build_table(table: Table, study: Study, measures: list[Measure], published: 
         return metric_label(value) if dimension == "metric" else value or "–"
 
     grid_cells = {}
+    marks = _marks(cells, tests) if tests else {}
     for place in dict.fromkeys(places):
         found, row = cells.get(place, []), beside.get(place)
         metric = found[0].metric if found else row.metric
@@ -194,6 +209,7 @@ def build_table(table: Table, study: Study, measures: list[Measure], published: 
             unit=unit,
             measured=summary.scaled(unit.factor) if summary else None,
             published=row.value * unit.factor / row.factor if row else None,
+            mark=marks.get(place, ""),
         )
     return Grid(
         title=table.title,
@@ -207,6 +223,30 @@ def build_table(table: Table, study: Study, measures: list[Measure], published: 
         note=table.note,
         published=table.published,
     )
+
+
+def _marks(
+    cells: dict[tuple[str, tuple[str, ...]], list[Measure]], tests: Significance
+) -> dict[tuple[str, tuple[str, ...]], str]:
+    """Return marks by place: of the totals of one metric on one retrieval, the best, and what equals it."""
+    groups: dict[tuple[str, str, str], dict[tuple[str, tuple[str, ...]], tuple[float, Method]]] = {}
+    for place, found in cells.items():
+        first, summary = found[0], summarize(found)
+        if first.class_name or summary is None:
+            continue
+        method = tuple(first.of(column) for column in METHOD_COLUMNS)
+        group = groups.setdefault((first.dataset, first.metric, first.average), {})
+        group[place] = (summary.value, method)
+    marks = {}
+    for key, group in groups.items():
+        best = max(group, key=lambda place: group[place][0])
+        p = {
+            place: tests.between(*key, method, group[best][1]) for place, (_, method) in group.items() if place != best
+        }
+        if any(value is not None for value in p.values()):
+            marks[best] = BEST
+            marks |= {place: TIED for place, value in p.items() if value is not None and value >= LEVEL}
+    return marks
 
 
 def _cell_of(measure: Measure, rows: str, columns: Iterable[str]) -> tuple[str, tuple[str, ...]]:
@@ -268,6 +308,7 @@ def render_table(
     csv: Path,
     md: Path,
     tex: Path,
+    significance: Path | None = None,
     caveat: str = "",
 ) -> None:
     """Write a table as CSV (plain numbers), Markdown and LaTeX (booktabs).
@@ -280,6 +321,8 @@ def render_table(
         `metrics.csv` of the run, and the published values.
     csv, md, tex
         Where to.
+    significance
+        `significance.csv` of the run, for marks; None leaves them out.
     caveat
         What sets the run apart from the published set-up, as `story.caveat` says it; stands below the table in
         Markdown and LaTeX, so that a table that is copied out says so too.
@@ -290,7 +333,9 @@ def render_table(
         If the table cannot be laid out, or nothing at all was measured or published for it.
     """
     spoken = read_published(published, study) if table.published else []
-    grid = build_table(table, study, read_measures(metrics), spoken)
+    grid = build_table(
+        table, study, read_measures(metrics), spoken, Significance.read(significance) if significance else None
+    )
     if not grid.rows:
         raise InputError(
             f"table {table.title!r}: nothing was measured for it; expected metrics {', '.join(table.metrics)}"
@@ -305,6 +350,7 @@ def table_csv(grid: Grid) -> str:
     """Return the table as CSV, a line per row: every column's value, interval, deviation and published value."""
     several = any(c.measured and c.measured.seeds > 1 for c in grid.cells.values())
     parts = ["", "ci_low", "ci_high", *(["deviation", "seeds"] if several else [])]
+    parts += ["mark"] if any(c.mark for c in grid.cells.values()) else []
     parts += ["published", "difference"] if grid.has_published else []
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -328,12 +374,13 @@ def table_csv(grid: Grid) -> str:
 
 def _plain_numbers(cell: Cell, parts: list[str]) -> list[object]:
     values: dict[str, object] = {"published": cell.published, "difference": cell.difference}
+    marks = {BEST: "best", TIED: "like best"}
     if cell.measured:
         summary = cell.measured
         values |= {"": summary.value, "ci_low": summary.ci_low, "ci_high": summary.ci_high}
         values |= {"deviation": summary.deviation, "seeds": summary.seeds}
     found = [values.get(part) for part in parts]
-    return ["" if v is None else repr(v) for v in found]
+    return [marks.get(cell.mark, "") if p == "mark" else "" if v is None else repr(v) for p, v in zip(parts, found)]
 
 
 def measured_text(cell: Cell, *, plus_minus: str = " ± ") -> str:
@@ -369,6 +416,14 @@ def table_legend(grid: Grid) -> list[str]:
         lines.append("The range is the 95 % interval.")
     if any(s.seeds > 1 for s in summaries):
         lines.append(f"Mean ± standard deviation over {max(s.seeds for s in summaries)} seeds.")
+    marks = {c.mark for c in grid.cells.values()}
+    if BEST in marks:
+        lines.append(f"{BEST} the best value of a metric" + ("." if TIED not in marks else ";"))
+    if TIED in marks:
+        lines.append(
+            f"{TIED} not to be told from it (paired randomisation test over the same queries, p ≥ {LEVEL}, not "
+            "corrected for the number of pairs)."
+        )
     return lines
 
 
@@ -400,7 +455,7 @@ def table_markdown(grid: Grid, caveat: str = "") -> str:
 def _markdown_cell(cell: Cell | None) -> str:
     if cell is None:
         return "–"
-    parts = [f"**{measured_text(cell)}**" if cell.measured else "–"]
+    parts = [f"**{measured_text(cell)}**{f' {cell.mark}' if cell.mark else ''}" if cell.measured else "–"]
     if interval_text(cell):
         parts.append(interval_text(cell))
     if cell.published is not None:
@@ -428,6 +483,9 @@ _LATEX = {
     "·": r"$\cdot$",
     "×": r"$\times$",
     "…": r"\ldots{}",
+    "≥": r"$\geq$",
+    BEST: r"$^{\star}$",
+    TIED: r"$^{\circ}$",
     "\N{MINUS SIGN}": "$-$",
 }
 
@@ -474,7 +532,7 @@ def table_latex(grid: Grid, caveat: str = "") -> str:
 def _latex_cell(cell: Cell | None, width: int) -> list[str]:
     if cell is None:
         return ["--", *[""] * (width - 1)]
-    text = latex(measured_text(cell))
+    text = latex(measured_text(cell) + cell.mark)
     if interval_text(cell):
         text += f" {{\\scriptsize [{latex(interval_text(cell))}]}}"
     published = "" if cell.published is None else published_text(cell.published)

@@ -195,25 +195,92 @@ def randomisation_test(
     first, second = _evaluated(a), _evaluated(b)
     if np.shape(a) != np.shape(b):
         raise InputError(f"the two methods have values of shapes {np.shape(a)} and {np.shape(b)}; pair them by query.")
-    if resamples < 1:
-        raise InputError(f"resamples must be at least 1; got {resamples}.")
     queries = len(first)
     weights, _ = _weights(queries, labels, average)
     differences = (first - second) * weights[:, None]
-    # Sums of the same numbers in another order may differ in their last bits, and must count as equal.
-    observed = np.abs(differences.sum(0)) - 1e-12 * np.abs(differences).sum(0)
+    observed = np.abs(differences.sum(0)) - _same_sum(differences)
     as_large = np.zeros(differences.shape[1], np.int64)
+    patterns, exhaustive = _patterns(queries, resamples)
+    for sums in _signed_sums(differences, patterns, exhaustive, seed):
+        as_large += (np.abs(sums) >= observed).sum(0)
+    p = _p_value(as_large, patterns, exhaustive)
+    return p if np.ndim(a) == 2 else float(p[0])
+
+
+def pairwise_randomisation_test(
+    values: np.ndarray,
+    *,
+    labels: np.ndarray | None = None,
+    average: Average = "queries",
+    resamples: int = 10000,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return the p values of `randomisation_test` for all pairs of several methods over the same queries.
+
+    The sign patterns are shared by all pairs, so that a sum of signed differences is the difference of two signed
+    sums: each method is summed once, not once a pair.
+
+    Parameters
+    ----------
+    values : (Q, K, M) float
+        M metrics of K methods; evaluated queries only.
+
+    Returns
+    -------
+    (K, K, M) float64, symmetric, 1 on the diagonal
+
+    Raises
+    ------
+    InputError
+        If the shape is another, a value is NaN, there is no query, or labels are missing.
+    """
+    if np.ndim(values) != 3:
+        raise InputError(f"expected values of shape (queries, methods, metrics), got {np.shape(values)}.")
+    queries, methods, metrics = np.shape(values)
+    table = _evaluated(np.reshape(values, (queries, methods * metrics)))
+    weights, _ = _weights(queries, labels, average)
+    weighted = table * weights[:, None]
+    left, right = np.triu_indices(methods, 1)
+    means = weighted.sum(0).reshape(methods, metrics)
+    allowance = _same_sum(weighted).reshape(methods, metrics)
+    observed = np.abs(means[left] - means[right]) - allowance[left] - allowance[right]
+    as_large = np.zeros(observed.shape, np.int64)
+    patterns, exhaustive = _patterns(queries, resamples)
+    for sums in _signed_sums(weighted, patterns, exhaustive, seed):
+        for row in sums.reshape(-1, methods, metrics):
+            as_large += np.abs(row[left] - row[right]) >= observed
+    p = np.ones((methods, methods, metrics))
+    p[left, right] = p[right, left] = _p_value(as_large, patterns, exhaustive)
+    return p
+
+
+def _patterns(queries: int, resamples: int) -> tuple[int, bool]:
+    """Return how many sign patterns to look at, and whether these are all there are."""
+    if resamples < 1:
+        raise InputError(f"resamples must be at least 1; got {resamples}.")
     exhaustive = queries < 63 and 2**queries <= resamples
-    patterns = 2**queries if exhaustive else resamples
+    return (2**queries if exhaustive else resamples), exhaustive
+
+
+def _signed_sums(table: np.ndarray, patterns: int, exhaustive: bool, seed: int) -> Iterator[np.ndarray]:
+    """Yield sums over queries of a (Q, C) table under sign patterns, (patterns of a part, C)."""
+    queries = len(table)
     draw = np.random.default_rng(seed)
     for part in _parts(patterns, queries):
         if exhaustive:
             positive = (np.arange(part.start, part.stop)[:, None] >> np.arange(queries)) & 1
         else:
             positive = draw.integers(0, 2, (part.stop - part.start, queries), dtype=np.int8)
-        as_large += (np.abs((positive * 2.0 - 1.0) @ differences) >= observed).sum(0)
-    p = as_large / patterns if exhaustive else (1 + as_large) / (1 + patterns)
-    return p if np.ndim(a) == 2 else float(p[0])
+        yield (positive * 2.0 - 1.0) @ table
+
+
+def _same_sum(table: np.ndarray) -> np.ndarray:
+    """Return by how much sums of the same numbers in another order may differ, and must still count as equal."""
+    return 1e-12 * np.abs(table).sum(0)
+
+
+def _p_value(as_large: np.ndarray, patterns: int, exhaustive: bool) -> np.ndarray:
+    return as_large / patterns if exhaustive else (1 + as_large) / (1 + patterns)
 
 
 def mean_and_deviation(values: Sequence[float] | np.ndarray) -> tuple[float, float | None]:

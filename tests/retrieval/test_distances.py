@@ -105,7 +105,7 @@ def test_a_query_gets_the_same_bits_alone_and_in_a_batch() -> None:
 
 
 @pytest.mark.parametrize("name", ["euclidean", "squared_euclidean", "cosine", "hamming"])
-@pytest.mark.parametrize("size", [2, 1025, 2300])
+@pytest.mark.parametrize("size", [2, 63, 450, 1025, 2300])
 def test_a_gallery_with_itself_has_the_bits_that_its_items_have_as_queries(name: str, size: int) -> None:
     rows = clustered(7, size, 70, 0.5, 0.6)
     gallery = torch.from_numpy(np.packbits(rows > 1, axis=1) if name == "hamming" else rows)
@@ -114,10 +114,29 @@ def test_a_gallery_with_itself_has_the_bits_that_its_items_have_as_queries(name:
     np.testing.assert_array_equal(table, to_gallery(gallery).numpy())
 
 
-def test_tiles_of_a_gallery_that_is_not_copied_change_nothing() -> None:
-    rows = torch.from_numpy(clustered(6, 2500, 20, 4.0, 0.5))
+@pytest.mark.parametrize("size", [3, 1026, 2500])
+def test_tiles_of_a_gallery_that_is_not_copied_change_no_bit(size: int) -> None:
+    rows = torch.from_numpy(clustered(6, size, 20, 4.0, 0.5))
     whole, tiled = SquaredEuclidean(rows), SquaredEuclidean(rows, kept_bytes=0)
-    np.testing.assert_allclose(tiled(rows[:9]).numpy(), whole(rows[:9]).numpy(), rtol=1e-6)
+    np.testing.assert_array_equal(tiled(rows[:9]).numpy(), whole(rows[:9]).numpy())
+
+
+@pytest.mark.parametrize("offset", [0.0, 4.0])
+def test_the_number_of_threads_changes_no_bit_and_is_left_as_it_was(offset: float) -> None:
+    rows = torch.from_numpy(clustered(8, 1300, 150, offset, 0.5))
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            to_gallery = SquaredEuclidean(rows)
+            found.append((to_gallery(rows[:700]).numpy(), to_gallery.among_itself().numpy()))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for called, square in found[1:]:
+        np.testing.assert_array_equal(called, found[0][0])
+        np.testing.assert_array_equal(square, found[0][1])
 
 
 @pytest.mark.parametrize("bits", [1, 8, 63, 64, 65, 2048, 5000])

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import torch
 
 distances: Registry[type[Distance]] = Registry("distance")
-# Squares of a table this small are not split into halves that mirror each other; halves are cut at whole tiles.
-_SMALLEST_SQUARE, _FULL_TILE = 1024, 64
+# Side of the tiles in which products are made, and what their sides are multiples of.
+_TILE, _GRAIN = 384, 64
 
 
 class Distance:
@@ -81,26 +81,52 @@ def pairwise(name: str, queries: torch.Tensor, gallery: torch.Tensor) -> torch.T
     return torch.from_numpy(to_gallery.finish(to_gallery(queries).cpu().numpy())).to(gallery.device)
 
 
+def _cuts(size: int, tile: int) -> list[tuple[int, int]]:
+    """Return [start, stop) ranges of about `tile` that cover `size`, cut at whole multiples of `_GRAIN`.
+
+    None is shorter than `_GRAIN` but the only one: very narrow matrix products have other bits than wide ones.
+    """
+    pieces = max(1, round(size / tile))
+    bounds = sorted({size * i // pieces // _GRAIN * _GRAIN for i in range(pieces)} | {0})
+    return list(zip(bounds, [*bounds[1:], size], strict=True))
+
+
+def _one_thread_each(work: Callable[..., None], tiles: list[tuple[int, ...]]) -> None:
+    """Call `work(*tile)` for every tile, in as many threads as torch uses, each of them a single thread to torch.
+
+    Tiles small enough for a core's cache, side by side, take less time than products split among threads; and a
+    product's bits do not depend on the number of threads.
+    """
+    import torch
+
+    from trazo.retrieval.kernels import over_items
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        over_items(lambda tile: work(*tile), tiles, threads)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _fill_square(size: int, fill: Callable[[int, int, int, int], None], table: np.ndarray) -> None:
-    """Fill an (N, N) table by `fill(top, bottom, left, right)` of its diagonal and upper half, and mirror that."""
-    from trazo.retrieval.kernels import mirror, over_rows
+    """Fill an (N, N) table by `fill(top, bottom, left, right)` of its diagonal and upper tiles, and mirror these."""
+    from trazo.retrieval.kernels import mirror
 
-    def halve(start: int, stop: int) -> None:
-        if stop - start <= _SMALLEST_SQUARE:
-            fill(start, stop, start, stop)
-            return
-        middle = start + (stop - start) // (2 * _FULL_TILE) * _FULL_TILE
-        fill(start, middle, middle, stop)
-        over_rows(
-            lambda first, last: mirror(table, start, middle, middle + first, middle + last),
-            stop - middle,
-            middle - start,
-            _threads(),
-        )
-        halve(start, middle)
-        halve(middle, stop)
+    def work(top: int, bottom: int, left: int, right: int) -> None:
+        fill(top, bottom, left, right)
+        if left > top:
+            mirror(table, top, bottom, left, right)
 
-    halve(0, size)
+    cuts = _cuts(size, _TILE)
+    _one_thread_each(work, [(*rows, *columns) for i, rows in enumerate(cuts) for columns in cuts[i:]])
+
+
+def _table(rows: int, columns: int, dtype: type) -> torch.Tensor:
+    """Return uninitialised memory for a table, from NumPy: it asks for huge pages, which are touched in less time."""
+    import torch
+
+    return torch.from_numpy(np.empty((rows, columns), dtype))
 
 
 def _threads() -> int:
@@ -161,6 +187,8 @@ class SquaredEuclidean(Distance):
     """
 
     def __init__(self, gallery: torch.Tensor, kept_bytes: int = 1 << 30) -> None:
+        import torch
+
         super().__init__(gallery, kept_bytes)
         norms, sums = squared_norms_and_sums(gallery)
         self._scales = self._row_scales(norms, own=True)
@@ -171,13 +199,19 @@ class SquaredEuclidean(Distance):
         if spread > 1e-12 * norms.mean() / len(mean):
             step = 2.0 ** np.floor(np.log2(spread) / 2)
             self._centre = np.rint(mean / step) * step
+            # A move that makes norms next to no smaller is not worth a copy of the gallery.
+            if norms.mean() - self._centre @ (2 * mean - self._centre) > 0.98 * norms.mean():
+                self._centre = np.zeros_like(mean)
         elif norms.any():
             self._centre = mean
         # How much of |q|² + |g|² a distance must be to be trusted: rounding errors of a sum of D products grow as
         # √D up to the length at which matrix products start a new sum.
         self._tolerance = 0.0125 + 0.0215 * np.sqrt(min(gallery.shape[1], 400) / 3)
         self._kept = None
-        if gallery.shape[0] * gallery.shape[1] * 4 <= kept_bytes:
+        if gallery.dtype.itemsize == 4 and not self._centre.any() and (self._scales == 1).all():
+            # There is nothing to move or to scale: the gallery serves as it is.
+            self._kept = gallery, torch.from_numpy(norms.astype(np.float32)).to(gallery.device)
+        elif gallery.shape[0] * gallery.shape[1] * 4 <= kept_bytes:
             self._kept = self._prepared(gallery, self._scales)
 
     def _row_scales(self, norms: np.ndarray, own: bool) -> np.ndarray:
@@ -224,18 +258,37 @@ class SquaredEuclidean(Distance):
         short = -len(queries) % 4
         if short:
             moved = torch.cat([moved, moved.new_zeros(short, dimensions)])
-        out = torch.empty(len(moved), size, dtype=torch.float32, device=queries.device)
-        tile = size if self._kept else max(1024, self.kept_bytes // (dimensions * 16))
-        for first in range(0, size, tile):
-            last = min(first + tile, size)
+        if queries.device.type == "cpu":
+            out = _table(len(moved), size, np.float32)
+        else:
+            out = torch.empty(len(moved), size, dtype=torch.float32, device=queries.device)
+        piece = size if self._kept else max(1024, self.kept_bytes // (dimensions * 16))
+        for first, last in _cuts(size, piece) if piece < size else [(0, size)]:
             if self._kept:
-                piece, piece_norms = (part[first:last] for part in self._kept)
+                items, item_norms = self._kept
             else:
-                piece, piece_norms = self._prepared(self.gallery[first:last], self._scales[first:last])
-            with _full_precision():
-                torch.mm(moved, piece.T, out=out[:, first:last])
-            every = slice(0, len(queries))
-            self._complete(out, query_norms, piece_norms, queries, scales, every, slice(first, last))
+                items, item_norms = self._prepared(self.gallery[first:last], self._scales[first:last])
+            if queries.device.type == "cpu":
+
+                def fill(
+                    top: int, bottom: int, left: int, right: int, first: int = first, items=items, norms=item_norms
+                ) -> None:
+                    tile = slice(left - first, right - first)
+                    torch.mm(moved[top:bottom], items[tile].T, out=out[top:bottom, left:right])
+                    rows = slice(top, min(bottom, len(queries)))
+                    self._complete(out, query_norms, norms[tile], queries, scales, rows, slice(left, right))
+
+                # Of few queries a tile takes more items, as long as every thread has one.
+                width = max(_TILE, min(_TILE**2 // max(1, len(moved)), -(-(last - first) // _threads())))
+                columns = [(first + left, first + right) for left, right in _cuts(last - first, width)]
+                tiles = [(*rows, *each) for each in columns for rows in _cuts(len(moved), _TILE)]
+                _one_thread_each(fill, tiles)
+            else:
+                with _full_precision():
+                    torch.mm(moved, items.T, out=out[:, first:last])
+                self._complete_on_device(
+                    out[: len(queries), first:last], query_norms, item_norms, queries, scales, first
+                )
         return out[: len(queries)]
 
     def among_itself(self) -> torch.Tensor | None:
@@ -245,8 +298,7 @@ class SquaredEuclidean(Distance):
             return None
         moved, norms = self._kept
         size = len(moved)
-        # torch's memory, not NumPy's: that asks for huge pages, whose first touch costs more than they save here.
-        table = torch.empty(size, size, dtype=torch.float32)
+        table = _table(size, size, np.float32)
 
         def fill(top: int, bottom: int, left: int, right: int) -> None:
             short = max(0, 4 - (bottom - top))
@@ -270,29 +322,48 @@ class SquaredEuclidean(Distance):
         queries: torch.Tensor,
         scales: np.ndarray,
         rows: slice,
-        tile: slice,
+        columns: slice,
     ) -> None:
         """Turn products into squared distances in place; the close ones are computed from differences.
 
-        The rows are of the queries, `gallery_norms` and the columns of the tile of the gallery.
+        The rows are of the queries; the columns, and `gallery_norms`, of the gallery.
         """
         import torch
 
-        from trazo.retrieval.kernels import over_rows, squares_from_products
+        from trazo.retrieval.kernels import squares_from_products
 
-        gallery, gallery_scales = self.gallery[tile], self._scales[tile]
-        if table.device.type == "cpu":
-            plain = gallery.dtype == torch.float32 and bool((scales == 1).all() and (gallery_scales == 1).all())
-            arrays = (table.numpy(), query_norms.numpy(), gallery_norms.numpy(), np.float32(self._tolerance))
-            sources = (queries.numpy(), gallery.numpy(), scales, gallery_scales, plain, tile.start, tile.stop)
-            over_rows(
-                lambda start, stop: squares_from_products(*arrays, *sources, rows.start + start, rows.start + stop),
-                rows.stop - rows.start,
-                tile.stop - tile.start,
-                _threads(),
-            )
-            return
-        products = table[rows, tile]
+        gallery, gallery_scales = self.gallery[columns], self._scales[columns]
+        plain = gallery.dtype == torch.float32 and bool((scales[rows] == 1).all() and (gallery_scales == 1).all())
+        squares_from_products(
+            table.numpy(),
+            query_norms.numpy(),
+            gallery_norms.numpy(),
+            np.float32(self._tolerance),
+            queries.numpy(),
+            gallery.numpy(),
+            scales,
+            gallery_scales,
+            plain,
+            columns.start,
+            columns.stop,
+            rows.start,
+            rows.stop,
+        )
+
+    def _complete_on_device(
+        self,
+        products: torch.Tensor,
+        query_norms: torch.Tensor,
+        gallery_norms: torch.Tensor,
+        queries: torch.Tensor,
+        scales: np.ndarray,
+        first: int,
+    ) -> None:
+        """Do what `_complete` does in torch operations alone, for products with the gallery's items from `first` on."""
+        import torch
+
+        columns = slice(first, first + products.shape[1])
+        gallery, gallery_scales = self.gallery[columns], self._scales[columns]
         both = query_norms[:, None] + gallery_norms
         products.mul_(-2).add_(both)
         close_queries, close_items = (products <= self._tolerance * both).nonzero(as_tuple=True)
@@ -409,11 +480,10 @@ class Hamming(Distance):
     packed = True
 
     def __init__(self, gallery: torch.Tensor, kept_bytes: int = 1 << 30) -> None:
-        import torch
 
         super().__init__(gallery, kept_bytes)
         self.levels = gallery.shape[1] * 8 + 1
-        self._kind = torch.int16 if self.levels <= 1 << 15 else torch.int32
+        self._kind = np.int16 if self.levels <= 1 << 15 else np.int32
         self._words = self._as_words(gallery) if gallery.device.type == "cpu" else None
 
     @staticmethod
@@ -426,34 +496,36 @@ class Hamming(Distance):
         return np.ascontiguousarray(rows).view(np.uint64)
 
     def __call__(self, queries: torch.Tensor) -> torch.Tensor:
-        import torch
+
+        from trazo.retrieval.kernels import hamming, over_rows
 
         if self._words is None:
             return self._by_products(queries)
         words = self._as_words(queries)
-        out = torch.empty(len(words), len(self._words), dtype=self._kind)
-        self._count(words, out.numpy(), 0, len(words), 0, len(self._words))
+        out = _table(len(words), len(self._words), self._kind)
+        over_rows(
+            lambda start, stop: hamming(words, self._words, out.numpy(), 0, len(self._words), start, stop),
+            len(words),
+            self._words.size,
+            _threads(),
+        )
         return out
 
     def among_itself(self) -> torch.Tensor | None:
-        import torch
 
         if self._words is None:
             return None
-        size = len(self._words)
-        table = torch.empty(size, size, dtype=self._kind)
-        _fill_square(size, lambda *part: self._count(self._words, table.numpy(), *part), table.numpy())
+        from trazo.retrieval.kernels import hamming
+
+        size, words = len(self._words), self._words
+        table = _table(size, size, self._kind)
+        array = table.numpy()
+
+        def fill(top: int, bottom: int, left: int, right: int) -> None:
+            hamming(words, words, array, left, right, top, bottom)
+
+        _fill_square(size, fill, array)
         return table
-
-    def _count(self, words: np.ndarray, out: np.ndarray, top: int, bottom: int, left: int, right: int) -> None:
-        from trazo.retrieval.kernels import hamming, over_rows
-
-        over_rows(
-            lambda start, stop: hamming(words, self._words, out, left, right, top + start, top + stop),
-            bottom - top,
-            (right - left) * words.shape[1],
-            _threads(),
-        )
 
     def _by_products(self, queries: torch.Tensor) -> torch.Tensor:
         import torch

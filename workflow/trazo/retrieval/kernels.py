@@ -6,8 +6,9 @@ What is computed, and why, is said where they are called (distances, ranking, me
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -19,18 +20,39 @@ _pool: ThreadPoolExecutor | None = None
 _pool_owner: int | None = None
 
 
+def _threads() -> ThreadPoolExecutor:
+    global _pool, _pool_owner
+    if _pool is None or _pool_owner != os.getpid():
+        # A pool does not survive a fork: a child that used its parent's would wait for ever.
+        _pool, _pool_owner = ThreadPoolExecutor(os.cpu_count() or 1, "ranking"), os.getpid()
+    return _pool
+
+
 def over_rows(work: Callable[[int, int], None], rows: int, cost: int, threads: int) -> None:
     """Call `work(start, stop)` on shares of `rows` rows, `cost` elements each, in up to `threads` threads."""
-    global _pool, _pool_owner
     shares = min(threads, rows, rows * cost // _SMALLEST_SHARE)
     if shares <= 1:
         work(0, rows)
         return
-    if _pool is None or _pool_owner != os.getpid():
-        # A pool does not survive a fork: a child that used its parent's would wait for ever.
-        _pool, _pool_owner = ThreadPoolExecutor(os.cpu_count() or 1, "ranking"), os.getpid()
     bounds = [rows * i // shares for i in range(shares + 1)]
-    for _ in _pool.map(work, bounds[:-1], bounds[1:]):
+    for _ in _threads().map(work, bounds[:-1], bounds[1:]):
+        pass
+
+
+def over_items(work: Callable[[Any], None], items: Sequence[Any], threads: int) -> None:
+    """Call `work(item)` for all items, in up to `threads` threads, each of which takes the next when it is done."""
+    if threads <= 1 or len(items) <= 1:
+        for item in items:
+            work(item)
+        return
+    # Taking the next of a list's iterator is one step that no other thread comes between.
+    waiting = iter(items)
+
+    def take(_: int) -> None:
+        for item in waiting:
+            work(item)
+
+    for _ in _threads().map(take, range(threads)):
         pass
 
 

@@ -68,6 +68,9 @@ STAGE = ("models", "m", "stages", 0)
     [
         (set_in(*STAGE, "epoch", value=3), ["models.m.stages[0].epoch", "'epochs'"]),
         (set_in(*STAGE, "epochs", value=-1), ["models.m.stages[0].epochs", "-1"]),
+        (set_in(*STAGE, "iterations", value=0), ["models.m.stages[0].iterations", "0"]),
+        (set_in(*STAGE, "iterations", value=1), ["models.m.stages[0]", "1 iterations", "2 epochs"]),
+        (lambda s: s["models"]["m"]["stages"][0].update(iterations=9, epochs=0), ["9 iterations", "0 epochs"]),
         (set_in(*STAGE, "batch_size", value="big"), ["models.m.stages[0].batch_size", "'big'"]),
         (set_in(*STAGE, "optimizer", "adam", value={}), ["optimizer", "exactly one"]),
         (set_in(*STAGE, "optimizer", "sgd", "learning_rate", value=1), ["sgd.learning_rate", "lr"]),

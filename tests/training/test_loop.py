@@ -16,8 +16,9 @@ from trazo.config import Model
 from trazo.errors import InputError
 from trazo.models.checkpoint import load_checkpoint
 from trazo.store import read_history, write_images
-from trazo.training.loop import TrainingError, epoch_batches, train_stage
+from trazo.training.loop import TrainingError, train_stage
 from trazo.training.resume import load_state, save_state
+from trazo.training.sampling import Items
 
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflow"
 
@@ -119,7 +120,7 @@ def test_the_first_step_is_plain_sgd(tmp_path, data):
     # The same memory layout: other kernels round otherwise, and normalisation over few values magnifies it.
     network = checkpoint.network(0).train().to(memory_format=torch.channels_last)
     pixels, labels = bars(193, 0)
-    order = epoch_batches(193, 193, seed=0, epoch=1)[0]
+    order = Items(labels, "abc", 193).batches(seed=0, number=1)[0]
     images = torch.from_numpy(pixels[:, None].astype(np.float32) / 255) - checkpoint.mean_image
     images = images.contiguous(memory_format=torch.channels_last)
     torch.nn.functional.cross_entropy(network(images[order]), torch.from_numpy(labels)[order]).backward()
@@ -252,22 +253,76 @@ def test_a_later_stage_starts_from_the_one_before(tmp_path, data):
         train(tmp_path / "3", others, model, stage="again", previous=first)
 
 
-@pytest.mark.parametrize(("items", "size"), [(193, 32), (64, 64), (5, 128), (3, 1), (2, 1)])
-def test_every_item_comes_once_an_epoch(items, size):
-    batches = epoch_batches(items, size, seed=0, epoch=1)
-    assert sorted(torch.cat(batches).tolist()) == list(range(items))
-    if size > 1:
-        assert all(len(batch) > 1 for batch in batches)
-    assert [b.tolist() for b in batches] == [b.tolist() for b in epoch_batches(items, size, seed=0, epoch=1)]
+@pytest.mark.parametrize(("steps", "parts"), [(18, 3), (20, 3), (5, 5), (3, 2)])
+def test_iterations_are_cut_into_parts_and_end_as_epochs_do(tmp_path, data, steps, parts):
+    """193 images in batches of 32 are 6 steps a pass; the weights are those of so many steps over such passes."""
+    model = settings(parts, stage={"iterations": steps, "checkpoints": list(range(parts + 1))})
+    checkpoint = load_checkpoint(train(tmp_path, data, model, validation=data))
+    assert sorted(checkpoint.weights) == list(range(parts + 1))
+    record, history = read_history(tmp_path / "history.json")
+    ends = [int(part * steps / parts + 0.5) for part in range(parts + 1)]
+    assert [row.get("steps", 0) for row in history] == [0, *np.diff(ends)]
+    passes = [order for number in range(1, 5) for order in Items(np.zeros(193), "a", 32).batches(seed=0, number=number)]
+    images = np.cumsum([0, *map(len, passes)])
+    assert [row.get("images", 0) for row in history] == [0, *np.diff(images[ends])]
+    assert all("validation_loss" in row for row in history)
+    assert all(
+        row["images_per_second"] * row["seconds"] == pytest.approx(row["images"], rel=0.1) for row in history[1:]
+    )
+    seconds = sum(row["seconds"] for row in history[1:])
+    assert record["figures"]["images_per_second"] == pytest.approx(images[steps] / seconds, rel=0.01)
+    if (steps, parts) == (18, 3):
+        by_epochs = load_checkpoint(train(tmp_path / "epochs", data, settings(3, stage={"checkpoints": [0, 1, 2]})))
+        for epoch, weights in by_epochs.weights.items():
+            assert all(torch.equal(checkpoint.weights[epoch][k], v) for k, v in weights.items())
 
 
-def test_epochs_and_seeds_shuffle_differently():
-    orders = {
-        (seed, epoch): tuple(torch.cat(epoch_batches(100, 10, seed=seed, epoch=epoch)).tolist())
-        for seed in (0, 1, 2)
-        for epoch in (0, 1, 2)
-    }
-    assert len(set(orders.values())) == 9
+def interrupted(folder, images, model, parts=1, **changes):
+    """Train until so many parts are kept, then stop as if killed."""
+
+    class Stop(Exception):
+        pass
+
+    def stop_after_some(path, state, *args):
+        save_state(path, state, *args)
+        if state["epoch"] == parts:
+            raise Stop
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trazo.training.loop.save_state", stop_after_some)
+        with pytest.raises(Stop):
+            train(folder, images, model, **changes)
+    return folder
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_iterations_resume_to_the_same_weights(tmp_path, data, parts):
+    """Dropout and Adam included: their state has to come back too."""
+    options = {"form": "padded", "widths": [2, 2, 2, 2], "fc": 4}
+    stage = {"iterations": 22, "optimizer": {"adam": {"lr": 0.01}}, "checkpoints": [2]}
+    model = settings(4, architecture="sknet", options=options, feature="fc1", stage=stage)
+    whole = train(tmp_path / "whole", data, model)
+    again = train(interrupted(tmp_path / "cut", data, model, parts), data, model)
+    assert same_weights(whole, again)
+    first, second = (read_history(path.parent / "history.json")[1] for path in (whole, again))
+    timed = ("seconds", "images_per_second")
+    assert [{k: v for k, v in row.items() if k not in timed} for row in first] == [
+        {k: v for k, v in row.items() if k not in timed} for row in second
+    ]
+
+
+@pytest.mark.parametrize("form", ["unpadded", "padded"])
+@pytest.mark.parametrize("mean_image", [True, False])
+def test_sketch_networks_train_with_and_without_the_mean_image(tmp_path, form, mean_image):
+    images = write_bars(tmp_path / "train.h5", 24, 0)
+    model = settings(
+        1, architecture="sknet", options={"form": form, "widths": [2, 2, 2, 2], "fc": 4}, feature="fc1",
+        mean_image=mean_image, size=96, stage={"optimizer": {"adam": {}}},
+    )  # fmt: skip
+    checkpoint = load_checkpoint(train(tmp_path, images, model))
+    assert (checkpoint.mean_image is not None) == mean_image
+    first, last = checkpoint.weights[0], checkpoint.weights[1]
+    assert not torch.equal(first["stages.block1.0.0.weight"], last["stages.block1.0.0.weight"])
 
 
 def test_colour_images_and_resized_inputs_train(tmp_path):

@@ -167,7 +167,14 @@ class Stage(_Strict):
     data: str = Field(description=f"what it learns from, as `{_SPLIT_PATTERN}`")
     validate_on: str | None = Field(None, description=f"measured after every epoch: `{_SPLIT_PATTERN}`")
     objective: str = Field("cross_entropy", description="what is minimised")
-    epochs: int = Field(ge=0, le=100_000, description="passes over the data; 0 leaves the untrained network")
+    epochs: int = Field(
+        ge=0,
+        le=100_000,
+        description="passes over the data; 0: the untrained network. With `iterations`, how many parts they have",
+    )
+    iterations: int | None = Field(
+        None, ge=1, description="optimiser steps altogether, cut into `epochs` equal parts; passes run on across parts"
+    )
     batch_size: int = Field(128, ge=1, description="items a step")
     optimizer: Optimizer = Field(description="one optimiser with its settings")
     checkpoints: list[int] = Field(
@@ -187,6 +194,11 @@ class Stage(_Strict):
         beyond = [epoch for epoch in self.checkpoints if not 0 <= epoch <= self.epochs]
         if beyond:
             raise ValueError(f"checkpoints {beyond} lie beyond the stage's {self.epochs} epochs")
+        if self.iterations is not None and not 1 <= self.epochs <= self.iterations:
+            raise ValueError(
+                f"{self.iterations} iterations cannot be cut into {self.epochs} epochs; choose from 1 to "
+                f"{self.iterations} of them"
+            )
         return self
 
     @property

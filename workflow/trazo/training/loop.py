@@ -23,6 +23,7 @@ from trazo.provenance import describe, digest
 from trazo.store import Images, read_images, write_history
 from trazo.training.objectives import Outcome, objectives
 from trazo.training.resume import load_state, save_state
+from trazo.training.sampling import Schedule, mixed, samplings
 
 
 class TrainingError(TrazoError):
@@ -130,13 +131,16 @@ def train_stage(
         log.info("using %d threads, as before the interruption", reached["threads"])
         torch.set_num_threads(reached["threads"])
     earlier = sum(row.get("seconds", 0.0) for row in reached["history"]) if reached is not None else 0.0
-    kept, epochs = _train(run, start, settings, seed, held_out, resume, fingerprint, reached)
+    sampling = samplings.get("items")(data.labels, data.classes, settings.batch_size)
+    schedule = Schedule(sampling, settings.epochs, settings.iterations, seed)
+    kept, epochs = _train(run, schedule, settings, held_out, resume, fingerprint, reached)
 
     figures = watch.figures()
     figures["seconds"] = round(float(figures["seconds"]) + earlier, 3)
     figures["threads"] = torch.get_num_threads()
-    trained = [e["seconds"] for e in epochs if e["epoch"] > 0]
-    figures["images_per_second"] = round(len(data) * len(trained) / sum(trained), 1) if trained else 0.0
+    trained = [row for row in epochs if row["epoch"] > 0]
+    seconds = sum(row["seconds"] for row in trained)
+    figures["images_per_second"] = round(sum(row["images"] for row in trained) / seconds, 1) if trained else 0.0
     figures["precision"] = str(precision).removeprefix("torch.")
     record = describe("train", settings=plain, code=code, data=data.record, **figures)
     checkpoint = Checkpoint(
@@ -235,9 +239,8 @@ def _prepare_run(
 
 def _train(
     run: _Run,
-    start: Checkpoint,
+    schedule: Schedule,
     settings: Stage,
-    seed: int,
     held_out: Images | None,
     resume: Path,
     fingerprint: str,
@@ -256,7 +259,7 @@ def _train(
         history.append({"epoch": 0, **_validate(run, held_out)})
     first = state["epoch"] + 1 if state is not None else 1
     for epoch in range(first, settings.epochs + 1):
-        history.append(_train_epoch(run, settings, seed, epoch, held_out))
+        history.append(_train_epoch(run, schedule, epoch, held_out))
         log.info("%s", _sentence(history[-1], settings.epochs))
         if epoch in settings.kept_epochs:
             kept[epoch] = _weights(run.network)
@@ -275,36 +278,21 @@ def _train(
     return kept, history
 
 
-def epoch_batches(items: int, batch_size: int, *, seed: int, epoch: int) -> list[torch.Tensor]:
-    """Return the batches of one epoch: a shuffle that depends on seed and epoch alone, cut into pieces.
-
-    Every item comes once. A last piece of a single item joins the one before it, since batch normalisation has no
-    variance to work with in a batch of one.
-    """
-    generator = torch.Generator().manual_seed(_mixed(seed, epoch))
-    pieces = list(torch.randperm(items, generator=generator).split(batch_size))
-    if len(pieces) > 1 and len(pieces[-1]) == 1:
-        pieces[-2:] = [torch.cat(pieces[-2:])]
-    return pieces
-
-
-def _mixed(*numbers: int) -> int:
-    """Return one well-mixed 63-bit seed for several numbers, so that (0, 1) and (1, 0) share nothing."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _train_epoch(run: _Run, settings: Stage, seed: int, epoch: int, held_out: Images | None) -> dict[str, Any]:
+def _train_epoch(run: _Run, schedule: Schedule, epoch: int, held_out: Images | None) -> dict[str, Any]:
+    """Train one part of the schedule; return its row of the history."""
     # Whatever draws random numbers inside the network (dropout) depends on seed and epoch alone, so that an epoch
     # is the same after an interruption.
-    torch.manual_seed(_mixed(seed, epoch, 1))
+    torch.manual_seed(mixed(schedule.seed, epoch, 1))
     run.network.train()
-    batches = epoch_batches(len(run.pixels), settings.batch_size, seed=seed, epoch=epoch)
+    batches = schedule.batches(epoch)
+    items = sum(len(rows) for rows in batches)
+    # All rows at once: a copy to the device in every step would wait for it.
+    batches = torch.cat(batches).to(run.device).split([len(rows) for rows in batches])
     loss_sum = torch.zeros((), dtype=torch.float64, device=run.device)
     correct = torch.zeros((), dtype=torch.int64, device=run.device)
     watch = Stopwatch(run.device)
-    with bar(len(run.pixels), f"epoch {epoch}/{settings.epochs}", "img") as progress:
+    with bar(items, f"epoch {epoch}/{schedule.parts}", "img") as progress:
         for step, rows in enumerate(batches, start=1):
-            rows = rows.to(run.device)
             run.optimizer.zero_grad(set_to_none=True)
             outcome = run.outcome(run.inputs(run.pixels[rows]), run.labels[rows])
             outcome.loss.backward()
@@ -318,7 +306,6 @@ def _train_epoch(run: _Run, settings: Stage, seed: int, epoch: int, held_out: Im
                 seen = int(progress.n) or 1
                 progress.set_postfix(loss=f"{float(outcome.loss.detach()):.3f}", accuracy=f"{int(correct) / seen:.1%}")
     seconds = watch.seconds()
-    items = len(run.pixels)
     return {
         "epoch": epoch,
         "loss": float(loss_sum) / items,
@@ -326,6 +313,8 @@ def _train_epoch(run: _Run, settings: Stage, seed: int, epoch: int, held_out: Im
         **_validate(run, held_out),
         "seconds": round(seconds, 3),
         "images_per_second": round(items / seconds, 1),
+        "images": items,
+        "steps": len(batches),
         "learning_rate": run.optimizer.param_groups[0]["lr"],
     }
 

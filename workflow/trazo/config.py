@@ -166,7 +166,10 @@ class Stage(_Strict):
     name: Name = Field(description="the stage's name; part of its outputs' paths")
     data: str = Field(description=f"what it learns from, as `{_SPLIT_PATTERN}`")
     validate_on: str | None = Field(None, description=f"measured after every epoch: `{_SPLIT_PATTERN}`")
-    objective: str = Field("cross_entropy", description="what is minimised")
+    objective: str | dict[str, dict[str, Any] | None] = Field(
+        "cross_entropy",
+        description="what is minimised: a name, or {name: options}; of several, the sum, each times its `weight` (1)",
+    )
     epochs: int = Field(
         ge=0,
         le=100_000,
@@ -188,6 +191,12 @@ class Stage(_Strict):
     @classmethod
     def _path_name(cls, value: str) -> str:
         return _name(value)
+
+    @field_validator("objective")
+    @classmethod
+    def _one_order(cls, objective: Any) -> Any:
+        # The same objectives in another order are the same training.
+        return {name: objective[name] or {} for name in sorted(objective)} if isinstance(objective, dict) else objective
 
     @model_validator(mode="after")
     def _epochs(self) -> Stage:

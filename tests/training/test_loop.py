@@ -326,7 +326,7 @@ MIXED = {"cross_entropy": {"weight": 0.4}, "triplet": {"weight": 0.6, "mining": 
 )
 def test_objectives_of_embeddings_learn_resume_and_repeat(tmp_path, data, objective, classifies):
     held_out = write_bars(tmp_path / "test.h5", 60, 1)
-    model = settings(3, stage={"objective": objective, "checkpoints": [0]})
+    model = settings(8, stage={"objective": objective, "checkpoints": [0]})
     whole = train(tmp_path / "whole", data, model, validation=held_out)
     record, history = read_history(whole.parent / "history.json")
     assert history[-1]["validation_loss"] < history[0]["validation_loss"]
@@ -334,7 +334,7 @@ def test_objectives_of_embeddings_learn_resume_and_repeat(tmp_path, data, object
     assert record["figures"]["images_per_second"] > 0
     checkpoint = load_checkpoint(whole)
     assert checkpoint.classifier == classifies
-    head = [checkpoint.weights[epoch]["stages.head.weight"] for epoch in (0, 3)]
+    head = [checkpoint.weights[epoch]["stages.head.weight"] for epoch in (0, 8)]
     assert torch.equal(*head) == (not classifies)
     again = train(interrupted(tmp_path / "cut", data, model, validation=held_out), data, model, validation=held_out)
     assert same_weights(whole, again)

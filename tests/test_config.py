@@ -68,6 +68,11 @@ STAGE = ("models", "m", "stages", 0)
     [
         (set_in(*STAGE, "epoch", value=3), ["models.m.stages[0].epoch", "'epochs'"]),
         (set_in(*STAGE, "epochs", value=-1), ["models.m.stages[0].epochs", "-1"]),
+        (set_in(*STAGE, "iterations", value=0), ["models.m.stages[0].iterations", "0"]),
+        (set_in(*STAGE, "iterations", value=1), ["models.m.stages[0]", "1 iterations", "2 epochs"]),
+        (lambda s: s["models"]["m"]["stages"][0].update(iterations=9, epochs=0), ["9 iterations", "0 epochs"]),
+        (set_in(*STAGE, "objective", value=3), ["models.m.stages[0].objective", "3"]),
+        (set_in(*STAGE, "objective", value={"triplet": 5}), ["models.m.stages[0].objective", "triplet", "5"]),
         (set_in(*STAGE, "batch_size", value="big"), ["models.m.stages[0].batch_size", "'big'"]),
         (set_in(*STAGE, "optimizer", "adam", value={}), ["optimizer", "exactly one"]),
         (set_in(*STAGE, "optimizer", "sgd", "learning_rate", value=1), ["sgd.learning_rate", "lr"]),
@@ -169,6 +174,16 @@ def test_overlays_replace_an_optimizer_and_remove_nulls():
     over = {"optimizer": {"adam": {"lr": 2}}, "a": {"b": None}, "list": [3]}
     assert overlaid(base, over) == {"optimizer": {"adam": {"lr": 2}}, "a": {"c": 2}, "list": [3]}
     assert base["a"] == {"b": 1, "c": 2}
+
+
+def test_objectives_in_another_order_are_the_same_stage(study_path):
+    def stage_of(objective):
+        path = study_path(set_in(*STAGE, "objective", value=objective))
+        return read_study(path, read_settings({})).models["m"].stages[0]
+
+    one = stage_of({"triplet": {"margin": 2}, "cross_entropy": None})
+    assert one == stage_of({"cross_entropy": {}, "triplet": {"margin": 2}})
+    assert str(one.objective) == "{'cross_entropy': {}, 'triplet': {'margin': 2}}"
 
 
 def test_an_overlay_for_a_stage_that_is_not_there():

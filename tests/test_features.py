@@ -53,6 +53,18 @@ def test_features_are_the_layer_s_output(made):
     assert found.record["settings"]["key"] == {"model": "m"}
 
 
+def test_logits_of_a_classifier_that_learned_nothing_are_left_out(made):
+    folder, _, network, mean = made
+    weights = {5: network.state_dict()}
+    save_checkpoint(
+        folder / "t.pt",
+        Checkpoint("resnet18", {"width": 4}, 3, 16, ["a", "b", "c"], mean, weights, {}, classifier=False),
+    )
+    found = extract(folder, checkpoint=folder / "t.pt")
+    assert found.logits is None
+    np.testing.assert_array_equal(found.values, extract(folder).values)
+
+
 def test_batches_do_not_matter(made):
     whole = extract(made[0])
     small = extract(made[0], batch_size=2)

@@ -57,6 +57,15 @@ def test_every_ranker_is_explained_with_its_options():
             assert f"`{option}` ({field.default})" in row
 
 
+def test_every_objective_is_explained_with_its_options():
+    from trazo.training.objectives import objectives
+
+    for name in objectives.names():
+        (row,) = (line for line in TEXT.splitlines() if line.startswith(f"| `{name}` |"))
+        for option, field in objectives.get(name).model_fields.items():
+            assert f"`{option}` ({field.default})" in row
+
+
 def test_links_lead_somewhere():
     for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
         if not link.startswith("http"):

@@ -1,6 +1,7 @@
 """Checkpoints come back, map lazily, and run nothing that a file may contain."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,6 +29,9 @@ def test_round_trip(tmp_path):
     back = load_checkpoint(tmp_path / "c.pt")
     assert (back.classes, back.options, back.record) == (checkpoint.classes, checkpoint.options, checkpoint.record)
     assert torch.equal(back.mean_image, checkpoint.mean_image)
+    assert back.classifier
+    save_checkpoint(tmp_path / "t.pt", replace(checkpoint, classifier=False))
+    assert not load_checkpoint(tmp_path / "t.pt").classifier
     for epoch in (0, 7):
         state = back.network(epoch).state_dict()
         assert all(torch.equal(state[k], v) for k, v in checkpoint.weights[epoch].items())

@@ -16,8 +16,9 @@ from trazo.config import Model
 from trazo.errors import InputError
 from trazo.models.checkpoint import load_checkpoint
 from trazo.store import read_history, write_images
-from trazo.training.loop import TrainingError, epoch_batches, train_stage
+from trazo.training.loop import TrainingError, train_stage
 from trazo.training.resume import load_state, save_state
+from trazo.training.sampling import Items, Triplets
 
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflow"
 
@@ -119,7 +120,7 @@ def test_the_first_step_is_plain_sgd(tmp_path, data):
     # The same memory layout: other kernels round otherwise, and normalisation over few values magnifies it.
     network = checkpoint.network(0).train().to(memory_format=torch.channels_last)
     pixels, labels = bars(193, 0)
-    order = epoch_batches(193, 193, seed=0, epoch=1)[0]
+    order = Items(labels, "abc", 193).batches(seed=0, number=1)[0]
     images = torch.from_numpy(pixels[:, None].astype(np.float32) / 255) - checkpoint.mean_image
     images = images.contiguous(memory_format=torch.channels_last)
     torch.nn.functional.cross_entropy(network(images[order]), torch.from_numpy(labels)[order]).backward()
@@ -252,22 +253,168 @@ def test_a_later_stage_starts_from_the_one_before(tmp_path, data):
         train(tmp_path / "3", others, model, stage="again", previous=first)
 
 
-@pytest.mark.parametrize(("items", "size"), [(193, 32), (64, 64), (5, 128), (3, 1), (2, 1)])
-def test_every_item_comes_once_an_epoch(items, size):
-    batches = epoch_batches(items, size, seed=0, epoch=1)
-    assert sorted(torch.cat(batches).tolist()) == list(range(items))
-    if size > 1:
-        assert all(len(batch) > 1 for batch in batches)
-    assert [b.tolist() for b in batches] == [b.tolist() for b in epoch_batches(items, size, seed=0, epoch=1)]
+@pytest.mark.parametrize(("steps", "parts"), [(18, 3), (20, 3), (5, 5), (3, 2)])
+def test_iterations_are_cut_into_parts_and_end_as_epochs_do(tmp_path, data, steps, parts):
+    """193 images in batches of 32 are 6 steps a pass; the weights are those of so many steps over such passes."""
+    model = settings(parts, stage={"iterations": steps, "checkpoints": list(range(parts + 1))})
+    checkpoint = load_checkpoint(train(tmp_path, data, model, validation=data))
+    assert sorted(checkpoint.weights) == list(range(parts + 1))
+    record, history = read_history(tmp_path / "history.json")
+    ends = [int(part * steps / parts + 0.5) for part in range(parts + 1)]
+    assert [row.get("steps", 0) for row in history] == [0, *np.diff(ends)]
+    passes = [order for number in range(1, 5) for order in Items(np.zeros(193), "a", 32).batches(seed=0, number=number)]
+    images = np.cumsum([0, *map(len, passes)])
+    assert [row.get("images", 0) for row in history] == [0, *np.diff(images[ends])]
+    assert all("validation_loss" in row for row in history)
+    assert all(
+        row["images_per_second"] * row["seconds"] == pytest.approx(row["images"], rel=0.1) for row in history[1:]
+    )
+    seconds = sum(row["seconds"] for row in history[1:])
+    assert record["figures"]["images_per_second"] == pytest.approx(images[steps] / seconds, rel=0.01)
+    if (steps, parts) == (18, 3):
+        by_epochs = load_checkpoint(train(tmp_path / "epochs", data, settings(3, stage={"checkpoints": [0, 1, 2]})))
+        for epoch, weights in by_epochs.weights.items():
+            assert all(torch.equal(checkpoint.weights[epoch][k], v) for k, v in weights.items())
 
 
-def test_epochs_and_seeds_shuffle_differently():
-    orders = {
-        (seed, epoch): tuple(torch.cat(epoch_batches(100, 10, seed=seed, epoch=epoch)).tolist())
-        for seed in (0, 1, 2)
-        for epoch in (0, 1, 2)
-    }
-    assert len(set(orders.values())) == 9
+def interrupted(folder, images, model, parts=1, **changes):
+    """Train until so many parts are kept, then stop as if killed."""
+
+    class Stop(Exception):
+        pass
+
+    def stop_after_some(path, state, *args):
+        save_state(path, state, *args)
+        if state["epoch"] == parts:
+            raise Stop
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trazo.training.loop.save_state", stop_after_some)
+        with pytest.raises(Stop):
+            train(folder, images, model, **changes)
+    return folder
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_iterations_resume_to_the_same_weights(tmp_path, data, parts):
+    """Dropout and Adam included: their state has to come back too."""
+    options = {"form": "padded", "widths": [2, 2, 2, 2], "fc": 4}
+    stage = {"iterations": 22, "optimizer": {"adam": {"lr": 0.01}}, "checkpoints": [2]}
+    model = settings(4, architecture="sknet", options=options, feature="fc1", stage=stage)
+    whole = train(tmp_path / "whole", data, model)
+    again = train(interrupted(tmp_path / "cut", data, model, parts), data, model)
+    assert same_weights(whole, again)
+    first, second = (read_history(path.parent / "history.json")[1] for path in (whole, again))
+    timed = ("seconds", "images_per_second")
+    assert [{k: v for k, v in row.items() if k not in timed} for row in first] == [
+        {k: v for k, v in row.items() if k not in timed} for row in second
+    ]
+
+
+BY_TRIPLETS = {"triplet": {"margin": 0.5}}
+MIXED = {"cross_entropy": {"weight": 0.4}, "triplet": {"weight": 0.6, "mining": "semi_hard", "per_class": 3}}
+
+
+@pytest.mark.parametrize(
+    ("objective", "classifies"),
+    [
+        ({"contrastive": {"normalise": True}}, False),
+        (BY_TRIPLETS, False),
+        ({"triplet": {"mining": "hard"}}, False),
+        (MIXED, True),
+    ],
+)
+def test_objectives_of_embeddings_learn_resume_and_repeat(tmp_path, data, objective, classifies):
+    held_out = write_bars(tmp_path / "test.h5", 60, 1)
+    model = settings(8, stage={"objective": objective, "checkpoints": [0]})
+    whole = train(tmp_path / "whole", data, model, validation=held_out)
+    record, history = read_history(whole.parent / "history.json")
+    assert history[-1]["validation_loss"] < history[0]["validation_loss"]
+    assert ("accuracy" in history[-1], "validation_accuracy" in history[-1]) == (classifies, classifies)
+    assert record["figures"]["images_per_second"] > 0
+    checkpoint = load_checkpoint(whole)
+    assert checkpoint.classifier == classifies
+    head = [checkpoint.weights[epoch]["stages.head.weight"] for epoch in (0, 8)]
+    assert torch.equal(*head) == (not classifies)
+    again = train(interrupted(tmp_path / "cut", data, model, validation=held_out), data, model, validation=held_out)
+    assert same_weights(whole, again)
+    assert [row["validation_loss"] for row in read_history(again.parent / "history.json")[1]] == [
+        row["validation_loss"] for row in history
+    ]
+
+
+def test_triplets_are_validated_on_fixed_triplets_and_classifiers_on_every_item(tmp_path, data):
+    held_out = write_bars(tmp_path / "test.h5", 61, 1)
+    objective = {"cross_entropy": {"weight": 2}, "triplet": {"margin": 5.0}}
+    model = settings(1, stage={"objective": objective, "iterations": 2})
+    checkpoint = load_checkpoint(train(tmp_path, data, model, validation=held_out))
+    pixels, labels = bars(61, 1)
+    images = torch.from_numpy(pixels[:, None].astype(np.float32) / 255) - checkpoint.mean_image
+    with torch.no_grad():
+        features, logits = (t.numpy().astype(np.float64) for t in checkpoint.network(1).eval().embed(images, "pool"))
+    rows = [batch.numpy().reshape(3, -1) for batch in Triplets(labels, "abc", 32).batches(seed=0, number=0)]
+    losses = [
+        max(0.0, 5 + np.linalg.norm(features[a] - features[p]) - np.linalg.norm(features[a] - features[n]))
+        for batch in rows
+        for a, p, n in batch.T
+    ]
+    assert len(losses) == 61
+    likely = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    entropy = -likely[np.arange(61), labels].mean()
+    last = read_history(tmp_path / "history.json")[1][-1]
+    assert last["validation_loss"] == pytest.approx(2 * entropy + np.mean(losses), rel=1e-4)
+    assert last["validation_accuracy"] == pytest.approx((logits.argmax(axis=1) == labels).mean())
+
+
+def test_a_class_of_one_image_is_named_before_the_first_step(tmp_path, data):
+    pixels, labels = bars(31, 0)
+    labels = np.where(np.arange(31) == 30, 3, labels)
+    for name, count in (("lone", 31), ("pairs", 30)):
+        write_images(
+            tmp_path / f"{name}.h5", [pixels[:count]], shape=(count, 32, 32), labels=labels[:count],
+            ids=list(map(str, range(count))), classes=["a", "b", "c", "d"], record={},
+        )  # fmt: skip
+    model = settings(1, stage={"objective": BY_TRIPLETS})
+    with pytest.raises(InputError, match=r"stage classify: .*d \(1\)"):
+        train(tmp_path, tmp_path / "lone.h5", model)
+    with pytest.raises(InputError, match=r"stage classify: validate_on: .*d \(1\)"):
+        train(tmp_path, tmp_path / "pairs.h5", model, validation=tmp_path / "lone.h5")
+    assert not (tmp_path / "checkpoint.pt").exists()
+    assert not (tmp_path / "checkpoint.pt.resume").exists()
+
+
+def test_the_feature_layer_decides_what_embeddings_are(tmp_path, data):
+    """The first step of plain SGD, against torch's own parts put together by hand."""
+    stage = {"objective": "triplet", "iterations": 1, "epochs": 1, "optimizer": {"sgd": {"lr": 0.5}}}
+    checkpoint = load_checkpoint(train(tmp_path, data, settings(1, feature="stage3", stage=stage)))
+    network = checkpoint.network(0).train().to(memory_format=torch.channels_last)
+    pixels, labels = bars(193, 0)
+    order = Triplets(labels, "abc", 32).batches(seed=0, number=1)[0]
+    assert len(order) == 30
+    images = torch.from_numpy(pixels[:, None].astype(np.float32) / 255) - checkpoint.mean_image
+    hidden = images.contiguous(memory_format=torch.channels_last)[order]
+    for name in ("stem", "stage1", "stage2", "stage3"):
+        hidden = network.stages[name](hidden)
+    torch.nn.functional.triplet_margin_loss(*hidden.flatten(1).chunk(3), margin=1.0, eps=0).backward()
+    for name, parameter in network.named_parameters():
+        gradient = 0 if parameter.grad is None else parameter.grad
+        assert (parameter.grad is None) == name.startswith(("stages.stage4", "stages.pool", "stages.head"))
+        expected = parameter.detach() - 0.5 * gradient
+        torch.testing.assert_close(checkpoint.weights[1][name], expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["unpadded", "padded"])
+@pytest.mark.parametrize("mean_image", [True, False])
+def test_sketch_networks_train_with_and_without_the_mean_image(tmp_path, form, mean_image):
+    images = write_bars(tmp_path / "train.h5", 24, 0)
+    model = settings(
+        1, architecture="sknet", options={"form": form, "widths": [2, 2, 2, 2], "fc": 4}, feature="fc1",
+        mean_image=mean_image, size=96, stage={"optimizer": {"adam": {}}},
+    )  # fmt: skip
+    checkpoint = load_checkpoint(train(tmp_path, images, model))
+    assert (checkpoint.mean_image is not None) == mean_image
+    first, last = checkpoint.weights[0], checkpoint.weights[1]
+    assert not torch.equal(first["stages.block1.0.0.weight"], last["stages.block1.0.0.weight"])
 
 
 def test_colour_images_and_resized_inputs_train(tmp_path):

@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import csv
 import hashlib
 import http.server
 import os
@@ -31,6 +32,11 @@ def changed(path, value):
     return study
 
 
+LEARNED_BY_TRIPLETS = copy.deepcopy(STUDY["models"]["one"])
+LEARNED_BY_TRIPLETS["stages"][0]["objective"] = {"triplet": {"mining": "semi_hard", "per_class": 3}}
+ASKS_FOR_PREDICTIONS = {"retrievals": [{**STUDY["retrievals"][0], "rerank": "predicted_class"}]}
+
+
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory) -> Project:
     """The tiny study before any run."""
@@ -46,6 +52,26 @@ def fresh(tmp_path_factory) -> Project:
         (changed(("models", "one", "architecture"), "resnet43"), ["models.one.architecture", "'resnet34'"]),
         (changed(("models", "one", "options"), {"widht": 8}), ["models.one", "'width'"]),
         (changed(("models", "one", "stages", 0, "objective"), "entropy"), ["objective", "cross_entropy"]),
+        (
+            changed(("models", "one", "stages", 0, "objective"), {"tripet": {}}),
+            ["models.one.stages.classify.objective", "'triplet'"],
+        ),
+        (
+            changed(("models", "one", "stages", 0, "objective"), {"triplet": {"margn": 1}}),
+            ["models.one.stages.classify.objective", "'margn'", "'margin'"],
+        ),
+        (
+            changed(("models", "one", "stages", 0, "objective"), {"cross_entropy": {}, "contrastive": {"margin": -1}}),
+            ["models.one.stages.classify.objective", "contrastive", "'margin'", "-1"],
+        ),
+        (
+            changed(("models", "one", "stages", 0, "objective"), {"triplet": {"mining": "hard", "per_class": 7}}),
+            ["models.one.stages.classify.batch_size", "12", "14"],
+        ),
+        (
+            changed(("models", "one"), LEARNED_BY_TRIPLETS) | {"tables": {}} | ASKS_FOR_PREDICTIONS,
+            ["retrievals[0].rerank", "classifier", "one"],
+        ),
         (changed(("datasets", "pets", "source"), "quickdrow"), ["datasets.pets.source", "'quickdrow'", "sources"]),
         (changed(("datasets", "pets", "categories"), ["cta"]), ["datasets.pets.categories", "'cat'"]),
         (changed(("datasets", "pets", "categories"), {"random": 9}), ["categories", "9", "3 are available"]),
@@ -157,6 +183,29 @@ def test_a_run_killed_in_training_goes_on_and_ends_the_same(project, tmp_path):
         assert (project.folder / "results/tiny" / name).read_bytes() == (
             whole.folder / "results/tiny" / name
         ).read_bytes()
+
+
+def test_a_network_without_a_classifier_has_no_accuracy(project):
+    """One model learns by triplets, the other still classifies: only that one has accuracies, and all is reported."""
+    study = changed(("models", "one"), LEARNED_BY_TRIPLETS)
+    study["tables"]["accuracy"] = {"title": "Accuracy", "metrics": ["accuracy"], "rows": "metric", "columns": ["model"]}
+    study["figures"]["curves"] = {"title": "Training", "kind": "training_curves"}
+    project.write_study(study)
+    stale = project.stale()
+    assert (stale["train_stage"], stale.get("evaluate_classifier", 0)) == (1, 0)
+    project.snakemake()
+    with (project.folder / "results/tiny/metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["model"] for row in rows if row["metric"] == "accuracy"} == {"two"}
+    assert {row["model"] for row in rows if row["metric"] == "map"} == {"one", "two"}
+    assert "results/tiny/report.html" not in project.stale()
+    # The layer is what triplets are measured at: training depends on it now, and does not for the other model.
+    for model in study["models"].values():
+        model["feature"] = "stage4"
+    project.write_study(study)
+    assert project.stale()["train_stage"] == 1
+    project.edit("workflow/trazo/training/objectives.py", "self.margin + gaps", "2 * self.margin + gaps")
+    assert project.stale()["train_stage"] == 1
 
 
 def test_several_studies_in_one_run(project):

@@ -166,8 +166,18 @@ class Stage(_Strict):
     name: Name = Field(description="the stage's name; part of its outputs' paths")
     data: str = Field(description=f"what it learns from, as `{_SPLIT_PATTERN}`")
     validate_on: str | None = Field(None, description=f"measured after every epoch: `{_SPLIT_PATTERN}`")
-    objective: str = Field("cross_entropy", description="what is minimised")
-    epochs: int = Field(ge=0, le=100_000, description="passes over the data; 0 leaves the untrained network")
+    objective: str | dict[str, dict[str, Any] | None] = Field(
+        "cross_entropy",
+        description="what is minimised: a name, or {name: options}; of several, the sum, each times its `weight` (1)",
+    )
+    epochs: int = Field(
+        ge=0,
+        le=100_000,
+        description="passes over the data; 0: the untrained network. With `iterations`, how many parts they have",
+    )
+    iterations: int | None = Field(
+        None, ge=1, description="optimiser steps altogether, cut into `epochs` equal parts; passes run on across parts"
+    )
     batch_size: int = Field(128, ge=1, description="items a step")
     optimizer: Optimizer = Field(description="one optimiser with its settings")
     checkpoints: list[int] = Field(
@@ -182,11 +192,22 @@ class Stage(_Strict):
     def _path_name(cls, value: str) -> str:
         return _name(value)
 
+    @field_validator("objective")
+    @classmethod
+    def _one_order(cls, objective: Any) -> Any:
+        # The same objectives in another order are the same training.
+        return {name: objective[name] or {} for name in sorted(objective)} if isinstance(objective, dict) else objective
+
     @model_validator(mode="after")
     def _epochs(self) -> Stage:
         beyond = [epoch for epoch in self.checkpoints if not 0 <= epoch <= self.epochs]
         if beyond:
             raise ValueError(f"checkpoints {beyond} lie beyond the stage's {self.epochs} epochs")
+        if self.iterations is not None and not 1 <= self.epochs <= self.iterations:
+            raise ValueError(
+                f"{self.iterations} iterations cannot be cut into {self.epochs} epochs; choose from 1 to "
+                f"{self.iterations} of them"
+            )
         return self
 
     @property

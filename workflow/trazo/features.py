@@ -40,7 +40,7 @@ def extract_features(
     checkpoint, epoch
         The trained stage and the epoch whose weights count.
     output
-        `features.h5` to write: (N, D) float32 features, (N, C) float32 logits.
+        `features.h5` to write: (N, D) float32 features; (N, C) float32 logits if the stage trained its classifier.
     layer
         The stage of the network whose output is the feature.
     code, key
@@ -73,7 +73,8 @@ def extract_features(
             )
             feature, logit = network.embed(batch, layer)
             features.append(feature.cpu().numpy())
-            logits.append(logit.float().cpu().numpy())
+            if trained.classifier:
+                logits.append(logit.float().cpu().numpy())
             progress.update(len(batch))
     values = np.concatenate(features).astype(np.float32, copy=False)
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
@@ -98,7 +99,7 @@ def extract_features(
             labels=data.labels,
             ids=data.ids,
             classes=data.classes,
-            logits=np.concatenate(logits),
+            logits=np.concatenate(logits) if logits else None,
             logit_classes=trained.classes,
             record=record,
         ),

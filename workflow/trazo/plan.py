@@ -85,6 +85,27 @@ class Search:
 
 
 @dataclass(frozen=True)
+class Learning:
+    """What a stage minimises, as far as planning has to know.
+
+    Attributes
+    ----------
+    objectives, samplings
+        Names of those in use.
+    uses_logits, uses_embeddings
+        Whether a classifier is trained; whether the feature layer is looked at.
+    smallest_batch
+        Images a batch needs.
+    """
+
+    objectives: list[str]
+    samplings: list[str]
+    uses_logits: bool
+    uses_embeddings: bool
+    smallest_batch: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """A study with its settings: what it needs and makes.
 
@@ -102,6 +123,8 @@ class Plan:
         The library module that defines each architecture.
     imported
         What the files of imported features hold.
+    learning
+        What each stage minimises, by model and stage.
     """
 
     name: str
@@ -111,6 +134,7 @@ class Plan:
     settings: Settings
     modules: dict[str, str]
     imported: dict[str, FeatureFile] = field(default_factory=dict)
+    learning: dict[tuple[str, str], Learning] = field(default_factory=dict)
 
     @property
     def root(self) -> str:
@@ -225,7 +249,11 @@ class Plan:
 
     def parts_of_stage(self, model: str, stage: str) -> dict[str, list[str]]:
         """Return the parts that training a stage loads by name, by module."""
-        return {"trazo.training.objectives": [self.stage(model, stage).objective]}
+        learning = self.learning[model, stage]
+        return {
+            "trazo.training.objectives": learning.objectives,
+            "trazo.training.sampling": learning.samplings,
+        }
 
     def parts_of_ranking(self, label: str, distance: str) -> dict[str, list[str]]:
         """Return the parts that a ranking loads by name, by module."""
@@ -249,8 +277,8 @@ class Plan:
         names = [s.name for s in spec.stages]
         settings = spec.model_dump(mode="json", exclude={"feature"})
         settings["stages"] = settings["stages"][: names.index(stage) + 1]
-        # The layer that gives the feature is no matter of training; the typed model wants it all the same.
-        return {**settings, "feature": ""}
+        # The layer that gives the feature matters to objectives that look at it; the typed model always wants one.
+        return {**settings, "feature": spec.feature if self.learning[model, stage].uses_embeddings else ""}
 
     def architecture_module(self, model: str) -> str:
         """Return the library module that defines a model's architecture."""
@@ -319,11 +347,15 @@ class Plan:
         return any(stage.data.partition("/")[0] == dataset for stage in self.study.models[model].stages)
 
     def classifications(self) -> list[str]:
-        """Return the paths of the classification metrics."""
-        return [
-            path.replace("/features/", "/classification/", 1).removesuffix(".h5") + ".csv"
-            for path in self.query_features()
-        ]
+        """Return the paths of the classification metrics, of stages that train a classifier."""
+        return _distinct(
+            f"{self.root}/classification/{point.folder}/{retrieval.queries}.csv"
+            for point, retrieval in self._trained()
+            if self._learned_classes(point.model, retrieval.queries) and self._classifies(point)
+        )
+
+    def _classifies(self, point: Trained) -> bool:
+        return self.learning[point.model, point.stage].uses_logits
 
     def rankings(self) -> list[str]:
         """Return the paths of all rankings."""
@@ -559,10 +591,11 @@ def make_plans(settings: Settings, cache: Path) -> dict[str, Plan]:
         plans[stem] = Plan(stem, name, study, original, settings, {}, files)
     for plan in plans.values():
         _check_sources(plan)
-        _check_names(plan)
         _check_sizes(plan)
-    modules = _check_networks(plans, cache)
-    return {name: replace(plan, modules=modules) for name, plan in plans.items()}
+    plans = _checked_networks(plans, cache)
+    for plan in plans.values():
+        _check_names(plan)
+    return plans
 
 
 def _check_sources(plan: Plan) -> None:
@@ -629,6 +662,14 @@ def _check_names(plan: Plan) -> None:
             ranker_labels(retrieval)
         except InputError as error:
             raise ConfigError(f"{where}.rankers: {error}") from error
+        if retrieval.rerank != "none":
+            for name in retrieval.models:
+                stage = plan.study.stage_of(name, retrieval.stage)
+                if not plan.learning[name, stage.name].uses_logits:
+                    raise ConfigError(
+                        f"{where}.rerank: {retrieval.rerank} needs a classifier, and {name}'s stage {stage.name!r} "
+                        "trains none; add cross_entropy to its `objective`, or leave the model out."
+                    )
     computed = _computed(plan)
     for name, table in plan.study.tables.items():
         try:
@@ -694,11 +735,15 @@ def _network_requests(plan: Plan) -> Iterator[tuple[str, Model, Dataset, str, di
             yield name, model, dataset, dataset_name, request
 
 
-def _check_networks(plans: dict[str, Plan], cache: Path) -> dict[str, str]:
-    """Check every network of every study; return the module that defines each architecture."""
+def _checked_networks(plans: dict[str, Plan], cache: Path) -> dict[str, Plan]:
+    """Check every network and objective of every study; return the plans with what is known of them."""
     requests = [request for plan in plans.values() for *_, request in _network_requests(plan)]
-    known = ask_torch(requests, cache)
-    facts = iter(known["networks"])
+    stages = [stage for plan in plans.values() for model in plan.study.models.values() for stage in model.stages]
+    known = ask_torch(requests, [stage.objective for stage in stages], cache)
+    networks, learned = iter(known["networks"]), iter(known["objectives"])
+    pairs = zip(requests, known["networks"], strict=True)
+    modules = {request["architecture"]: facts.get("module", "") for request, facts in pairs}
+    found: dict[str, Plan] = {}
     for plan in plans.values():
         for index, retrieval in enumerate(plan.study.retrievals):
             for distance in retrieval.distances:
@@ -708,16 +753,27 @@ def _check_networks(plans: dict[str, Plan], cache: Path) -> dict[str, str]:
                         f"{unknown_name('distance', distance, known['distances'])}"
                     )
         for name, model, _dataset, dataset_name, request in _network_requests(plan):
-            _check_network(plan.name, name, model, dataset_name, request, next(facts))
-        for name, model in plan.study.models.items():
-            for stage in model.stages:
-                if stage.objective not in known["objectives"]:
-                    raise ConfigError(
-                        f"study {plan.name}: models.{name}.stages.{stage.name}.objective: "
-                        f"{unknown_name('objective', stage.objective, known['objectives'])}"
-                    )
-    pairs = zip(requests, known["networks"], strict=True)
-    return {request["architecture"]: facts["module"] for request, facts in pairs}
+            _check_network(plan.name, name, model, dataset_name, request, next(networks))
+        learning = {
+            (name, stage.name): _checked_learning(f"study {plan.name}: models.{name}", stage, next(learned))
+            for name, model in plan.study.models.items()
+            for stage in model.stages
+        }
+        found[plan.name] = replace(plan, modules=modules, learning=learning)
+    return found
+
+
+def _checked_learning(where: str, stage: Stage, facts: dict[str, Any]) -> Learning:
+    where = f"{where}.stages.{stage.name}"
+    if "error" in facts:
+        raise ConfigError(f"{where}.objective: {facts['error']}")
+    learning = Learning(**facts)
+    if stage.batch_size < learning.smallest_batch:
+        raise ConfigError(
+            f"{where}.batch_size: {stage.batch_size} images are too few a batch for {' + '.join(learning.objectives)}, "
+            f"which needs at least {learning.smallest_batch}."
+        )
+    return learning
 
 
 def _check_network(
@@ -740,18 +796,19 @@ def _check_network(
         )
 
 
-def ask_torch(requests: list[dict[str, Any]], cache: Path) -> dict[str, Any]:
-    """Return the facts of networks and the names of objectives, from the cache or from a process with torch.
+def ask_torch(requests: list[dict[str, Any]], written: list[Any], cache: Path) -> dict[str, Any]:
+    """Return the facts of networks and objectives and the names of distances, from the cache or a process with torch.
 
     Parameters
     ----------
-    requests
+    requests, written
         As `probe.answer` takes them.
     cache
         Folder of kept answers; each is valid for one state of the code.
     """
     modules = sorted(f"trazo.models.{f.stem}" for f in (LIBRARY / "models").glob("*.py") if f.stem != "__init__")
-    name = digest([requests, code_fingerprint("trazo.probe", *modules)])
+    question = {"requests": requests, "written": written}
+    name = digest([question, code_fingerprint("trazo.probe", *modules)])
     file = cache / f"networks-{name}.json"
     try:
         return json.loads(file.read_text(encoding="utf-8"))
@@ -759,7 +816,7 @@ def ask_torch(requests: list[dict[str, Any]], cache: Path) -> dict[str, Any]:
         pass
     done = subprocess.run(
         [sys.executable, "-m", "trazo.probe"],
-        input=json.dumps(requests),
+        input=json.dumps(question),
         capture_output=True,
         text=True,
         cwd=LIBRARY.parent,

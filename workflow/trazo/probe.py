@@ -12,18 +12,26 @@ from typing import Any
 from trazo.errors import InputError
 from trazo.models.factory import describe
 from trazo.retrieval.distances import distances
-from trazo.training.objectives import objectives
+from trazo.training.objectives import facts_of
 
 
-def answer(requests: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the facts of each requested network (or what is wrong with it), objectives and distances by name.
+def answer(requests: list[dict[str, Any]], written: list[Any]) -> dict[str, Any]:
+    """Return the facts of each network and of each stage's objectives (or what is wrong with it); distances by name.
 
     Parameters
     ----------
     requests
         Mappings with architecture, channels, size and options.
+    written
+        Objectives as stages have them: a name, or a mapping from names to options.
     """
     networks: list[dict[str, Any]] = []
+    learned: list[dict[str, Any]] = []
+    for objective in written:
+        try:
+            learned.append(facts_of(objective))
+        except InputError as error:
+            learned.append({"error": str(error)})
     for request in requests:
         try:
             networks.append(describe(**request))
@@ -34,8 +42,8 @@ def answer(requests: list[dict[str, Any]]) -> dict[str, Any]:
             what = f"{type(error).__name__}: {error}"
             options = f" with options {request['options']}" if request["options"] else ""
             networks.append({"error": f"{request['architecture']}{options} cannot be built: {what}"})
-    return {"networks": networks, "objectives": objectives.names(), "distances": distances.names()}
+    return {"networks": networks, "objectives": learned, "distances": distances.names()}
 
 
 if __name__ == "__main__":
-    json.dump(answer(json.load(sys.stdin)), sys.stdout)
+    json.dump(answer(**json.load(sys.stdin)), sys.stdout)

@@ -36,6 +36,8 @@ class Checkpoint:
         State dicts by epoch.
     record
         How it was made.
+    classifier
+        Whether the stage trained the classifier; if not, its logits mean nothing.
     """
 
     architecture: str
@@ -46,6 +48,7 @@ class Checkpoint:
     mean_image: torch.Tensor | None
     weights: dict[int, dict[str, torch.Tensor]]
     record: dict[str, Any] = field(default_factory=dict)
+    classifier: bool = True
 
     def network(self, epoch: int) -> StagedNetwork:
         """Return the network with the weights of `epoch`.
@@ -79,6 +82,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         "size": checkpoint.size,
         "classes": checkpoint.classes,
         "mean_image": checkpoint.mean_image,
+        "classifier": checkpoint.classifier,
         "weights": checkpoint.weights,
         "record": json.dumps(checkpoint.record, sort_keys=True, default=str),
     }
@@ -111,6 +115,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         mean_image=content["mean_image"],
         weights=content["weights"],
         record=json.loads(content["record"]),
+        # Checkpoints made before there was another objective have one.
+        classifier=content.get("classifier", True),
     )
 
 

@@ -16,45 +16,20 @@ import torch
 from trazo.config import Model, Stage
 from trazo.device import Stopwatch, choose_device, choose_precision, make_repeatable
 from trazo.errors import InputError, TrazoError
-from trazo.models.checkpoint import Checkpoint, load_checkpoint, mean_of, prepare, save_checkpoint
+from trazo.models.checkpoint import Checkpoint, load_checkpoint, mean_of, save_checkpoint
 from trazo.models.factory import build
 from trazo.progress import bar, log
 from trazo.provenance import describe, digest
 from trazo.store import Images, read_images, write_history
-from trazo.training.objectives import Outcome, objectives
+from trazo.training.learner import Learner
+from trazo.training.objectives import Mixture, mixture
 from trazo.training.resume import load_state, save_state
+from trazo.training.sampling import Sampling, Schedule, mixed, samplings
+from trazo.training.validation import Validation
 
 
 class TrainingError(TrazoError):
     """A training that cannot go on; the state before the failing epoch is kept."""
-
-
-@dataclass
-class _Run:
-    """What one stage needs at every step."""
-
-    network: torch.nn.Module
-    optimizer: torch.optim.Optimizer
-    objective: Any
-    pixels: torch.Tensor
-    labels: torch.Tensor
-    model_channels: int
-    size: int
-    mean_image: torch.Tensor | None
-    device: torch.device
-    precision: torch.dtype
-
-    def inputs(self, pixels: torch.Tensor) -> torch.Tensor:
-        return prepare(
-            pixels, channels=self.model_channels, size=self.size, mean_image=self.mean_image, device=self.device
-        )
-
-    def outcome(self, images: torch.Tensor, labels: torch.Tensor) -> Outcome:
-        with torch.autocast(
-            self.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16, cache_enabled=False
-        ):
-            logits = self.network(images)
-        return self.objective(logits, labels)
 
 
 def train_stage(
@@ -115,8 +90,10 @@ def train_stage(
     _need_trainable(data, held_out, settings)
     before = load_checkpoint(previous) if previous is not None else None
     size = model.size or data.pixels.shape[1]
-    start = _first_checkpoint(model, before, data, size, seed)
-    run = _prepare_run(start, before, model, settings, data, size, chosen, precision)
+    objective = mixture(settings.objective)
+    sampling, validation_data = _sampled(objective, settings, data, held_out)
+    start = _first_checkpoint(model, before, data, size, seed, objective)
+    learner = _learner(start, before, model, settings, objective, chosen, precision)
 
     plain = {"model": model.model_dump(mode="json"), "stage": stage, "seed": seed, "key": key}
     data_digests = [_data_digest(each) for each in (data, held_out) if each is not None]
@@ -130,13 +107,19 @@ def train_stage(
         log.info("using %d threads, as before the interruption", reached["threads"])
         torch.set_num_threads(reached["threads"])
     earlier = sum(row.get("seconds", 0.0) for row in reached["history"]) if reached is not None else 0.0
-    kept, epochs = _train(run, start, settings, seed, held_out, resume, fingerprint, reached)
+    # The whole training set stays on the device as bytes: a fourth of its size as floats.
+    pixels = torch.from_numpy(data.pixels).to(chosen)
+    labels = torch.from_numpy(np.asarray(data.labels, dtype=np.int64)).to(chosen)
+    schedule = Schedule(sampling, settings.epochs, settings.iterations, seed)
+    course = _Course(learner, schedule, pixels, labels, validation_data)
+    kept, epochs = _train(course, settings, resume, fingerprint, reached)
 
     figures = watch.figures()
     figures["seconds"] = round(float(figures["seconds"]) + earlier, 3)
     figures["threads"] = torch.get_num_threads()
-    trained = [e["seconds"] for e in epochs if e["epoch"] > 0]
-    figures["images_per_second"] = round(len(data) * len(trained) / sum(trained), 1) if trained else 0.0
+    trained = [row for row in epochs if row["epoch"] > 0]
+    seconds = sum(row["seconds"] for row in trained)
+    figures["images_per_second"] = round(sum(row["images"] for row in trained) / seconds, 1) if trained else 0.0
     figures["precision"] = str(precision).removeprefix("torch.")
     record = describe("train", settings=plain, code=code, data=data.record, **figures)
     checkpoint = Checkpoint(
@@ -146,6 +129,7 @@ def train_stage(
         size=start.size,
         classes=start.classes,
         mean_image=start.mean_image,
+        classifier=start.classifier,
         weights=kept,
         record=record,
     )
@@ -167,11 +151,26 @@ def _need_trainable(data: Images, held_out: Images | None, settings: Stage) -> N
         )
 
 
+def _sampled(
+    objective: Mixture, settings: Stage, data: Images, held_out: Images | None
+) -> tuple[Sampling, Validation | None]:
+    """Return what cuts the data into batches and what measures held-out data, or say what they lack."""
+    try:
+        kind = samplings.get(objective.sampling)
+        sampling = kind(data.labels, data.classes, settings.batch_size, **objective.sampling_options)
+        validation = None if held_out is None else Validation(objective, held_out, settings.batch_size)
+    except InputError as error:
+        raise InputError(f"stage {settings.name}: {error}") from error
+    return sampling, validation
+
+
 def _data_digest(data: Images) -> str:
     return digest([zlib.crc32(data.pixels), data.labels.tolist(), data.classes])
 
 
-def _first_checkpoint(model: Model, before: Checkpoint | None, data: Images, size: int, seed: int) -> Checkpoint:
+def _first_checkpoint(
+    model: Model, before: Checkpoint | None, data: Images, size: int, seed: int, objective: Mixture
+) -> Checkpoint:
     """Return the untrained checkpoint that a stage fills: everything about the network but its weights."""
     if before is not None:
         if before.classes != data.classes:
@@ -189,84 +188,90 @@ def _first_checkpoint(model: Model, before: Checkpoint | None, data: Images, siz
         size=size,
         classes=data.classes,
         mean_image=mean_image,
+        classifier=objective.uses_logits,
         weights={},
         record={"seed": seed},
     )
 
 
-def _prepare_run(
+def _learner(
     start: Checkpoint,
     before: Checkpoint | None,
     model: Model,
     settings: Stage,
-    data: Images,
-    size: int,
+    objective: Mixture,
     device: torch.device,
     precision: torch.dtype,
-) -> _Run:
+) -> Learner:
     if before is not None:
         network = before.network(max(before.weights))
     else:
         network = build(
             model.architecture,
-            classes=len(data.classes),
+            classes=len(start.classes),
             channels=model.channels,
-            size=size,
+            size=start.size,
             options=model.options,
             seed=start.record["seed"],
         )
     network = network.to(device, memory_format=torch.channels_last)
     name, values = settings.optimizer.chosen
     kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
-    return _Run(
+    return Learner(
         network=network,
         optimizer=kinds[name](network.parameters(), **values.model_dump()),
-        objective=objectives.get(settings.objective),
-        # The whole training set stays on the device as bytes: a fourth of its size as floats.
-        pixels=torch.from_numpy(data.pixels).to(device),
-        labels=torch.from_numpy(np.asarray(data.labels, dtype=np.int64)).to(device),
-        model_channels=model.channels,
-        size=size,
+        objective=objective,
+        feature=model.feature,
+        channels=model.channels,
+        size=start.size,
         mean_image=None if start.mean_image is None else start.mean_image.to(device),
         device=device,
         precision=precision,
     )
 
 
+@dataclass(frozen=True)
+class _Course:
+    """What one stage goes through: who learns, from what, in which order, and what it is measured on."""
+
+    learner: Learner
+    schedule: Schedule
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    validation: Validation | None
+
+    def validated(self) -> dict[str, float]:
+        return {} if self.validation is None else self.validation.measure(self.learner)
+
+
 def _train(
-    run: _Run,
-    start: Checkpoint,
-    settings: Stage,
-    seed: int,
-    held_out: Images | None,
-    resume: Path,
-    fingerprint: str,
-    state: dict[str, Any] | None,
+    course: _Course, settings: Stage, resume: Path, fingerprint: str, state: dict[str, Any] | None
 ) -> tuple[dict[int, dict[str, torch.Tensor]], list[dict[str, Any]]]:
     """Train all epochs, or those that are left; return the kept weights and the history."""
+    network, optimizer = course.learner.network, course.learner.optimizer
     kept: dict[int, dict[str, torch.Tensor]] = {}
     history: list[dict[str, Any]] = []
     if state is not None:
-        run.network.load_state_dict(state["network"])
-        run.optimizer.load_state_dict(state["optimizer"])
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
         kept, history = state["kept"], state["history"]
         log.info("going on after epoch %d of %d", state["epoch"], settings.epochs)
     elif 0 in settings.kept_epochs:
-        kept[0] = _weights(run.network)
-        history.append({"epoch": 0, **_validate(run, held_out)})
+        kept[0] = _weights(network)
+        history.append({"epoch": 0, **course.validated()})
     first = state["epoch"] + 1 if state is not None else 1
     for epoch in range(first, settings.epochs + 1):
-        history.append(_train_epoch(run, settings, seed, epoch, held_out))
+        history.append(_train_epoch(course, epoch))
         log.info("%s", _sentence(history[-1], settings.epochs))
         if epoch in settings.kept_epochs:
-            kept[epoch] = _weights(run.network)
+            kept[epoch] = _weights(network)
         save_state(
             resume,
             {
                 "epoch": epoch,
                 "threads": torch.get_num_threads(),
-                "network": run.network.state_dict(),
-                "optimizer": run.optimizer.state_dict(),
+                "network": network.state_dict(),
+                "optimizer": optimizer.state_dict(),
                 "kept": kept,
                 "history": history,
             },
@@ -275,58 +280,47 @@ def _train(
     return kept, history
 
 
-def epoch_batches(items: int, batch_size: int, *, seed: int, epoch: int) -> list[torch.Tensor]:
-    """Return the batches of one epoch: a shuffle that depends on seed and epoch alone, cut into pieces.
-
-    Every item comes once. A last piece of a single item joins the one before it, since batch normalisation has no
-    variance to work with in a batch of one.
-    """
-    generator = torch.Generator().manual_seed(_mixed(seed, epoch))
-    pieces = list(torch.randperm(items, generator=generator).split(batch_size))
-    if len(pieces) > 1 and len(pieces[-1]) == 1:
-        pieces[-2:] = [torch.cat(pieces[-2:])]
-    return pieces
-
-
-def _mixed(*numbers: int) -> int:
-    """Return one well-mixed 63-bit seed for several numbers, so that (0, 1) and (1, 0) share nothing."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _train_epoch(run: _Run, settings: Stage, seed: int, epoch: int, held_out: Images | None) -> dict[str, Any]:
+def _train_epoch(course: _Course, epoch: int) -> dict[str, Any]:
+    """Train one part of the schedule; return its row of the history."""
+    learner, schedule = course.learner, course.schedule
+    classifies = learner.objective.uses_logits
     # Whatever draws random numbers inside the network (dropout) depends on seed and epoch alone, so that an epoch
     # is the same after an interruption.
-    torch.manual_seed(_mixed(seed, epoch, 1))
-    run.network.train()
-    batches = epoch_batches(len(run.pixels), settings.batch_size, seed=seed, epoch=epoch)
-    loss_sum = torch.zeros((), dtype=torch.float64, device=run.device)
-    correct = torch.zeros((), dtype=torch.int64, device=run.device)
-    watch = Stopwatch(run.device)
-    with bar(len(run.pixels), f"epoch {epoch}/{settings.epochs}", "img") as progress:
+    torch.manual_seed(mixed(schedule.seed, epoch, 1))
+    learner.network.train()
+    batches = schedule.batches(epoch)
+    items = sum(len(rows) for rows in batches)
+    # All rows at once: a copy to the device in every step would wait for it.
+    batches = torch.cat(batches).to(learner.device).split([len(rows) for rows in batches])
+    loss_sum = torch.zeros((), dtype=torch.float64, device=learner.device)
+    correct = torch.zeros((), dtype=torch.int64, device=learner.device)
+    watch = Stopwatch(learner.device)
+    with bar(items, f"epoch {epoch}/{schedule.parts}", "img") as progress:
         for step, rows in enumerate(batches, start=1):
-            rows = rows.to(run.device)
-            run.optimizer.zero_grad(set_to_none=True)
-            outcome = run.outcome(run.inputs(run.pixels[rows]), run.labels[rows])
+            learner.optimizer.zero_grad(set_to_none=True)
+            outcome = learner.outcome(course.pixels[rows], course.labels[rows], schedule.sampling.groups)
             outcome.loss.backward()
-            run.optimizer.step()
+            learner.optimizer.step()
             loss_sum += outcome.loss.detach().double() * len(rows)
-            correct += outcome.correct
+            if classifies:
+                correct += outcome.correct
             progress.update(len(rows))
             # Reading the loss waits for the device: now and then is enough to notice trouble and to show it.
             if step % 20 == 0 or step == len(batches):
                 _need_number(loss_sum, epoch, step, len(batches))
-                seen = int(progress.n) or 1
-                progress.set_postfix(loss=f"{float(outcome.loss.detach()):.3f}", accuracy=f"{int(correct) / seen:.1%}")
+                shown = {"accuracy": f"{int(correct) / (int(progress.n) or 1):.1%}"} if classifies else {}
+                progress.set_postfix(loss=f"{float(outcome.loss.detach()):.3f}", **shown)
     seconds = watch.seconds()
-    items = len(run.pixels)
     return {
         "epoch": epoch,
         "loss": float(loss_sum) / items,
-        "accuracy": int(correct) / items,
-        **_validate(run, held_out),
+        **({"accuracy": int(correct) / items} if classifies else {}),
+        **course.validated(),
         "seconds": round(seconds, 3),
         "images_per_second": round(items / seconds, 1),
-        "learning_rate": run.optimizer.param_groups[0]["lr"],
+        "images": items,
+        "steps": len(batches),
+        "learning_rate": learner.optimizer.param_groups[0]["lr"],
     }
 
 
@@ -338,31 +332,14 @@ def _need_number(loss_sum: torch.Tensor, epoch: int, step: int, steps: int) -> N
         )
 
 
-def _validate(run: _Run, held_out: Images | None, batch_size: int = 256) -> dict[str, float]:
-    """Return loss and accuracy over held-out images, the network in evaluation mode."""
-    if held_out is None:
-        return {}
-    run.network.eval()
-    loss, correct = 0.0, 0
-    with torch.inference_mode():
-        for begin in range(0, len(held_out), batch_size):
-            pixels = torch.from_numpy(held_out.pixels[begin : begin + batch_size])
-            labels = torch.from_numpy(held_out.labels[begin : begin + batch_size]).to(run.device)
-            outcome = run.outcome(run.inputs(pixels), labels)
-            loss += float(outcome.loss) * len(labels)
-            correct += int(outcome.correct)
-    return {"validation_loss": loss / len(held_out), "validation_accuracy": correct / len(held_out)}
-
-
 def _weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().to("cpu", copy=True) for name, value in network.state_dict().items()}
 
 
 def _sentence(row: dict[str, Any], epochs: int) -> str:
-    held_out = ""
-    if "validation_loss" in row:
-        held_out = f"; held out: loss {row['validation_loss']:.4f}, accuracy {row['validation_accuracy']:.2%}"
-    return (
-        f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4f}, accuracy {row['accuracy']:.2%}{held_out} "
-        f"({row['images_per_second']:.0f} images/s)"
-    )
+    def measured(prefix: str) -> str:
+        accuracy = f", accuracy {row[f'{prefix}accuracy']:.2%}" if f"{prefix}accuracy" in row else ""
+        return f"loss {row[f'{prefix}loss']:.4f}{accuracy}"
+
+    held_out = f"; held out: {measured('validation_')}" if "validation_loss" in row else ""
+    return f"epoch {row['epoch']}/{epochs}: {measured('')}{held_out} ({row['images_per_second']:.0f} images/s)"

@@ -1,15 +1,48 @@
-"""Objectives by name: what a stage minimises."""
+"""Objectives by name: what a stage minimises, alone or as a weighted sum. Each says what it looks at and how sampled.
+
+Which items come together in a batch is decided in `sampling`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch.nn import functional
 
-from trazo.registry import Registry
+from trazo.errors import InputError
+from trazo.registry import Registry, unknown_name
+from trazo.training.sampling import samplings
 
-objectives: Registry = Registry("objective")
+
+@dataclass(frozen=True)
+class Batch:
+    """What a network made of a batch.
+
+    Attributes
+    ----------
+    labels
+        (B,) int64.
+    logits
+        (B, C) float, None if no objective looks at them.
+    embeddings
+        (B, D) float, the output of the model's feature layer; None if no objective looks at them.
+    groups
+        How many images belong together: 1, or 2 of a pair, or 3 of a triplet. The rows hold all first images, then all
+        second ones (positives, in triplets), then all third ones (negatives).
+    """
+
+    labels: torch.Tensor
+    logits: torch.Tensor | None = None
+    embeddings: torch.Tensor | None = None
+    groups: int = 1
+
+    def members(self, values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the parts of (B, …) `values` that belong to first, second, third images."""
+        return values.chunk(self.groups)
 
 
 @dataclass(frozen=True)
@@ -21,24 +54,268 @@ class Outcome:
     loss
         () float32, the mean over the batch; what is minimised.
     correct
-        () int64, how many of the batch were classified rightly.
+        () int64, how many of the batch were classified rightly; None where nothing is classified.
     """
 
     loss: torch.Tensor
-    correct: torch.Tensor
+    correct: torch.Tensor | None = None
+
+
+class Objective(BaseModel):
+    """Something to minimise, with its options: a subclass per objective, unknown options refused.
+
+    Attributes
+    ----------
+    uses_logits, uses_embeddings
+        What of a network it looks at.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    uses_logits: ClassVar[bool] = False
+    uses_embeddings: ClassVar[bool] = False
+
+    weight: float = Field(1.0, gt=0, allow_inf_nan=False, description="factor of this objective in the sum of several")
+
+    @property
+    def sampling(self) -> str:
+        """Name of the least sampling it can learn from."""
+        return "items"
+
+    @property
+    def sampling_options(self) -> dict[str, Any]:
+        """Options of that sampling."""
+        return {}
+
+    def measure(self, batch: Batch) -> Outcome:
+        """Return the loss of a batch, without `weight`."""
+        raise NotImplementedError
+
+
+objectives: Registry[type[Objective]] = Registry("objective")
 
 
 @objectives.register("cross_entropy")
-def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> Outcome:
-    """Softmax cross-entropy: the mean over the batch of −log p(true class).
+class CrossEntropy(Objective):
+    """Softmax cross-entropy: the mean over the batch of −log p(true class)."""
 
-    Parameters
-    ----------
-    logits
-        (B, C) float.
-    labels
-        (B,) int64.
+    uses_logits = True
+
+    def measure(self, batch: Batch) -> Outcome:
+        """As `Objective.measure`."""
+        # Float32 whatever the network computed in: a sum of exponentials in bfloat16 is too coarse to learn from.
+        logits = batch.logits.float()
+        loss = functional.cross_entropy(logits, batch.labels)
+        return Outcome(loss, (logits.argmax(dim=1) == batch.labels).sum())
+
+
+class _ByDistance(Objective):
+    """An objective of Euclidean distances between embeddings."""
+
+    uses_embeddings = True
+
+    margin: float = Field(1.0, ge=0, allow_inf_nan=False, description="how far apart different classes should be")
+    normalise: bool = Field(False, description="scale embeddings to length 1 first")
+
+    def prepared(self, batch: Batch) -> torch.Tensor:
+        """Return the embeddings (B, D) float32 that distances are taken of."""
+        embeddings = batch.embeddings.float() if batch.embeddings.dtype != torch.float64 else batch.embeddings
+        return functional.normalize(embeddings, dim=1) if self.normalise else embeddings
+
+
+@objectives.register("contrastive")
+class Contrastive(_ByDistance):
+    """Contrastive loss: the mean over pairs of y·D + (1 − y)·max(0, margin − D), y = 1 for the same class.
+
+    That is how study `sbir` writes it (its section on siamese training); `squared` is ½·y·D² + ½·(1 − y)·max(0, margin
+    − D)², as in R. Hadsell, S. Chopra, Y. LeCun, "Dimensionality reduction by learning an invariant mapping", CVPR
+    2006. From triplets, anchor and positive are one pair, anchor and negative another.
     """
-    # Float32 whatever the network computed in: a sum of exponentials in bfloat16 is too coarse to learn from.
-    logits = logits.float()
-    return Outcome(functional.cross_entropy(logits, labels), (logits.argmax(dim=1) == labels).sum())
+
+    squared: bool = Field(False, description="Hadsell's form, halves of squares")
+
+    @property
+    def sampling(self) -> str:
+        """As `Objective.sampling`."""
+        return "pairs"
+
+    def measure(self, batch: Batch) -> Outcome:
+        """As `Objective.measure`."""
+        first, *others = batch.members(self.prepared(batch))
+        label, *other_labels = batch.members(batch.labels)
+        losses = []
+        for other, other_label in zip(others, other_labels):
+            distance = euclidean(first, other)
+            same = label == other_label
+            short = (self.margin - distance).clamp(min=0)
+            pull, push = (distance.square() / 2, short.square() / 2) if self.squared else (distance, short)
+            losses.append(torch.where(same, pull, push))
+        return Outcome(torch.cat(losses).mean())
+
+
+@objectives.register("triplet")
+class Triplet(_ByDistance):
+    """Triplet loss: the mean over triplets of max(0, margin + D(a, p) − D(a, n)).
+
+    Without mining, triplets are as they were sampled. `hard` makes one of each item of the batch with its farthest
+    positive and its nearest negative: A. Hermans, L. Beyer, B. Leibe, "In defense of the triplet loss for person
+    re-identification", 2017, "batch hard". `semi_hard` takes all pairs of a class, each with the nearest negative that
+    is farther from the anchor than the positive is; if there is none, with the farthest negative: F. Schroff, D.
+    Kalenichenko, J. Philbin, "FaceNet", CVPR 2015, section 3.2 (its distances are squared, these are not).
+    """
+
+    mining: Literal["none", "hard", "semi_hard"] = Field("none", description="choose triplets within each batch")
+    per_class: int = Field(4, ge=2, description="images a class and batch, with mining")
+
+    @property
+    def sampling(self) -> str:
+        """As `Objective.sampling`."""
+        return "triplets" if self.mining == "none" else "balanced"
+
+    @property
+    def sampling_options(self) -> dict[str, Any]:
+        """As `Objective.sampling_options`."""
+        return {} if self.mining == "none" else {"per_class": self.per_class}
+
+    def measure(self, batch: Batch) -> Outcome:
+        """As `Objective.measure`."""
+        embeddings = self.prepared(batch)
+        if self.mining == "none":
+            anchor, positive, negative = batch.members(embeddings)
+            gaps = euclidean(anchor, positive) - euclidean(anchor, negative)
+            return Outcome((self.margin + gaps).clamp(min=0).mean())
+        mine = hard_gaps if self.mining == "hard" else semi_hard_gaps
+        gaps, valid = mine(all_distances(embeddings), batch.labels)
+        # No selection by `valid`: how many there are is known on the device only.
+        losses = torch.where(valid, (self.margin + gaps).clamp(min=0), 0)
+        return Outcome(losses.sum() / valid.sum().clamp(min=1))
+
+
+def euclidean(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Return (B,) Euclidean distances between rows of (B, D); where one is 0, so is its gradient."""
+    squared = (first - second).square().sum(dim=1)
+    apart = squared > 0
+    # The root of a one in place of a zero: the root's own gradient there is infinite, and times 0 no number.
+    return torch.where(apart, torch.where(apart, squared, 1).sqrt(), 0)
+
+
+def all_distances(embeddings: torch.Tensor) -> torch.Tensor:
+    """Return (B, B) Euclidean distances between rows of (B, D); where one is 0, so is its gradient."""
+    return torch.cdist(embeddings, embeddings, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _relations(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (B, B) bool: column is a positive of row; column is a negative of row."""
+    same = labels[:, None] == labels[None, :]
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    return same & ~itself, ~same
+
+
+def hard_gaps(distances: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (B,) farthest positive's less nearest negative's distance, and where there are both (others: 0)."""
+    positive, negative = _relations(labels)
+    farthest = torch.where(positive, distances, -torch.inf).max(dim=1).values
+    nearest = torch.where(negative, distances, torch.inf).min(dim=1).values
+    valid = positive.any(dim=1) & negative.any(dim=1)
+    return torch.where(valid, farthest, 0) - torch.where(valid, nearest, 0), valid
+
+
+def semi_hard_gaps(distances: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (B, B) D(row, column) less the distance of the pair's semi-hard negative, and where the pair counts."""
+    positive, negative = _relations(labels)
+    of_negatives = torch.where(negative, distances, torch.inf).sort(dim=1).values
+    count = negative.sum(dim=1, keepdim=True)
+    farther = torch.searchsorted(of_negatives.detach(), distances.detach().contiguous(), right=True)
+    chosen = of_negatives.gather(1, torch.minimum(farther, count - 1).clamp(min=0))
+    valid = positive & (count > 0)
+    return torch.where(valid, distances, 0) - torch.where(valid, chosen, 0), valid
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The weighted sum of a stage's objectives.
+
+    Attributes
+    ----------
+    parts
+        Objectives by name.
+    """
+
+    parts: dict[str, Objective]
+
+    @property
+    def uses_logits(self) -> bool:
+        """Whether a classifier is trained."""
+        return any(part.uses_logits for part in self.parts.values())
+
+    @property
+    def uses_embeddings(self) -> bool:
+        """Whether the feature layer is trained for itself."""
+        return any(part.uses_embeddings for part in self.parts.values())
+
+    @property
+    def sampling(self) -> str:
+        """Name of the least sampling that serves all parts."""
+        needed = {part.sampling for part in self.parts.values()}
+        able = [name for name in samplings.names() if needed <= {name, *samplings.get(name).serves}]
+        return min(able, key=lambda name: (len(samplings.get(name).serves), name))
+
+    @property
+    def sampling_options(self) -> dict[str, Any]:
+        """Options of that sampling."""
+        mine = [p.sampling_options for p in self.parts.values() if p.sampling == self.sampling]
+        return {key: max(options[key] for options in mine) for key in (mine[0] if mine else {})}
+
+    @property
+    def samplings(self) -> list[str]:
+        """Names of all samplings that training and validation use."""
+        return sorted({self.sampling, *(part.sampling for part in self.parts.values())})
+
+    @property
+    def smallest_batch(self) -> int:
+        """How many images a batch needs."""
+        return samplings.get(self.sampling).smallest_batch(**self.sampling_options)
+
+    def measure(self, batch: Batch) -> Outcome:
+        """Return the weighted sum of the losses, and how many were classified rightly, if any part says so."""
+        outcomes = {name: part.measure(batch) for name, part in self.parts.items()}
+        correct = next((o.correct for o in outcomes.values() if o.correct is not None), None)
+        # As it is where there is nothing to add: neither 0 nor 1 changes a number.
+        return Outcome(sum(self.parts[name].weight * o.loss for name, o in outcomes.items()), correct)
+
+
+def mixture(written: str | Mapping[str, Mapping[str, Any] | None]) -> Mixture:
+    """Return the objectives of a stage from a name, or from {name: options} of one or several.
+
+    Raises
+    ------
+    InputError
+        If a name or an option is unknown, or an option has a wrong value.
+    """
+    given: Mapping[str, Any] = {written: {}} if isinstance(written, str) else written
+    if not given:
+        raise InputError("no objective; name one, such as cross_entropy.")
+    return Mixture({name: _objective(name, options or {}) for name, options in given.items()})
+
+
+def _objective(name: str, given: Mapping[str, Any]) -> Objective:
+    kind = objectives.get(name)
+    for key in given:
+        if key not in kind.model_fields:
+            raise InputError(f"{name}: {unknown_name('option', str(key), kind.model_fields)}")
+    try:
+        return kind.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{name}: option {first['loc'][0]!r}: got {first['input']!r}; {first['msg']}.") from error
+
+
+def facts_of(written: str | Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]:
+    """Return as plain values what planning a run needs to know of a stage's objectives."""
+    found = mixture(written)
+    return {
+        "objectives": sorted(found.parts),
+        "samplings": found.samplings,
+        "uses_logits": found.uses_logits,
+        "uses_embeddings": found.uses_embeddings,
+        "smallest_batch": found.smallest_batch,
+    }

@@ -1,0 +1,197 @@
+"""Objectives give the values that loops over pairs and triplets give, and gradients that are finite everywhere."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from trazo.errors import InputError
+from trazo.training.objectives import Batch, facts_of, mixture, objectives
+
+
+def batch_of(count, groups=1, classes=3, width=5, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = torch.from_numpy(rng.integers(0, classes, count))
+    return Batch(
+        labels,
+        torch.from_numpy(rng.normal(size=(count, classes))),
+        torch.from_numpy(rng.normal(size=(count, width))),
+        groups,
+    )
+
+
+def loss_of(written, batch):
+    return mixture(written).measure(batch).loss
+
+
+def test_cross_entropy_by_hand():
+    # p(true) is 1/2, 1/4 and 3/4: log 2, log 4 and log 4/3.
+    logits = torch.tensor([[0.0, 0.0], [math.log(3), 0.0], [math.log(3), 0.0]])
+    outcome = mixture("cross_entropy").measure(Batch(torch.tensor([0, 1, 0]), logits))
+    assert outcome.loss.item() == pytest.approx((math.log(2) + math.log(4) + math.log(4 / 3)) / 3)
+    assert outcome.correct == 2
+
+
+# Pairs at distances 5 (3-4-5), 0, 0.6 and 10; the first two are of the same class.
+PAIRS = Batch(
+    torch.tensor([0, 1, 0, 1, 0, 1, 1, 2]),
+    None,
+    torch.tensor([[0.0, 0], [1, 1], [0, 0], [0, 0], [3, 4], [1, 1], [0.6, 0], [6, 8]]),
+    2,
+)
+
+
+def test_contrastive_by_hand():
+    assert loss_of("contrastive", PAIRS).item() == pytest.approx((5 + 0 + (1 - 0.6) + 0) / 4)
+    assert loss_of({"contrastive": {"margin": 11}}, PAIRS).item() == pytest.approx((5 + 0 + 10.4 + 1) / 4)
+    squared = loss_of({"contrastive": {"squared": True}}, PAIRS).item()
+    assert squared == pytest.approx((25 / 2 + 0 + 0.4**2 / 2 + 0) / 4)
+
+
+def test_contrastive_pairs_of_triplets_are_anchor_with_either():
+    # Anchors (0, 0); positives at 5 and 0; negatives at 0.6 and 10.
+    points = torch.tensor([[0.0, 0], [0, 0], [3, 4], [0, 0], [0.6, 0], [6, 8]])
+    batch = Batch(torch.tensor([0, 1, 0, 1, 1, 2]), None, points, 3)
+    assert loss_of("contrastive", batch).item() == pytest.approx((5 + 0 + 0.4 + 0) / 4)
+    assert loss_of("triplet", batch).item() == pytest.approx(((1 + 5 - 0.6) + 0) / 2)
+    assert loss_of({"triplet": {"margin": 0}}, batch).item() == pytest.approx((5 - 0.6) / 2)
+
+
+def test_normalised_embeddings_are_of_length_one():
+    # Directions at right angles are √2 apart, opposite ones 2, whatever their lengths.
+    points = torch.tensor([[5.0, 0], [0.1, 0], [0, 7]])
+    batch = Batch(torch.tensor([0, 0, 1]), None, points, 3)
+    assert loss_of({"triplet": {"margin": 2, "normalise": True}}, batch).item() == pytest.approx(2 - math.sqrt(2))
+
+
+def distances_of(points):
+    return [[math.dist(a, b) for b in points] for a in points]
+
+
+def hard_by_loops(points, labels, margin):
+    far, losses = distances_of(points), []
+    for a in range(len(labels)):
+        positives = [far[a][i] for i in range(len(labels)) if labels[i] == labels[a] and i != a]
+        negatives = [far[a][i] for i in range(len(labels)) if labels[i] != labels[a]]
+        if positives and negatives:
+            losses.append(max(0, margin + max(positives) - min(negatives)))
+    return sum(losses) / max(len(losses), 1)
+
+
+def semi_hard_by_loops(points, labels, margin):
+    far, losses = distances_of(points), []
+    for a, p in itertools.permutations(range(len(labels)), 2):
+        negatives = [far[a][i] for i in range(len(labels)) if labels[i] != labels[a]]
+        if labels[a] == labels[p] and negatives:
+            farther = [d for d in negatives if d > far[a][p]]
+            chosen = min(farther) if farther else max(negatives)
+            losses.append(max(0, margin + far[a][p] - chosen))
+    return sum(losses) / max(len(losses), 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("margin", [0.0, 0.3, 2.0])
+@pytest.mark.parametrize(("mining", "oracle"), [("hard", hard_by_loops), ("semi_hard", semi_hard_by_loops)])
+def test_mining_is_what_loops_find(mining, oracle, margin, seed):
+    # Six classes of fifteen items: some are alone in theirs.
+    batch = batch_of(15, classes=6, seed=seed)
+    expected = oracle(batch.embeddings.tolist(), batch.labels.tolist(), margin)
+    written = {"triplet": {"mining": mining, "margin": margin}}
+    assert loss_of(written, batch).item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("mining", ["hard", "semi_hard"])
+@pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2]])
+def test_a_batch_without_triplets_teaches_nothing(mining, labels):
+    points = torch.rand(3, 2, requires_grad=True)
+    loss = loss_of({"triplet": {"mining": mining}}, Batch(torch.tensor(labels), None, points))
+    loss.backward()
+    assert loss.item() == 0
+    assert points.grad.abs().max() == 0
+
+
+BY_DISTANCE = [
+    ({"contrastive": {"margin": 3}}, 2),
+    ({"contrastive": {"margin": 3, "squared": True, "normalise": True}}, 2),
+    ({"contrastive": {"margin": 3}}, 3),
+    ({"triplet": {"margin": 3}}, 3),
+    ({"triplet": {"margin": 3, "normalise": True}}, 3),
+    ({"triplet": {"margin": 3, "mining": "hard"}}, 1),
+    ({"triplet": {"margin": 3, "mining": "semi_hard"}}, 1),
+    ({"triplet": {"margin": 3, "mining": "semi_hard"}}, 3),
+]
+
+
+@pytest.mark.parametrize(("written", "groups"), BY_DISTANCE)
+def test_gradients_are_those_of_differences(written, groups):
+    batch = batch_of(12, groups)
+    points = batch.embeddings.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda e: loss_of(written, Batch(batch.labels, None, e, groups)), points)
+
+
+@pytest.mark.parametrize(("written", "groups"), BY_DISTANCE)
+@pytest.mark.parametrize("value", [0.0, 1.0, 1e-30])
+def test_gradients_are_finite_where_all_points_coincide(written, groups, value):
+    points = torch.full((12, 4), value, requires_grad=True)
+    loss_of(written, Batch(torch.arange(12) % 3, None, points, groups)).backward()
+    assert torch.isfinite(points.grad).all()
+
+
+def test_a_mixture_is_the_weighted_sum():
+    batch = batch_of(12, 3)
+    parts = [loss_of(name, batch) for name in ("cross_entropy", "triplet", "contrastive")]
+    written = {"cross_entropy": {"weight": 0.4}, "triplet": {"weight": 0.6}, "contrastive": None}
+    outcome = mixture(written).measure(batch)
+    assert outcome.loss.item() == pytest.approx((0.4 * parts[0] + 0.6 * parts[1] + parts[2]).item())
+    assert outcome.correct == (batch.logits.argmax(1) == batch.labels).sum()
+    assert mixture("triplet").measure(batch).correct is None
+
+
+@pytest.mark.parametrize(
+    ("written", "sampling", "logits", "embeddings", "smallest"),
+    [
+        ("cross_entropy", "items", True, False, 1),
+        ("contrastive", "pairs", False, True, 2),
+        ("triplet", "triplets", False, True, 3),
+        ({"triplet": {"mining": "hard", "per_class": 5}}, "balanced", False, True, 10),
+        ({"cross_entropy": {}, "contrastive": {}}, "pairs", True, True, 2),
+        ({"cross_entropy": {}, "triplet": {}}, "triplets", True, True, 3),
+        ({"cross_entropy": {}, "triplet": {"mining": "semi_hard"}}, "balanced", True, True, 8),
+        ({"contrastive": {}, "triplet": {}}, "triplets", False, True, 3),
+        ({"contrastive": {}, "triplet": {"mining": "hard"}}, "triplets", False, True, 3),
+    ],
+)
+def test_the_most_demanding_objective_decides_the_sampling(written, sampling, logits, embeddings, smallest):
+    assert mixture(written).sampling == sampling
+    facts = facts_of(written)
+    assert (facts["uses_logits"], facts["uses_embeddings"], facts["smallest_batch"]) == (logits, embeddings, smallest)
+    assert sampling in facts["samplings"]
+    assert facts["objectives"] == sorted([written] if isinstance(written, str) else written)
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("tripet", "unknown objective 'tripet'.*'triplet'"),
+        ({"triplet": {"margn": 1}}, "triplet: unknown option 'margn'.*'margin'"),
+        ({"triplet": {"margin": -0.1}}, "triplet: option 'margin': got -0.1"),
+        ({"contrastive": {"margin": float("nan")}}, "contrastive: option 'margin'"),
+        ({"triplet": {"mining": "soft"}}, "option 'mining': got 'soft'.*semi_hard"),
+        ({"cross_entropy": {"weight": 0}}, "cross_entropy: option 'weight': got 0"),
+        ({"cross_entropy": {"margin": 1}}, "unknown option 'margin'"),
+        ({}, "no objective"),
+    ],
+)
+def test_mistakes_are_named(written, words):
+    with pytest.raises(InputError, match=words):
+        mixture(written)
+
+
+@pytest.mark.parametrize("name", objectives.names())
+def test_bfloat16_outputs_are_measured_in_float32(name):
+    batch = batch_of(12, 3)
+    coarse = Batch(batch.labels, batch.logits.bfloat16(), batch.embeddings.bfloat16(), 3)
+    exact = Batch(batch.labels, coarse.logits.double(), coarse.embeddings.double(), 3)
+    assert loss_of(name, coarse).dtype == torch.float32
+    assert loss_of(name, coarse).item() == pytest.approx(loss_of(name, exact).item(), rel=1e-5)

@@ -195,3 +195,15 @@ def test_an_overlay_for_a_stage_that_is_not_there():
 @pytest.mark.parametrize("scale", ["full", "quick"])
 def test_every_study_that_comes_with_trazo_reads(file, scale):
     assert isinstance(read_study(file.stem, read_settings({"scale": scale})), Study)
+
+
+def test_a_retrieval_can_evaluate_all_checkpoints_and_rank_again_beside_the_plain_ranking(study_path):
+    def change(study):
+        model = next(iter(study["models"].values()))
+        model["stages"][0] |= {"epochs": 5, "checkpoints": [0, 2]}
+        study["retrievals"][0] |= {"epochs": "all", "rerank": ["none", "predicted_class"]}
+
+    study = read_study(study_path(change), read_settings({}))
+    retrieval, name = study.retrievals[0], next(iter(study.models))
+    assert study.epochs_of(retrieval, name) == [0, 2, 5]
+    assert retrieval.ranker_labels == ["exact", "exact+predicted_class"]

@@ -255,7 +255,9 @@ class Retrieval(_Strict):
         description="instead of models: imported features, whose file says what the queries are and what the gallery",
     )
     stage: str | None = Field(None, description="training stage whose weights count; the last if left out")
-    epochs: list[int] | None = Field(None, description="checkpoints to evaluate; the last if left out")
+    epochs: list[int] | Literal["all"] | None = Field(
+        None, description="checkpoints to evaluate; `all`: every one that a model keeps; the last if left out"
+    )
     queries: str = Field("", description=f"`{_SPLIT_PATTERN}`; of `models` only")
     gallery: str = Field("", description=f"`{_SPLIT_PATTERN}`; of `models` only")
     leave_one_out: bool = Field(False, description="the gallery holds the queries; each skips itself")
@@ -269,9 +271,11 @@ class Retrieval(_Strict):
     votes: list[int] = Field(
         default_factory=list, description="kNN classification by so many nearest items: `knn_accuracy@k`"
     )
-    rerank: Literal["none", "predicted_class"] = Field(
-        "none",
-        description="predicted_class: items that the network takes for the query's class come first, then all others",
+    rerank: list[Literal["none", "predicted_class"]] = Field(
+        default_factory=lambda: ["none"],
+        min_length=1,
+        description="one or several: `none`; `predicted_class`: items that the network takes for the query's class "
+        "come first, then all others",
     )
     top: int = Field(20, ge=1, le=10_000, description="nearest items kept for pictures and inspection")
 
@@ -286,9 +290,9 @@ class Retrieval(_Strict):
                 raise ValueError(f"`{key}` is for models; the file of imported features says what is searched in what")
         if self.features and (self.stage or self.epochs):
             raise ValueError("`stage` and `epochs` are for models; imported features have none")
-        if self.features and self.rerank == "predicted_class":
+        if self.features and "predicted_class" in self.rerank:
             raise ValueError("`rerank: predicted_class` needs a classifier, and imported features have none")
-        if self.rerank != "none" and self.rankers != ["exact"]:
+        if self.rerank != ["none"] and self.rankers != ["exact"]:
             raise ValueError("`rerank` is for the exact ranker; give the other rankers a retrieval of their own")
         return self
 
@@ -301,11 +305,16 @@ class Retrieval(_Strict):
                 f"queries and gallery are both {self.queries}, so that every query would find itself first; add "
                 "leave_one_out: true"
             )
-        for key in ("models", "distances", "epochs"):
+        for key in ("models", "distances", "epochs", "rerank"):
             values = getattr(self, key) or []
             if len(set(values)) < len(values):
                 raise ValueError(f"{key} names something twice: {values}")
         return self
+
+    @field_validator("rerank", mode="before")
+    @classmethod
+    def _one_rerank(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @field_validator("votes")
     @classmethod
@@ -316,9 +325,9 @@ class Retrieval(_Strict):
 
     @property
     def ranker_labels(self) -> list[str]:
-        """What paths and tables call its rankers, in its order."""
-        suffix = f"+{self.rerank}" if self.rerank != "none" else ""
-        return [ranker_label(written) + suffix for written in self.rankers]
+        """What paths and tables call its rankers, in its order; `+predicted_class` where these are re-ranked."""
+        suffixes = ["" if way == "none" else f"+{way}" for way in self.rerank]
+        return [ranker_label(written) + suffix for suffix in suffixes for written in self.rankers]
 
     @property
     def label(self) -> str:
@@ -438,7 +447,8 @@ class Study(_Strict):
         if retrieval.stage is not None and retrieval.stage not in stages:
             raise ValueError(f"{where}.stage: {unknown_name('stage', retrieval.stage, stages)}")
         stage = stages[retrieval.stage] if retrieval.stage else self.models[name].stages[-1]
-        missing = [epoch for epoch in retrieval.epochs or [] if epoch not in stage.kept_epochs]
+        wanted = retrieval.epochs if isinstance(retrieval.epochs, list) else []
+        missing = [epoch for epoch in wanted if epoch not in stage.kept_epochs]
         if missing:
             raise ValueError(
                 f"{where}.epochs: {missing} are no checkpoints of {name}'s stage {stage.name!r}, which keeps "
@@ -455,6 +465,11 @@ class Study(_Strict):
         """The names, or paths, of the sources that it uses."""
         files = {place for file in self.features.values() for place in (file.source, file.queries) if place}
         return {dataset.source for dataset in self.datasets.values()} | files
+
+    def epochs_of(self, retrieval: Retrieval, model: str) -> list[int]:
+        """Return the epochs of a model that a retrieval evaluates."""
+        stage = self.stage_of(model, retrieval.stage)
+        return stage.kept_epochs if retrieval.epochs == "all" else retrieval.epochs or [stage.epochs]
 
     def stage_of(self, model: str, name: str | None) -> Stage:
         """Return a model's stage by name, or its last."""

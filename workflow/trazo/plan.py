@@ -312,7 +312,7 @@ class Plan:
         for retrieval in self.study.retrievals:
             for model in retrieval.models:
                 stage = self.study.stage_of(model, retrieval.stage)
-                for epoch in retrieval.epochs or [stage.epochs]:
+                for epoch in self.study.epochs_of(retrieval, model):
                     for seed in self.study.seeds:
                         yield Trained(model, seed, stage.name, epoch), retrieval
 
@@ -373,14 +373,15 @@ class Plan:
     def retrieval(self, label: str) -> dict[str, Any]:
         """Return the settings of a retrieval by its label, as plain values, what is not its ranking's left out."""
         found = next(r for r in self.study.retrievals if r.label == label)
-        left_out = {"models", "features", "stage", "epochs", "distances", "rankers", "name"}
+        left_out = {"models", "features", "stage", "epochs", "distances", "rankers", "rerank", "name"}
         settings = found.model_dump(mode="json", exclude=left_out)
         return {**settings, "metrics": expand_metrics(found.metrics)}
 
-    def ranker(self, retrieval: str, label: str) -> Any:
-        """Return a ranker of a retrieval, as the study has it, by its label."""
+    def ranker(self, retrieval: str, label: str) -> dict[str, Any]:
+        """Return a ranker of a retrieval by its label: as the study has it, and how it is re-ranked."""
         found = next(r for r in self.study.retrievals if r.label == retrieval)
-        return ranker_labels(found)[label]
+        written, rerank = ranker_labels(found)[label]
+        return {"ranker": written, "rerank": rerank}
 
     def searched_features(self, wildcards: Any, side: str) -> str:
         """Return the path of the features on one side ("queries" or "gallery") of a ranking."""
@@ -467,20 +468,21 @@ class Plan:
         return _distinct([*images, *self.histories(), *self.features(), *self.rankings()])
 
 
-def ranker_labels(retrieval: Retrieval) -> dict[str, Any]:
-    """Return the rankers of a retrieval, as the study has them, by what paths and tables call them.
+def ranker_labels(retrieval: Retrieval) -> dict[str, tuple[Any, str]]:
+    """Return the rankers of a retrieval, as the study has them, and how they are re-ranked, by what paths call them.
 
     Raises
     ------
     InputError
         If one is unknown or cannot search by the retrieval's distances or for any of its metrics, or is named twice.
     """
-    found: dict[str, Any] = {}
-    for label, written in zip(retrieval.ranker_labels, retrieval.rankers, strict=True):
+    found: dict[str, tuple[Any, str]] = {}
+    ways = [(written, rerank) for rerank in retrieval.rerank for written in retrieval.rankers]
+    for label, (written, rerank) in zip(retrieval.ranker_labels, ways, strict=True):
         choice = ranker_choice(written)
         if label in found:
             raise InputError(f"{label} is listed twice.")
-        found[label] = written
+        found[label] = written, rerank
         if choice.kind.whole:
             continue
         wrong = [distance for distance in retrieval.distances if distance not in choice.kind.distances]
@@ -662,12 +664,12 @@ def _check_names(plan: Plan) -> None:
             ranker_labels(retrieval)
         except InputError as error:
             raise ConfigError(f"{where}.rankers: {error}") from error
-        if retrieval.rerank != "none":
+        if "predicted_class" in retrieval.rerank:
             for name in retrieval.models:
                 stage = plan.study.stage_of(name, retrieval.stage)
                 if not plan.learning[name, stage.name].uses_logits:
                     raise ConfigError(
-                        f"{where}.rerank: {retrieval.rerank} needs a classifier, and {name}'s stage {stage.name!r} "
+                        f"{where}.rerank: predicted_class needs a classifier, and {name}'s stage {stage.name!r} "
                         "trains none; add cross_entropy to its `objective`, or leave the model out."
                     )
     computed = _computed(plan)

@@ -258,7 +258,8 @@ def _differs(dimension: str, chosen: list[Measure], table: Table, columns: list[
     seen: dict[object, set[str]] = {}
     for measure in chosen:
         group: object = measure.metric
-        if dimension in _WIDTHS:
+        # Values that the table itself chose among are told apart by its rows and columns, as long as these do.
+        if dimension in (*_WIDTHS, *table.where):
             group = _cell_of(measure, table.rows, columns)
         elif dimension in {"metric", "class"}:
             group = None

@@ -307,7 +307,7 @@ class Retrieval(_Strict):
             )
         for key in ("models", "distances", "epochs", "rerank"):
             values = getattr(self, key) or []
-            if len(set(values)) < len(values):
+            if isinstance(values, list) and len(set(values)) < len(values):
                 raise ValueError(f"{key} names something twice: {values}")
         return self
 

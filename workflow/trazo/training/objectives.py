@@ -183,8 +183,8 @@ class Triplet(_ByDistance):
             anchor, positive, negative = batch.members(embeddings)
             gaps = euclidean(anchor, positive) - euclidean(anchor, negative)
             return Outcome((self.margin + gaps).clamp(min=0).mean())
-        mine = hard_gaps if self.mining == "hard" else semi_hard_gaps
-        gaps, valid = mine(all_distances(embeddings), batch.labels)
+        gaps_of = hard_gaps if self.mining == "hard" else semi_hard_gaps
+        gaps, valid = gaps_of(all_distances(embeddings), batch.labels)
         # No selection by `valid`: how many there are is known on the device only.
         losses = torch.where(valid, (self.margin + gaps).clamp(min=0), 0)
         return Outcome(losses.sum() / valid.sum().clamp(min=1))
@@ -262,8 +262,8 @@ class Mixture:
     @property
     def sampling_options(self) -> dict[str, Any]:
         """Options of that sampling."""
-        mine = [p.sampling_options for p in self.parts.values() if p.sampling == self.sampling]
-        return {key: max(options[key] for options in mine) for key in (mine[0] if mine else {})}
+        given = [p.sampling_options for p in self.parts.values() if p.sampling == self.sampling]
+        return {key: max(options[key] for options in given) for key in (given[0] if given else {})}
 
     @property
     def samplings(self) -> list[str]:

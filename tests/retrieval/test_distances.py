@@ -177,3 +177,33 @@ def test_names_of_distances_and_metrics_are_known_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": "workflow"}, check=False)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("name", ["euclidean", "cosine", "inner_product"])
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_duplicates_are_equally_far_wherever_they_stand(name: str, threads: int) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        for size in [*range(2, 70), 100, 203, 391, 450]:
+            draw = np.random.default_rng(size)
+            distinct = draw.normal(size=(max(1, size // 3), 37)).astype(np.float32)
+            which = draw.integers(0, len(distinct), size)
+            found = of(name, draw.normal(size=(3, 37)).astype(np.float32), distinct[which])
+            for row in range(len(distinct)):
+                equal = found[:, which == row]
+                assert (equal == equal[:, :1]).all(), (size, row)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_manhattan_distances_beyond_float32_are_refused() -> None:
+    rows = np.array([[3e38, 0], [-3e38, 1]], np.float32)
+    with pytest.raises(InputError, match="overflow"):
+        of("manhattan", rows, rows)
+
+
+def test_numbers_too_large_to_square_are_not_called_infinite() -> None:
+    rows = np.array([[1.0, 2.0], [1e200, 1.0]])
+    with pytest.raises(InputError, match=r"squares overflow in 1 of 2 rows.*: 1\."):
+        of("euclidean", rows, rows)

@@ -96,7 +96,7 @@ def spoilt(row, value):
     ("queries", "gallery", "settings", "message"),
     [
         ({"values": spoilt(7, np.nan)}, None, {}, r"NaN or infinity .*: 7"),
-        ({"values": spoilt(9, np.inf)}, {}, {}, r"queries from 0 on: .*: 9"),
+        ({"values": spoilt(9, np.inf)}, {}, {}, r"queries: .*: 9"),
         ({}, {"values": spoilt(9, np.inf)}, {}, r"gallery: NaN or infinity .*: 9"),
         ({"values": VALUES * (np.arange(60) != 4)[:, None]}, None, {"distance": "cosine"}, "zero vectors .*: 4"),
         ({"values": VALUES[:, :5]}, {}, {}, "queries have 5 dimensions and the gallery 8"),

@@ -360,3 +360,10 @@ def test_one_group_for_all_changes_nothing() -> None:
     np.testing.assert_array_equal(grouped.values, plain.values)
     np.testing.assert_array_equal(grouped.top_indices, plain.top_indices)
     np.testing.assert_array_equal(grouped.top_distances, plain.top_distances)
+
+
+def test_rows_of_bad_queries_are_counted_from_the_first_query_not_from_a_block() -> None:
+    queries = ROWS.copy()
+    queries[[3, 9]] = np.nan
+    with pytest.raises(InputError, match=r"queries: NaN or infinity in 2 of 12 rows.*: 3, 9\."):
+        rank(queries, ROWS, query_labels=LABELS, gallery_labels=LABELS, block_size=2)

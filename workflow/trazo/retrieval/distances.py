@@ -6,6 +6,7 @@ numba are imported where they are used, so that names can be checked without eit
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     import torch
 
 distances: Registry[type[Distance]] = Registry("distance")
-# Side of the tiles in which products are made, and what their sides are multiples of.
+# Side of the tiles in which products are made, and what their sides are multiples of. Of fewer rows or columns than
+# the least, a matrix product may have other bits than of more.
 _TILE, _GRAIN = 384, 64
+_LEAST_ROWS, _LEAST_COLUMNS = 4, 16
 
 
 class Distance:
@@ -50,6 +53,18 @@ class Distance:
     def __init__(self, gallery: torch.Tensor, kept_bytes: int = 1 << 30) -> None:
         self.gallery = gallery
         self.kept_bytes = kept_bytes
+
+    @classmethod
+    def refuse_unusable(cls, rows: torch.Tensor) -> None:
+        """Do nothing if all rows have this distance.
+
+        Raises
+        ------
+        InputError
+            If one has not; the message names rows.
+        """
+        if not cls.packed:
+            squared_norms_and_sums(rows)
 
     def __call__(self, queries: torch.Tensor) -> torch.Tensor:
         """Return the keys of (B, D) queries, (B, N) float32, or integers where `levels` is set.
@@ -84,7 +99,7 @@ def pairwise(name: str, queries: torch.Tensor, gallery: torch.Tensor) -> torch.T
 def _cuts(size: int, tile: int) -> list[tuple[int, int]]:
     """Return [start, stop) ranges of about `tile` that cover `size`, cut at whole multiples of `_GRAIN`.
 
-    None is shorter than `_GRAIN` but the only one: very narrow matrix products have other bits than wide ones.
+    None is shorter than `_GRAIN` but the only one.
     """
     pieces = max(1, round(size / tile))
     bounds = sorted({size * i // pieces // _GRAIN * _GRAIN for i in range(pieces)} | {0})
@@ -107,6 +122,52 @@ def _one_thread_each(work: Callable[..., None], tiles: list[tuple[int, ...]]) ->
         over_items(lambda tile: work(*tile), tiles, threads)
     finally:
         torch.set_num_threads(threads)
+
+
+def _filled_up(rows: torch.Tensor, least: int) -> torch.Tensor:
+    """Return rows with as many of zeros after them as make their number a multiple of `least`."""
+    import torch
+
+    short = -len(rows) % least
+    return torch.cat([rows, rows.new_zeros(short, rows.shape[1])]) if short else rows
+
+
+def _product(rows: torch.Tensor, columns: torch.Tensor, out: torch.Tensor) -> None:
+    """Write the inner products of (B, D) and (N, D) rows into `out`, (up to B, N); B is a multiple of `_LEAST_ROWS`.
+
+    The bits of a product are the same whatever stands beside it, so that equal items are equally far, and a query's
+    distances do not depend on its batch: no product is made of fewer rows, or columns, than take the common way.
+    """
+    import torch
+
+    filled = _filled_up(columns, _LEAST_COLUMNS)
+    if filled is columns and len(out) == len(rows):
+        torch.mm(rows, columns.T, out=out)
+    else:
+        out.copy_((rows @ filled.T)[: len(out), : len(columns)])
+
+
+def _products_by_tiles(
+    rows: torch.Tensor,
+    items: torch.Tensor,
+    out: torch.Tensor,
+    finish: Callable[[slice, slice], None] = lambda rows, columns: None,
+) -> None:
+    """Write the inner products of (B, D) rows and (N, D) items into `out`, (B, N), on the CPU.
+
+    `finish(rows, columns)` is called for every tile, while it is still in a core's cache.
+    """
+
+    def fill(top: int, bottom: int, left: int, right: int) -> None:
+        _product(filled[top:bottom], items[left:right], out[top:bottom, left:right])
+        finish(slice(top, min(bottom, len(rows))), slice(left, right))
+
+    filled = _filled_up(rows, _LEAST_ROWS)
+
+    # Of few queries a tile takes more items, as long as every thread has one.
+    width = max(_TILE, min(_TILE**2 // max(1, len(rows)), -(-len(items) // _threads())))
+    columns = _cuts(len(items), width)
+    _one_thread_each(fill, [(*each, *tile) for tile in columns for each in _cuts(len(filled), _TILE)])
 
 
 def _fill_square(size: int, fill: Callable[[int, int, int, int], None], table: np.ndarray) -> None:
@@ -142,6 +203,24 @@ def _refuse_rows(bad: np.ndarray, what: str, remedy: str) -> None:
         raise InputError(f"{what} in {rows.size} of {bad.size} rows (counted from 0): {shown}. {remedy}")
 
 
+def _refuse_zero(norms: np.ndarray) -> None:
+    _refuse_rows(norms == 0, "zero vectors", "Cosine distance needs a direction; remove them or use euclidean.")
+
+
+def _refuse_not_finite(rows: torch.Tensor, norms: np.ndarray) -> None:
+    import torch
+
+    bad = ~np.isfinite(norms)
+    if not bad.any():
+        return
+    places = np.flatnonzero(bad)
+    finite = torch.isfinite(rows[torch.from_numpy(places).to(rows.device)]).all(dim=1).cpu().numpy()
+    bad[places[finite]] = False
+    _refuse_rows(bad, "NaN or infinity", "Features must be finite numbers; look at what made them.")
+    bad[places] = True
+    _refuse_rows(bad, "numbers whose squares overflow", "Scale the features down.")
+
+
 def squared_norms_and_sums(rows: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Return the squared norms (N,) and the column sums (D,) of (N, D) rows, float64.
 
@@ -168,7 +247,7 @@ def squared_norms_and_sums(rows: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     else:
         norms = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).square().cpu().numpy()
         sums = rows.sum(0, dtype=torch.float64).cpu().numpy()
-    _refuse_rows(~np.isfinite(norms), "NaN or infinity", "Features must be finite numbers; look at what made them.")
+    _refuse_not_finite(rows, norms)
     return norms, sums
 
 
@@ -254,90 +333,67 @@ class SquaredEuclidean(Distance):
         scales = self._row_scales(norms, own=False)
         moved, query_norms = self._prepared(queries, scales)
         size, dimensions = self.gallery.shape
-        # Matrix products of 4 rows and more give each row the same bits whatever is beside it; of fewer, not.
-        short = -len(queries) % 4
-        if short:
-            moved = torch.cat([moved, moved.new_zeros(short, dimensions)])
-        if queries.device.type == "cpu":
+        on_cpu = queries.device.type == "cpu"
+        if on_cpu:
             out = _table(len(moved), size, np.float32)
         else:
             out = torch.empty(len(moved), size, dtype=torch.float32, device=queries.device)
-        piece = size if self._kept else max(1024, self.kept_bytes // (dimensions * 16))
-        for first, last in _cuts(size, piece) if piece < size else [(0, size)]:
+        piece = max(1024, self.kept_bytes // (dimensions * 16))
+        for first, last in [(0, size)] if self._kept else _cuts(size, piece):
             if self._kept:
                 items, item_norms = self._kept
             else:
                 items, item_norms = self._prepared(self.gallery[first:last], self._scales[first:last])
-            if queries.device.type == "cpu":
-
-                def fill(
-                    top: int, bottom: int, left: int, right: int, first: int = first, items=items, norms=item_norms
-                ) -> None:
-                    tile = slice(left - first, right - first)
-                    torch.mm(moved[top:bottom], items[tile].T, out=out[top:bottom, left:right])
-                    rows = slice(top, min(bottom, len(queries)))
-                    self._complete(out, query_norms, norms[tile], queries, scales, rows, slice(left, right))
-
-                # Of few queries a tile takes more items, as long as every thread has one.
-                width = max(_TILE, min(_TILE**2 // max(1, len(moved)), -(-(last - first) // _threads())))
-                columns = [(first + left, first + right) for left, right in _cuts(last - first, width)]
-                tiles = [(*rows, *each) for each in columns for rows in _cuts(len(moved), _TILE)]
-                _one_thread_each(fill, tiles)
+            products = out[:, first:last]
+            given = (query_norms, item_norms, queries, scales, first)
+            if on_cpu:
+                _products_by_tiles(moved, items, products, functools.partial(self._complete, products, *given))
             else:
                 with _full_precision():
-                    torch.mm(moved, items.T, out=out[:, first:last])
-                self._complete_on_device(
-                    out[: len(queries), first:last], query_norms, item_norms, queries, scales, first
-                )
-        return out[: len(queries)]
+                    torch.mm(moved, items.T, out=products)
+                self._complete_on_device(products, *given)
+        return out
 
     def among_itself(self) -> torch.Tensor | None:
-        import torch
-
         if self._kept is None or self.gallery.device.type != "cpu":
             return None
         moved, norms = self._kept
-        size = len(moved)
-        table = _table(size, size, np.float32)
+        table = _table(len(moved), len(moved), np.float32)
 
         def fill(top: int, bottom: int, left: int, right: int) -> None:
-            short = max(0, 4 - (bottom - top))
-            if short:
-                # As in a call: products of fewer rows would have other bits.
-                rows = torch.cat([moved[top:bottom], moved.new_zeros(short, moved.shape[1])])
-                table[top:bottom, left:right] = (rows @ moved[left:right].T)[: bottom - top]
-            else:
-                torch.mm(moved[top:bottom], moved[left:right].T, out=table[top:bottom, left:right])
-            rows, columns = slice(top, bottom), slice(left, right)
-            self._complete(table, norms, norms[columns], self.gallery, self._scales, rows, columns)
+            rows = _filled_up(moved[top:bottom], _LEAST_ROWS)
+            _product(rows, moved[left:right], table[top:bottom, left:right])
+            self._complete(table, norms, norms, self.gallery, self._scales, 0, slice(top, bottom), slice(left, right))
 
-        _fill_square(size, fill, table.numpy())
+        _fill_square(len(moved), fill, table.numpy())
         return table
 
     def _complete(
         self,
-        table: torch.Tensor,
+        products: torch.Tensor,
         query_norms: torch.Tensor,
-        gallery_norms: torch.Tensor,
+        item_norms: torch.Tensor,
         queries: torch.Tensor,
         scales: np.ndarray,
+        first: int,
         rows: slice,
         columns: slice,
     ) -> None:
-        """Turn products into squared distances in place; the close ones are computed from differences.
+        """Turn a tile of products into squared distances in place; the close ones are computed from differences.
 
-        The rows are of the queries; the columns, and `gallery_norms`, of the gallery.
+        Columns of the products, and `item_norms`, are of the gallery's items from `first` on.
         """
         import torch
 
         from trazo.retrieval.kernels import squares_from_products
 
-        gallery, gallery_scales = self.gallery[columns], self._scales[columns]
+        items = slice(first + columns.start, first + columns.stop)
+        gallery, gallery_scales = self.gallery[items], self._scales[items]
         plain = gallery.dtype == torch.float32 and bool((scales[rows] == 1).all() and (gallery_scales == 1).all())
         squares_from_products(
-            table.numpy(),
+            products.numpy(),
             query_norms.numpy(),
-            gallery_norms.numpy(),
+            item_norms[columns].numpy(),
             np.float32(self._tolerance),
             queries.numpy(),
             gallery.numpy(),
@@ -354,17 +410,17 @@ class SquaredEuclidean(Distance):
         self,
         products: torch.Tensor,
         query_norms: torch.Tensor,
-        gallery_norms: torch.Tensor,
+        item_norms: torch.Tensor,
         queries: torch.Tensor,
         scales: np.ndarray,
         first: int,
     ) -> None:
-        """Do what `_complete` does in torch operations alone, for products with the gallery's items from `first` on."""
+        """Do what `_complete` does in torch operations alone, for all products at once."""
         import torch
 
         columns = slice(first, first + products.shape[1])
         gallery, gallery_scales = self.gallery[columns], self._scales[columns]
-        both = query_norms[:, None] + gallery_norms
+        both = query_norms[:, None] + item_norms
         products.mul_(-2).add_(both)
         close_queries, close_items = (products <= self._tolerance * both).nonzero(as_tuple=True)
         own = torch.from_numpy(scales).to(queries.device)
@@ -408,8 +464,13 @@ class Cosine(SquaredEuclidean):
 
     _scale = 1.0
 
+    @classmethod
+    def refuse_unusable(cls, rows: torch.Tensor) -> None:
+        """As `Distance.refuse_unusable`."""
+        _refuse_zero(squared_norms_and_sums(rows)[0])
+
     def _row_scales(self, norms: np.ndarray, own: bool) -> np.ndarray:
-        _refuse_rows(norms == 0, "zero vectors", "Cosine distance needs a direction; remove them or use euclidean.")
+        _refuse_zero(norms)
         return 1.0 / np.sqrt(norms)
 
     def _scaled_moments(self, norms: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -438,17 +499,16 @@ class InnerProduct(Distance):
         self._longest = float(squared_norms_and_sums(gallery)[0].max()) ** 0.5
 
     def __call__(self, queries: torch.Tensor) -> torch.Tensor:
-        import torch
 
         norms, _ = squared_norms_and_sums(queries)
         if norms.size and float(norms.max()) ** 0.5 * self._longest > 1e38:
             raise InputError("inner products of these features overflow float32; scale them down.")
-        short = -len(queries) % 4
-        if short:
-            queries = torch.cat([queries, queries.new_zeros(short, queries.shape[1])])
+        if queries.device.type == "cpu":
+            out = _table(len(queries), len(self.gallery), queries.numpy().dtype)
+            _products_by_tiles(queries, self.gallery, out)
+            return out.neg_().float()
         with _full_precision():
-            products = queries @ self.gallery.T
-        return products[: len(norms)].neg_().float()
+            return (queries @ self.gallery.T).neg_().float()
 
 
 @distances.register("manhattan")
@@ -457,14 +517,17 @@ class Manhattan(Distance):
 
     def __init__(self, gallery: torch.Tensor, kept_bytes: int = 1 << 30) -> None:
         super().__init__(gallery, kept_bytes)
-        squared_norms_and_sums(gallery)
+        self._longest = float(squared_norms_and_sums(gallery)[0].max()) ** 0.5
 
     def __call__(self, queries: torch.Tensor) -> torch.Tensor:
         import torch
 
         from trazo.retrieval.kernels import manhattan, over_rows
 
-        squared_norms_and_sums(queries)
+        norms, _ = squared_norms_and_sums(queries)
+        # A sum of absolute values is at most √D times the root of the sum of squares.
+        if norms.size and (float(norms.max()) ** 0.5 + self._longest) * queries.shape[1] ** 0.5 > 3e38:
+            raise InputError("Manhattan distances of these features may overflow float32; scale them down.")
         if queries.device.type != "cpu":
             return torch.cdist(queries, self.gallery, p=1).float()
         out = np.empty((len(queries), len(self.gallery)), np.float32)

@@ -86,7 +86,7 @@ def search(
     if whole:
         raise InputError(f"{', '.join(whole)} need the whole ranking; this ranker returns the nearest items only.")
     asked = [validate_metric(name) for name in metrics]
-    task = prepared(queries, gallery, query_labels, gallery_labels, distance, asked, leave_one_out, top)
+    task = prepared(queries, gallery, query_labels, gallery_labels, distance, asked, leave_one_out, top, exact=False)
     length = max([top, *depths.values()])
     depth = max(depths.values(), default=top)
     if length == 0:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
 from trazo.errors import InputError
 from trazo.retrieval import kernels
-from trazo.retrieval.distances import Distance, distances
+from trazo.retrieval.distances import distances
 from trazo.retrieval.metrics import Metric, TieGroups, evaluate, expand_metrics, validate_metric
 
 # Up to this many times log2(N) relevant items, comparing all N with each takes less time than sorting them.
@@ -114,13 +115,20 @@ def prepared(
     asked: Sequence[Metric],
     leave_one_out: np.ndarray | None,
     top: int,
+    *,
+    exact: bool = True,
 ) -> Task:
-    """Return checked input; parameters and errors are those of `rank`."""
+    """Return checked input; parameters and errors are those of `rank`. `exact`: for the exact ranker."""
     queries, gallery = _checked_features(queries, gallery, distances.get(distance).packed)
     query_labels = _checked_labels(query_labels, "query_labels", len(queries))
     gallery_labels = _checked_labels(gallery_labels, "gallery_labels", len(gallery))
     own = _checked_own(leave_one_out, len(queries), len(gallery))
     _check_depth(asked, top, len(gallery), own)
+    # Here, not in blocks, where rows are counted from the block's first. The exact ranker's distance does it itself
+    # for the gallery, and needs what is computed on the way.
+    sides = {"queries": queries} if exact else {"queries": queries, "gallery": gallery}
+    for side, rows in sides.items():
+        _naming(side, lambda rows=rows: distances.get(distance).refuse_unusable(torch.from_numpy(rows)))
     by_class = GalleryClasses.of(gallery_labels)
     codes = by_class.codes_of(query_labels)
     relevant = np.where(codes >= 0, np.diff(by_class.offsets)[np.maximum(codes, 0)], 0)
@@ -215,7 +223,7 @@ def rank(
             keys = square[part]
         else:
             rows = torch.from_numpy(queries[part]).to(device)
-            keys = _naming(f"queries from {part.start} on", lambda: to_gallery(rows))
+            keys = _naming("queries", lambda: to_gallery(rows))
         if keys.device.type == "cuda":
             torch.cuda.synchronize(keys.device)
         levels = to_gallery.levels
@@ -414,7 +422,7 @@ def _same(queries: np.ndarray, gallery: np.ndarray) -> bool:
     return queries.ctypes.data == gallery.ctypes.data or np.array_equal(queries, gallery)
 
 
-def _naming(what: str, action: Callable[[], Distance | torch.Tensor]) -> Distance | torch.Tensor:
+def _naming(what: str, action: Callable[[], Any]) -> Any:
     try:
         return action()
     except InputError as error:

@@ -402,7 +402,7 @@ def _about(key: dict[str, Any]) -> str:
         parts.append("/".join(str(key[k]) for k in ("dataset", "split") if key.get(k)))
     parts += [str(key[k]) for k in ("model", "stage") if key.get(k)]
     parts += [f"{k} {key[k]}" for k in ("epoch", "seed") if key.get(k) is not None]
-    parts += [str(key[k]) for k in ("distance",) if key.get(k)]
+    parts += [str(key[k]) for k in ("distance", "ranker") if key.get(k)]
     return " · ".join(parts)
 
 

@@ -14,7 +14,7 @@ from trazo.progress import bar, log
 from trazo.provenance import describe
 from trazo.retrieval.distances import distances
 from trazo.retrieval.lists import Searched, cutoffs, search, vote
-from trazo.retrieval.metrics import validate_metric
+from trazo.retrieval.metrics import expand_metrics, validate_metric
 from trazo.retrieval.rankers import EXACT, RankerChoice, ranker_choice
 from trazo.retrieval.ranking import Ranking, rank
 from trazo.retrieval.statistics import metric_rows
@@ -178,7 +178,7 @@ def _found(
 def _warm_up(values: np.ndarray, settings: dict[str, Any], distance: str, device: str) -> None:
     """Rank a handful of items, so that loading what is compiled, once a process, is not counted as searching."""
     few = values[:8]
-    metrics = [name for name in settings["metrics"] if validate_metric(name).cutoff is None]
+    metrics = [name for name in expand_metrics(settings["metrics"]) if validate_metric(name).cutoff is None]
     groups = (np.zeros(len(few), np.int64),) * 2 if settings["rerank"] != "none" else None
     try:
         rank(

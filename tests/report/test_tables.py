@@ -9,7 +9,7 @@ from trazo.report.measures import read_measures
 from trazo.report.published import read_published
 from trazo.report.tables import build_table, latex, markdown, render_table, validate_table
 
-from .conftest import CLASSES, DISTANCES, MODELS, measure, toy_value, two_stages
+from .conftest import CLASSES, DISTANCES, MODELS, measure, toy_value, two_stages, write_published
 
 
 def _render(finished, table, folder, metrics=None, study=None):
@@ -252,3 +252,26 @@ def test_tables_need_neither_the_studys_title_nor_its_description(finished, tmp_
         _render(finished, finished.study.tables["by-class"], tmp_path, study=study)
         written.append([(tmp_path / f"table.{end}").read_bytes() for end in ("csv", "md", "tex")])
     assert written[0] == written[1]
+
+
+def test_published_epochs_stand_beside_the_epochs_they_mean(finished, tmp_path):
+    rows = [measure(model="small", metric="accuracy", epoch=e, value=e / 100) for e in (7, 13, 14)]
+    store.write_metrics(tmp_path / "m.csv", rows)
+    notes = {"about 7.4 epochs": 10, "about 13.4 epochs": 20, "60 epochs": 30}
+    base = {"model": "small", "metric": "accuracy", "table": "figure 3"}
+    write_published(tmp_path / "p.csv", [base | {"note": note, "value": value} for note, value in notes.items()])
+    measures = read_measures(tmp_path / "m.csv")
+    spoken = read_published(tmp_path / "p.csv", finished.study)
+    for columns, where, expected in (
+        (["epoch"], {}, {"7": 10, "13": 20, "14": None}),
+        (["epoch"], {"epoch": [7, 14]}, {"7": 10, "14": None}),
+        # Of the last epoch alone: a value published for another one does not belong there.
+        ([], {}, {"": None}),
+    ):
+        dimensions = [] if where else columns
+        table = Table(
+            title="t", metrics=["accuracy"], rows="model", columns=dimensions, where=where, published="figure 3"
+        )
+        grid = build_table(table, finished.study, measures, spoken)
+        found = {column[0] if column else "": grid.cell("small", column).published for column in grid.columns}
+        assert found == expected

@@ -36,6 +36,7 @@ from trazo.errors import InputError
 from trazo.provenance import LIBRARY, code_fingerprint, digest
 from trazo.registry import unknown_name
 from trazo.report.figures import figure_kinds, validate_figure
+from trazo.report.published import read_published, validate_published
 from trazo.report.story import caveat
 from trazo.report.tables import validate_table
 from trazo.retrieval.metrics import expand_metrics, metrics, validate_metric
@@ -560,6 +561,7 @@ def make_plans(settings: Settings, cache: Path) -> dict[str, Plan]:
     for plan in plans.values():
         _check_sources(plan)
         _check_names(plan)
+        _check_published(plan)
         _check_sizes(plan)
     modules = _check_networks(plans, cache)
     return {name: replace(plan, modules=modules) for name, plan in plans.items()}
@@ -640,6 +642,21 @@ def _check_names(plan: Plan) -> None:
             validate_figure(figure, plan.study)
         except InputError as error:
             raise ConfigError(f"study {plan.name}: figures.{name}: {error}") from error
+
+
+def _check_published(plan: Plan) -> None:
+    # A smaller form of a study may leave models out; its published values are then told to be not part of the run.
+    forms = [plan, replace(plan, study=plan.original)]
+    try:
+        validate_published(
+            plan.study,
+            read_published(PUBLISHED, plan.study),
+            models={name for form in forms for name in form.study.methods},
+            metrics={name for form in forms for name in _computed(form)},
+            datasets={name for form in forms for name in form.study.measured_on},
+        )
+    except InputError as error:
+        raise ConfigError(f"study {plan.name}: {error}") from error
 
 
 def _gallery_size(plan: Plan, retrieval: Retrieval) -> int | None:

@@ -254,10 +254,10 @@ def methods(
         published = [
             c.published.value * 100 / c.published.factor
             for c in comparisons
-            if c.published.metric == "map"
+            if c.published.ours("metric") == "map"
             and not c.published.class_name
             and c.measured is not None
-            and (c.published.model, c.published.distance) == (model, distance)
+            and (c.published.ours("model"), c.published.distance) == (model, distance)
             and plain("reducer", c.published.reducer) == reducer
             and plain("size", c.published.size) in {size, ""}
             and c.published.bits in {bits, ""}

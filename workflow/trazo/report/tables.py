@@ -9,7 +9,7 @@ import csv
 import io
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from trazo.config import Study, Table
@@ -33,7 +33,7 @@ from trazo.report.measures import (
     summarize,
     unit_of,
 )
-from trazo.report.published import PublishedValue, measured_datasets, read_published
+from trazo.report.published import PublishedValue, measured_datasets, nearest_epoch, read_published
 from trazo.report.significance import LEVEL, Method, Significance
 from trazo.store import METHOD_COLUMNS, write_text
 
@@ -169,7 +169,8 @@ def build_table(
         chosen = last_epochs(chosen)
     chosen = [m for m in select(chosen, **table.where) if _shown(m, table)]
     spoken = [row for row in published if table.published and row.table == table.published]
-    spoken = [row for row in spoken if row.metric in table.metrics and _fits(row, table, study)]
+    spoken = [row for row in spoken if row.ours("metric") in table.metrics and _fits(row, table, study)]
+    spoken = _at_measured_epochs(spoken, chosen)
 
     columns = list(table.columns)
     for dimension in DIMENSIONS:
@@ -201,7 +202,7 @@ def build_table(
     marks = _marks(cells, tests) if tests else {}
     for place in dict.fromkeys(places):
         found, row = cells.get(place, []), beside.get(place)
-        metric = found[0].metric if found else row.metric
+        metric = found[0].metric if found else row.ours("metric")
         unit = unit_of(metric)
         summary = summarize(found)
         grid_cells[place] = Cell(
@@ -249,6 +250,21 @@ def _marks(
     return marks
 
 
+def _at_measured_epochs(spoken: list[PublishedValue], chosen: list[Measure]) -> list[PublishedValue]:
+    """Return published rows with the measured epoch that each means; those of epochs not shown are left out."""
+    epochs: dict[tuple[str, str], set[float]] = {}
+    for measure in chosen:
+        epochs.setdefault((measure.model, measure.metric), set()).add(float(measure.epoch or 0))
+    found = []
+    for row in spoken:
+        at_hand = epochs.get((row.ours("model"), row.ours("metric")), set())
+        # Where nothing was measured the published value stands alone, as it was printed.
+        epoch = nearest_epoch(row.epoch, at_hand) if row.epoch is not None and at_hand else row.epoch
+        if (epoch is None) == (row.epoch is None):
+            found.append(replace(row, epoch=epoch))
+    return found
+
+
 def _cell_of(measure: Measure, rows: str, columns: Iterable[str]) -> tuple[str, tuple[str, ...]]:
     return plain(rows, measure.of(rows)), tuple(plain(c, measure.of(c)) for c in columns)
 
@@ -283,7 +299,10 @@ def _fits(row: PublishedValue, table: Table, study: Study) -> bool:
         if dimension == "dataset":
             if not values & measured_datasets(row, study):
                 return False
-        elif dimension != "average" and plain(dimension, row.of(dimension)) not in values:
+        elif dimension == "epoch":
+            if row.epoch is None or nearest_epoch(row.epoch, [float(v) for v in values]) is None:
+                return False
+        elif dimension != "average" and plain(dimension, row.ours(dimension)) not in values:
             return False
     return "class" in (table.rows, *table.columns, *table.where) or not row.class_name
 
@@ -292,7 +311,7 @@ def _place(row: PublishedValue, dimension: str, study: Study) -> str:
     if dimension == "dataset":
         labels = measured_datasets(row, study)
         return min(labels, key=lambda name: ("/" in name, name)) if labels else row.dataset
-    return plain(dimension, row.of(dimension))
+    return plain(dimension, row.ours(dimension))
 
 
 def _ordered(study: Study, dimension: str, seen: list[str], metrics: list[str]) -> list[str]:

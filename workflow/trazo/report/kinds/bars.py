@@ -69,7 +69,7 @@ def class_bars(options: ClassBars, study: Study, material: Material) -> Drawing:
     if not measures:
         raise InputError(f"no {options.metric!r} was measured by class; add the metric to the retrieval.")
     published = read_published(material.published, study) if material.published else []
-    published = [p for p in published if p.metric == options.metric and dataset in measured_datasets(p, study)]
+    published = [p for p in published if p.ours("metric") == options.metric and dataset in measured_datasets(p, study)]
     seen = [m.class_name for m in measures]
     classes = sorted(set(seen), key=ordering(study, "class", seen))
     shown = _best_and_worst(classes, measures, options.limit)
@@ -110,8 +110,8 @@ def _best_and_worst(classes: list[str], measures: list[Measure], limit: int) -> 
 
 
 def _published_by_class(published: list[PublishedValue], model: str, distance: str) -> dict[str, float]:
-    mine = [p for p in published if p.model == model and p.distance in {distance, ""}]
-    return {p.class_name: p.value * unit_of(p.metric).factor / p.factor for p in mine if p.class_name}
+    mine = [p for p in published if p.ours("model") == model and p.distance in {distance, ""}]
+    return {p.class_name: p.value * unit_of(p.ours("metric")).factor / p.factor for p in mine if p.class_name}
 
 
 def _model_bars(

@@ -36,6 +36,7 @@ from trazo.errors import InputError
 from trazo.provenance import LIBRARY, code_fingerprint, digest
 from trazo.registry import unknown_name
 from trazo.report.figures import figure_kinds, validate_figure
+from trazo.report.measures import CLASSIFICATION, TRAINING
 from trazo.report.published import read_published, validate_published
 from trazo.report.story import caveat
 from trazo.report.tables import validate_table
@@ -277,6 +278,10 @@ class Plan:
             for stage in spec.stages
         ]
 
+    def learned_data(self) -> dict[str, dict[str, str]]:
+        """Return the `<dataset>/<split>` that every stage learns from, by model and stage."""
+        return {name: {stage.name: stage.data for stage in model.stages} for name, model in self.study.models.items()}
+
     def imported_files(self, name: str) -> dict[str, list[str]]:
         """Return the files that imported features are read from: "source", and "queries" if they have one apart."""
         return imported_files(self.study, self.settings, name, f"study {self.name}")
@@ -372,6 +377,7 @@ class Plan:
             "features": self.query_features,
             "images": self.query_images,
             "published": lambda: published,
+            "timings": lambda: [f"{self.root}/timings.csv"],
         }
         return {name: paths for name in (*kind.needs, *kind.uses) if (paths := sources[name]())}
 
@@ -610,7 +616,8 @@ def _check_place(plan: Plan, dataset: str, where: str) -> None:
 
 def _computed(plan: Plan) -> list[str]:
     """Return the names of all metrics that a study computes."""
-    names = ["accuracy", "loss"] if plan.classifications() else []
+    names = [*CLASSIFICATION] if plan.classifications() else []
+    names += TRAINING if plan.study.models else ()
     for retrieval in plan.study.retrievals:
         names += expand_metrics(retrieval.metrics)
         names += [f"knn_accuracy@{count}" for count in retrieval.votes]

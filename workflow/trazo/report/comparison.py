@@ -72,7 +72,7 @@ def _measured_as(row: PublishedValue, found: list[Measure]) -> str:
     return ", ".join(words)
 
 
-def compare(*, study: Study, metrics: Path, published: Path, output: Path) -> None:
+def compare(*, study: Study, metrics: Path, published: Path, output: Path, timings: Path | None = None) -> None:
     """Write `comparison.csv`: a row for every published value of the study, measured or not.
 
     Parameters
@@ -83,8 +83,10 @@ def compare(*, study: Study, metrics: Path, published: Path, output: Path) -> No
         `metrics.csv` of the run, and the published values.
     output
         Where to. `measured`, `difference` and the interval are in the published row's unit.
+    timings
+        `timings.csv` of the run, if there is one.
     """
-    rows = compared(study, read_measures(metrics), read_published(published, study))
+    rows = compared(study, read_measures(metrics, timings), read_published(published, study))
     with atomic_path(output) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COMPARISON_COLUMNS, lineterminator="\n", restval="")
         writer.writeheader()

@@ -142,6 +142,7 @@ def render_page(
     figures: Sequence[Path],
     records: Sequence[Path],
     output: Path,
+    timings: Path | None = None,
     significance: Path | None = None,
     summary: Path | None = None,
     command: str = "",
@@ -164,6 +165,8 @@ def render_page(
         Artifacts of the run (HDF5 files and training histories): their records tell settings, versions and times.
     output
         Where to; the name of its folder is the study's name if nothing was measured.
+    timings
+        `timings.csv` of the run, if there is one.
     significance
         `significance.csv`, for the marks in tables.
     command
@@ -171,7 +174,7 @@ def render_page(
     """
     import jinja2
 
-    measures = read_measures(metrics)
+    measures = read_measures(metrics, timings)
     published = read_published(comparison, study)
     comparisons = compared(study, measures, published)
     artifacts = keyed(records)
@@ -233,7 +236,7 @@ def render_page(
         devices=devices,
         versions=story.joined_versions(found),
         machines=sorted({f"{r.get('system', '')} {r.get('machine', '')}".strip() for r in found if r.get("machine")}),
-        files=_downloads([Path(p) for p in (metrics, comparison, significance) if p]),
+        files=_downloads([Path(p) for p in (metrics, timings, comparison, significance) if p]),
         study_yaml=yaml.safe_dump(
             study.model_dump(exclude={"quick"}, exclude_defaults=True), sort_keys=False, allow_unicode=True
         ),

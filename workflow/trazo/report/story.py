@@ -18,16 +18,17 @@ from trazo.config import Dataset, Model, RandomCategories, Retrieval, Settings, 
 from trazo.report.artifacts import Keyed, read_record
 from trazo.report.comparison import Compared
 from trazo.report.measures import (
+    RATE,
     Measure,
     Summary,
     chance_map,
     chance_of,
     last_weights,
-    lower_is_better,
     plain,
     select,
     summarize,
     totals,
+    unit_of,
 )
 from trazo.report.published import rankers_meant
 from trazo.report.significance import Significance
@@ -334,7 +335,7 @@ def tally(comparisons: Sequence[Compared]) -> Tally:
     judged = [c for c in measured if c.within_interval is not None]
     beyond = [c for c in judged if not c.within_interval]
     points = sorted(
-        c.difference * 100 / c.published.factor for c in measured if not lower_is_better(c.published.metric)
+        c.difference * 100 / c.published.factor for c in measured if unit_of(c.published.ours("metric")) == RATE
     )
     middle = len(points) // 2
     median = None

@@ -19,12 +19,14 @@ from trazo.report.measures import (
     CLASSIFICATION,
     DIMENSIONS,
     NUMERIC_DIMENSIONS,
+    RATE,
     REPLICATES,
     Measure,
     Summary,
     Unit,
     last_epochs,
     last_stages,
+    measured_names,
     metric_label,
     ordering,
     plain,
@@ -167,7 +169,7 @@ def build_table(
         chosen = last_stages(chosen, study)
     if "epoch" not in named:
         chosen = last_epochs(chosen)
-    chosen = [m for m in select(chosen, **table.where) if _shown(m, table)]
+    chosen = [m for m in _selected(chosen, table, study) if _shown(m, table)]
     spoken = [row for row in published if table.published and row.table == table.published]
     spoken = [row for row in spoken if row.ours("metric") in table.metrics and _fits(row, table, study)]
     spoken = _at_measured_epochs(spoken, chosen)
@@ -196,7 +198,10 @@ def build_table(
         # A bare number at the head of a column says nothing; down the rows, the corner names the dimension.
         if dimension in NUMERIC_DIMENSIONS and dimension != table.rows and value:
             return f"{dimension} {value}"
-        return metric_label(value) if dimension == "metric" else value or "–"
+        if dimension == "metric":
+            sign = unit_of(value).sign
+            return metric_label(value) + (f" ({sign})" if sign not in {"", RATE.sign} else "")
+        return value or "–"
 
     grid_cells = {}
     marks = _marks(cells, tests) if tests else {}
@@ -285,6 +290,17 @@ def _differs(dimension: str, chosen: list[Measure], table: Table, columns: list[
     return any(len(values) > 1 for values in seen.values())
 
 
+def _selected(measures: list[Measure], table: Table, study: Study) -> list[Measure]:
+    """Return the measures that a table's `where` lets through; a retrieval stands for what was classified there too."""
+    datasets = table.where.get("dataset")
+    chosen = select(measures, **{d: wanted for d, wanted in table.where.items() if d != "dataset"})
+    if datasets is None:
+        return chosen
+    wanted = [str(d) for d in (datasets if isinstance(datasets, list) else [datasets])]
+    names = {metric: {n for d in wanted for n in measured_names(d, metric, study)} for metric in table.metrics}
+    return [m for m in chosen if m.dataset in names[m.metric]]
+
+
 def _shown(measure: Measure, table: Table) -> bool:
     by_class = "class" in (table.rows, *table.columns, *table.where)
     if measure.class_name:
@@ -327,6 +343,7 @@ def render_table(
     csv: Path,
     md: Path,
     tex: Path,
+    timings: Path | None = None,
     significance: Path | None = None,
     caveat: str = "",
 ) -> None:
@@ -340,6 +357,8 @@ def render_table(
         `metrics.csv` of the run, and the published values.
     csv, md, tex
         Where to.
+    timings
+        `timings.csv` of the run, if there is one.
     significance
         `significance.csv` of the run, for marks; None leaves them out.
     caveat
@@ -352,9 +371,8 @@ def render_table(
         If the table cannot be laid out, or nothing at all was measured or published for it.
     """
     spoken = read_published(published, study) if table.published else []
-    grid = build_table(
-        table, study, read_measures(metrics), spoken, Significance.read(significance) if significance else None
-    )
+    tests = Significance.read(significance) if significance else None
+    grid = build_table(table, study, read_measures(metrics, timings), spoken, tests)
     if not grid.rows:
         raise InputError(
             f"table {table.title!r}: nothing was measured for it; expected metrics {', '.join(table.metrics)}"
@@ -424,13 +442,17 @@ def published_text(value: float) -> str:
     return str(round(value, 6))
 
 
+def _joined(words: list[str]) -> str:
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
+
+
 def table_legend(grid: Grid) -> list[str]:
     """Return the sentences that say how to read the table."""
     summaries = [c.measured for c in grid.cells.values() if c.measured]
     signs = list(dict.fromkeys(c.unit.sign for c in grid.cells.values() if c.unit.sign))
     bare = dict.fromkeys(metric_label(c.metric) for c in grid.cells.values() if not c.unit.sign)
-    unitless = f"; {' and '.join(bare)} without a unit" if bare else ""
-    lines = [f"Values in {' and '.join(signs)}{unitless}."] if signs else []
+    unitless = f"; {_joined([*bare])} without a unit" if bare else ""
+    lines = [f"Values in {_joined(signs)}{unitless}."] if signs else []
     if any(s.ci_low is not None for s in summaries):
         lines.append("The range is the 95 % interval.")
     if any(s.seeds > 1 for s in summaries):

@@ -646,7 +646,7 @@ def _check_names(plan: Plan) -> None:
             raise ConfigError(f"study {plan.name}: tables.{name}: {error}") from error
     for name, figure in plan.study.figures.items():
         try:
-            validate_figure(figure, plan.study)
+            validate_figure(figure, plan.study, computed)
         except InputError as error:
             raise ConfigError(f"study {plan.name}: figures.{name}: {error}") from error
 

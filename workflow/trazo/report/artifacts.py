@@ -70,6 +70,16 @@ class Pictures:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._files = {artifact.reference: artifact.path for artifact in keyed(paths)}
 
+    def one_of_each(self, reference: str, classes: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return the first image of each class, as `read` does; classes and images that are not at hand left out."""
+        if reference not in self._files:
+            return {}
+        labels, names = store.read_labels(self._files[reference])
+        rows = {c: np.flatnonzero(labels == names.index(c)) for c in classes if c in names}
+        firsts = {name: int(found[0]) for name, found in rows.items() if len(found)}
+        pictures = self.read(reference, list(firsts.values()))
+        return {name: pictures[row] for name, row in firsts.items()}
+
     def read(self, reference: str, rows: Sequence[int], side: int = 96) -> dict[int, np.ndarray]:
         """Return the images at some rows, each (h, w) or (h, w, 3) uint8 with its longer side at most `side` pixels.
 

@@ -168,6 +168,10 @@ def validate_published(
     for name, table in study.tables.items():
         if table.published:
             _need(table.published, tables, "published table", f"tables.{name}.published")
+    for name, figure in study.figures.items():
+        wanted = figure.options.get("published") or []
+        for table in [wanted] if isinstance(wanted, str) else wanted:
+            _need(table, tables, "published table", f"figures.{name}.options.published")
 
 
 def _need(name: str, known: Collection[str], kind: str, where: str) -> None:

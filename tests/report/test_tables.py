@@ -226,6 +226,38 @@ def test_a_metric_that_nothing_computes_is_refused(toy_study):
     validate_table(table, toy_study, {"map", "p@11"})
 
 
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"distance": "cosin"}, "unknown distance 'cosin'.*'cosine'"),
+        ({"distance": ["cosine", "euclid"]}, "unknown distance 'euclid'.*'euclidean'"),
+        ({"ranker": "exakt"}, "unknown ranker.*'exact'"),
+        ({"stage": "clasify"}, "unknown stage.*'classify'"),
+        ({"epoch": 3}, r"unknown epoch '3'.*Choices: 2\."),
+        ({"dataset": "toys-tst"}, "unknown dataset.*'toys-test'"),
+        ({"class": "bees"}, "unknown class 'bees'"),
+        ({"seed": [0, 1]}, "unknown seed '1'"),
+    ],
+)
+def test_values_that_a_run_never_measures_are_refused_before_it(toy_study, where, message):
+    with pytest.raises(InputError, match=f"where: {message}"):
+        validate_table(Table(title="t", metrics=["map"], rows="model", columns=[], where=where), toy_study, {"map"})
+
+
+@pytest.mark.parametrize(
+    ("metrics", "where"),
+    [
+        (["map"], {"distance": "cosine", "epoch": 2.0, "dataset": "toys-test", "stage": "classify", "ranker": "exact"}),
+        (["map"], {"class": CLASSES[:2], "seed": 0, "size": 64, "reducer": "pca"}),
+        (["accuracy"], {"distance": "", "dataset": ["toys/test"]}),
+        # Every epoch trained has a loss, searched with or not.
+        (["train_loss"], {"epoch": [1, 2], "dataset": "toys-train"}),
+    ],
+)
+def test_values_that_a_run_measures_are_let_through(toy_study, metrics, where):
+    validate_table(Table(title="t", metrics=metrics, rows="model", columns=[], where=where), toy_study, set(metrics))
+
+
 def test_the_caveat_stands_below_markdown_and_latex_and_breaks_neither(finished, tmp_path):
     words = "Not the published set-up: a_b of 56×56 pixels, 50 % & <less>; 3 | 4."
     files = {end: tmp_path / f"table.{end}" for end in ("csv", "md", "tex")}

@@ -18,10 +18,11 @@ from trazo.report.measures import stage_position
 
 @dataclass(frozen=True)
 class Keyed:
-    """An artifact with the key its record gives: what it is about."""
+    """An artifact with the key its record gives, what it is about, and the step that made it."""
 
     path: Path
     key: dict[str, Any]
+    step: str = ""
 
     def of(self, name: str) -> str:
         """Return a part of the key as text, empty if it has none."""
@@ -36,7 +37,8 @@ class Keyed:
 
 def keyed(paths: Sequence[Path]) -> list[Keyed]:
     """Return artifacts (HDF5 files and training histories) with their keys."""
-    return [Keyed(Path(path), read_record(path).get("settings", {}).get("key", {})) for path in paths]
+    records = [(Path(path), read_record(path)) for path in paths]
+    return [Keyed(path, r.get("settings", {}).get("key", {}), str(r.get("step", ""))) for path, r in records]
 
 
 def read_record(path: Path | str) -> dict[str, Any]:
@@ -56,6 +58,16 @@ def last_of_model(artifacts: Sequence[Keyed], model: str, study: Study) -> Keyed
         return stage_position(study, model, artifact.of("stage")), float(artifact.of("epoch") or 0), -position
 
     return max(mine, key=rank, default=None)
+
+
+def class_names(artifacts: Sequence[Keyed]) -> dict[str, list[str]]:
+    """Return the classes of every dataset whose images are among some artifacts, in label order."""
+    found: dict[str, list[str]] = {}
+    for artifact in artifacts:
+        dataset = artifact.of("dataset")
+        if artifact.step == "images" and dataset not in found:
+            found[dataset] = store.read_labels(artifact.path)[1]
+    return found
 
 
 class Pictures:

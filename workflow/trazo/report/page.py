@@ -17,7 +17,7 @@ import yaml
 
 from trazo.config import Settings, Study
 from trazo.report import story
-from trazo.report.artifacts import keyed
+from trazo.report.artifacts import class_names, keyed
 from trazo.report.comparison import compared
 from trazo.report.drawing import INK, LINE, PALETTE, PAPER, SOFT
 from trazo.report.measures import lower_is_better, metric_label, read_measures
@@ -230,6 +230,7 @@ def render_page(
         comparisons=comparisons,
         grids=grids,
         pictures=[p for p in pictures if p],
+        classes=class_names(artifacts),
         training=story.training_rows([Path(r) for r in records if Path(r).suffix == ".json"], study),
         steps=steps,
         total_seconds=sum(s.seconds or 0 for s in steps),

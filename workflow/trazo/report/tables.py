@@ -21,9 +21,11 @@ from trazo.report.measures import (
     NUMERIC_DIMENSIONS,
     RATE,
     REPLICATES,
+    TRAINING,
     Measure,
     Summary,
     Unit,
+    class_order,
     last_epochs,
     last_stages,
     measured_names,
@@ -124,12 +126,13 @@ def validate_table(table: Table, study: Study, computed: Collection[str] | None 
         The table, and the study whose measures it shows.
     computed
         Names of all metrics that the run computes, families written out and those of classification included; left
-        out, the metrics are not checked.
+        out, neither the metrics nor what `where` asks for are checked against the run.
 
     Raises
     ------
     InputError
-        If a dimension is unknown or stands in two places, or nothing computes a metric.
+        If a dimension is unknown or stands in two places, nothing computes a metric, or `where` asks for what the
+        study does not have.
     """
     for metric in table.metrics if computed is not None else ():
         if metric not in computed:
@@ -141,11 +144,34 @@ def validate_table(table: Table, study: Study, computed: Collection[str] | None 
     twice = sorted({d for d in used if used.count(d) > 1} | (set(used) & set(table.where)))
     if twice:
         raise InputError(f"table {table.title!r}: {', '.join(twice)} can stand in rows, columns or where, not in two.")
-    for key, known in (("model", study.methods), ("metric", table.metrics)):
+    known: dict[str, Collection[str]] = {"model": study.methods, "metric": table.metrics}
+    if computed is not None:
+        known |= _measured_values(table, study)
+    for key, choices in known.items():
         wanted = table.where.get(key, [])
-        for name in [wanted] if isinstance(wanted, str) else wanted:
-            if name not in known:
-                raise InputError(f"table {table.title!r}: where: {unknown_name(key, name, known)}")
+        for name in wanted if isinstance(wanted, list) else [wanted]:
+            # Nothing stands for what has no such part: accuracy has no distance.
+            if name not in ("", None) and plain(key, name) not in choices:
+                raise InputError(f"table {table.title!r}: where: {unknown_name(key, str(name), choices)}")
+
+
+def _measured_values(table: Table, study: Study) -> dict[str, set[str]]:
+    """Return what a run can measure in the dimensions that a study fixes, as `plain` writes it."""
+    stages = [stage for model in study.models.values() for stage in model.stages]
+    found = {
+        "distance": {d for r in study.retrievals for d in r.distances},
+        "ranker": {name for r in study.retrievals for name in r.ranker_labels},
+        "stage": {stage.name for stage in stages},
+        "dataset": set(study.measured_on),
+        "seed": {plain("seed", seed) for seed in study.seeds},
+    }
+    searched = {e for r in study.retrievals for m in r.models for e in r.epochs or [study.stage_of(m, r.stage).epochs]}
+    trained = {e for s in stages for e in range(1, s.epochs + 1)} if set(table.metrics) & set(TRAINING) else set()
+    found["epoch"] = {plain("epoch", epoch) for epoch in searched | trained}
+    # Categories drawn at random or taken from a folder are known only once the data are read.
+    if not study.features and all(isinstance(d.categories, list) for d in study.datasets.values()):
+        found["class"] = set(class_order(study))
+    return found
 
 
 def build_table(

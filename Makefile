@@ -49,7 +49,7 @@ environment:
 reference:
 	@for study in $(subst $(comma), ,$(STUDIES)); do \
 	  mkdir -p results/reference/$$study; \
-	  cp -r results/$$study/{run.md,comparison.csv,metrics.csv,tables,figures} results/reference/$$study/; \
+	  cp -r results/$$study/{run.md,comparison.csv,metrics.csv,timings.csv,tables,figures} results/reference/$$study/; \
 	  echo "Kept results/reference/$$study"; \
 	done
 

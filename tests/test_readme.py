@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 import yaml
-from trazo.config import Study, read_settings
+from trazo.config import Published, Study, read_settings
 from trazo.reference import updated
+from trazo.report.drawing import parse_options
+from trazo.report.figures import figure_kinds
 from trazo.retrieval.metrics import FAMILIES, metrics
 from trazo.retrieval.rankers import rankers
 
@@ -22,8 +24,11 @@ def test_the_reference_is_up_to_date():
 
 
 def test_every_yaml_example_is_a_valid_configuration():
-    sources, study, shortest, features = (yaml.safe_load(block) for block in blocks("yaml"))
+    sources, figures, study, published, shortest, features = (yaml.safe_load(block) for block in blocks("yaml"))
     assert read_settings(sources).sources
+    for figure in figures["figures"].values():
+        parse_options(figure_kinds.get(figure["kind"]), figure["options"], figure["title"])
+    assert Published.model_validate(published["published"]).models[0].model == "sknet-b-20000"
     assert Study.model_validate(study).retrievals[0].label == "photos-test-in-photos-train"
     assert Study.model_validate(shortest).methods == Study.model_validate(features).methods == ["mine"]
 
@@ -48,6 +53,12 @@ def test_the_example_network_builds_when_it_is_put_where_the_readme_says(tmp_pat
 def test_every_metric_is_explained():
     for name in [*metrics.names(), *FAMILIES]:
         assert re.search(rf"`{re.escape(name)}(@\w)?`", TEXT), f"the README does not explain {name}"
+
+
+def test_every_kind_of_figure_is_explained():
+    rows = [line.split("|")[1] for line in TEXT.splitlines() if line.startswith("| `")]
+    for name in figure_kinds.names():
+        assert any(f"`{name}`" in row for row in rows), f"the README does not explain {name}"
 
 
 def test_every_ranker_is_explained_with_its_options():

@@ -1,4 +1,5 @@
 import csv
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -6,9 +7,9 @@ from trazo import store
 from trazo.config import Study, read_settings, read_study
 from trazo.errors import InputError
 from trazo.report.comparison import compare
-from trazo.report.published import read_published
+from trazo.report.published import read_published, validate_published
 
-from .conftest import CLASSES, measure, toy_value, write_published
+from .conftest import CLASSES, STUDY, measure, toy_value, write_published
 
 PUBLISHED = Path(__file__).parents[2] / "workflow" / "published" / "published.csv"
 
@@ -127,7 +128,7 @@ def test_the_animals_study_accounts_for_all_its_published_values(tmp_path):
 
 def test_a_study_the_published_file_does_not_know_is_named(toy_study, tmp_path):
     write_published(tmp_path / "published.csv", [])
-    with pytest.raises(InputError, match="no study 'bees'"):
+    with pytest.raises(InputError, match="unknown study 'bees'"):
         read_published(tmp_path / "published.csv", toy_study)
 
 
@@ -146,3 +147,102 @@ def test_a_study_without_published_values_has_an_empty_comparison(finished, tmp_
         output=tmp_path / "comparison.csv",
     )
     assert len((tmp_path / "comparison.csv").read_text().splitlines()) == 1
+
+
+TRANSLATED = {
+    "study": "bees",
+    "datasets": {"Bees-3": "toys-test", "Bees-3 (b)": "toys-test"},
+    "metrics": {"test_accuracy": "accuracy", "map_hits@11": "map_hits"},
+    "models": [
+        {"match": {"dataset": "Bees-3 (b)", "model": "small", "note": "20000 iterations"}, "model": "large"},
+        {"match": {"dataset": "Bees-3 (b)"}, "model": "small"},
+    ],
+}
+SPOKEN = [
+    {"model": "small", "metric": "test_accuracy", "value": 10, "note": "60 epochs"},
+    {
+        "model": "small",
+        "metric": "test_accuracy",
+        "value": 20,
+        "dataset": "Bees-3 (b)",
+        "note": "20000 iterations, b 1",
+    },
+    {"model": "small", "metric": "test_accuracy", "value": 30, "dataset": "Bees-3 (b)", "note": "7000 iterations"},
+    {"model": "other", "metric": "map_hits@11", "value": 40, "dataset": "Bees-3 (b)", "distance": "cosine"},
+    {"model": "other", "metric": "map_hits@11", "value": 50, "distance": "cosine"},
+]
+
+
+def _translated(**changes):
+    study = {**STUDY, "published": {**TRANSLATED, **changes}, "tables": {}, "figures": {}}
+    return Study.model_validate(study)
+
+
+def test_published_rows_of_other_names_find_the_models_and_metrics_meant(tmp_path):
+    rows = [
+        measure(model=model, metric="accuracy", epoch=e, value=value + e / 1000)
+        for model, value in (("small", 0.3), ("large", 0.6))
+        for e in (2, 60)
+    ]
+    rows.append(measure(model="small", metric="map_hits", distance="cosine", epoch=60, value=0.125))
+    store.write_metrics(tmp_path / "m.csv", rows)
+    write_published(tmp_path / "p.csv", SPOKEN)
+    files = {"metrics": tmp_path / "m.csv", "published": tmp_path / "p.csv", "output": tmp_path / "c.csv"}
+    compare(study=_translated(), **files)
+    with (tmp_path / "c.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [(r["model"], r["metric"], float(r["published"])) for r in found] == [
+        (r["model"], r["metric"], r["value"]) for r in SPOKEN
+    ]
+    assert [row["measured"] and round(float(row["measured"]), 6) for row in found] == [36, 66, 36, 12.5, ""]
+    assert [row["measured_as"] for row in found] == [
+        "metric accuracy", "model large, metric accuracy", "metric accuracy", "model small, metric map_hits", "",
+    ]  # fmt: skip
+    assert found[-1]["why"] == "model 'other' is not part of this run"
+
+
+def test_the_measured_epoch_is_named_where_it_is_not_the_printed_one(toy_study, tmp_path):
+    store.write_metrics(
+        tmp_path / "m.csv", [measure(model="small", metric="accuracy", epoch=e, value=1) for e in (13, 14)]
+    )
+    notes = {"about 13.5 epochs": "epoch 13", "14 epochs": "", "": ""}
+    write_published(
+        tmp_path / "p.csv", [{"model": "small", "metric": "accuracy", "value": 1, "note": n} for n in notes]
+    )
+    compare(study=toy_study, metrics=tmp_path / "m.csv", published=tmp_path / "p.csv", output=tmp_path / "c.csv")
+    with (tmp_path / "c.csv").open(newline="") as file:
+        assert [row["measured_as"] for row in csv.DictReader(file)] == list(notes.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metrics": {"test_acuracy": "accuracy"}}, r"published\.metrics: unknown published metric.*'test_accuracy'"),
+        ({"metrics": {"test_accuracy": "acuracy"}}, r"published\.metrics\.test_accuracy: unknown metric.*'accuracy'"),
+        ({"datasets": {"Bees3": "toys-test"}}, "unknown published dataset.*'Bees-3'"),
+        ({"datasets": {"Bees-3": "toys-tst"}}, "unknown retrieval or split.*'toys-test'"),
+        ({"models": [{"match": {"model": "small"}, "model": "lrge"}]}, r"models\[0\]\.model: unknown model.*'large'"),
+        ({"models": [{"match": {"modl": "small"}, "model": "large"}]}, "match: unknown column.*'model'"),
+        ({"models": [{"match": {"model": "smal"}, "model": "large"}]}, r"match\.model: unknown model.*'small'"),
+        ({"models": [{"match": {"note": "20001"}, "model": "large"}]}, r"match\.note.*'20001'"),
+        ({"models": [{"match": {"dataset": "Bees-3", "note": "7000"}, "model": "large"}]}, "no published row has all"),
+    ],
+)
+def test_names_that_neither_side_knows_are_refused_before_the_run(tmp_path, changes, message):
+    write_published(tmp_path / "p.csv", SPOKEN)
+    known = {"models": {"small", "large"}, "metrics": {"accuracy", "map_hits"}}
+    for study, error in ((_translated(), ""), (_translated(**changes), message)):
+        rows = read_published(tmp_path / "p.csv", study)
+        with pytest.raises(InputError, match=error) if error else nullcontext():
+            validate_published(study, rows, datasets=study.measured_on, **known)
+
+
+def test_a_table_beside_values_that_nobody_published_is_refused(tmp_path):
+    write_published(tmp_path / "p.csv", SPOKEN)
+    table = {"title": "T", "metrics": ["accuracy"], "published": "table 11"}
+    study = Study.model_validate({**_translated().model_dump(), "tables": {"mine": table}})
+    with pytest.raises(InputError, match=r"tables\.mine\.published: unknown published table 'table 11'.*'table 1'"):
+        validate_published(
+            study, read_published(tmp_path / "p.csv", study), models={"small", "large"},
+            metrics={"accuracy", "map_hits"}, datasets=study.measured_on,
+        )  # fmt: skip

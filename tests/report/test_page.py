@@ -172,6 +172,26 @@ def test_every_picture_has_words(read, finished):
     assert all(a["aria-labelledby"] in read.ids for a in pictures)
 
 
+def test_the_classes_stand_in_label_order_folded_beside_the_data(page, read):
+    part = page[0][page[0].index("<h3>Data</h3>") : page[0].index("<h3>Versions</h3>")]
+    assert "<summary>The 3 classes of toys</summary>" in part
+    names = [html.unescape(name) for name in re.findall(r"<li>(.*?)</li>", part, flags=re.DOTALL)]
+    assert names == CLASSES
+    assert "<details><summary>The 3" in part
+
+
+def test_classes_drawn_at_random_say_so(finished, tmp_path):
+    toys = {**STUDY["datasets"]["toys"], "categories": {"random": 3, "seed": 7}}
+    study = Study.model_validate({**STUDY, "datasets": {"toys": toys}, "tables": {}, "figures": {}})
+    files = {"metrics": finished.material.metrics, "comparison": tmp_path / "comparison.csv"}
+    compare(study=study, metrics=files["metrics"], published=finished.material.published, output=files["comparison"])
+    render_page(
+        study=study, original=study, settings=Settings(studies=["bees"]), sources={}, **files, tables=[], figures=[],
+        records=finished.records, output=tmp_path / "report.html",
+    )  # fmt: skip
+    assert "The 3 classes of toys, drawn at random (seed 7)" in (tmp_path / "report.html").read_text()
+
+
 def test_links_within_pictures_lead_to_their_own_parts(page):
     targets = set(re.findall(r'\bid="([^"]+)"', page[0]))
     used = set(re.findall(r'href="#([^"]+)"', page[0])) | set(re.findall(r"url\(#([^)]+)\)", page[0]))

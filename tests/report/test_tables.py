@@ -9,7 +9,7 @@ from trazo.report.measures import read_measures
 from trazo.report.published import read_published
 from trazo.report.tables import build_table, latex, markdown, render_table, validate_table
 
-from .conftest import CLASSES, DISTANCES, MODELS, measure, toy_value, two_stages
+from .conftest import CLASSES, DISTANCES, MODELS, measure, toy_value, two_stages, write_published
 
 
 def _render(finished, table, folder, metrics=None, study=None):
@@ -226,6 +226,38 @@ def test_a_metric_that_nothing_computes_is_refused(toy_study):
     validate_table(table, toy_study, {"map", "p@11"})
 
 
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"distance": "cosin"}, "unknown distance 'cosin'.*'cosine'"),
+        ({"distance": ["cosine", "euclid"]}, "unknown distance 'euclid'.*'euclidean'"),
+        ({"ranker": "exakt"}, "unknown ranker.*'exact'"),
+        ({"stage": "clasify"}, "unknown stage.*'classify'"),
+        ({"epoch": 3}, r"unknown epoch '3'.*Choices: 2\."),
+        ({"dataset": "toys-tst"}, "unknown dataset.*'toys-test'"),
+        ({"class": "bees"}, "unknown class 'bees'"),
+        ({"seed": [0, 1]}, "unknown seed '1'"),
+    ],
+)
+def test_values_that_a_run_never_measures_are_refused_before_it(toy_study, where, message):
+    with pytest.raises(InputError, match=f"where: {message}"):
+        validate_table(Table(title="t", metrics=["map"], rows="model", columns=[], where=where), toy_study, {"map"})
+
+
+@pytest.mark.parametrize(
+    ("metrics", "where"),
+    [
+        (["map"], {"distance": "cosine", "epoch": 2.0, "dataset": "toys-test", "stage": "classify", "ranker": "exact"}),
+        (["map"], {"class": CLASSES[:2], "seed": 0, "size": 64, "reducer": "pca"}),
+        (["accuracy"], {"distance": "", "dataset": ["toys/test"]}),
+        # Every epoch trained has a loss, searched with or not.
+        (["train_loss"], {"epoch": [1, 2], "dataset": "toys-train"}),
+    ],
+)
+def test_values_that_a_run_measures_are_let_through(toy_study, metrics, where):
+    validate_table(Table(title="t", metrics=metrics, rows="model", columns=[], where=where), toy_study, set(metrics))
+
+
 def test_the_caveat_stands_below_markdown_and_latex_and_breaks_neither(finished, tmp_path):
     words = "Not the published set-up: a_b of 56×56 pixels, 50 % & <less>; 3 | 4."
     files = {end: tmp_path / f"table.{end}" for end in ("csv", "md", "tex")}
@@ -252,3 +284,26 @@ def test_tables_need_neither_the_studys_title_nor_its_description(finished, tmp_
         _render(finished, finished.study.tables["by-class"], tmp_path, study=study)
         written.append([(tmp_path / f"table.{end}").read_bytes() for end in ("csv", "md", "tex")])
     assert written[0] == written[1]
+
+
+def test_published_epochs_stand_beside_the_epochs_they_mean(finished, tmp_path):
+    rows = [measure(model="small", metric="accuracy", epoch=e, value=e / 100) for e in (7, 13, 14)]
+    store.write_metrics(tmp_path / "m.csv", rows)
+    notes = {"about 7.4 epochs": 10, "about 13.4 epochs": 20, "60 epochs": 30}
+    base = {"model": "small", "metric": "accuracy", "table": "figure 3"}
+    write_published(tmp_path / "p.csv", [base | {"note": note, "value": value} for note, value in notes.items()])
+    measures = read_measures(tmp_path / "m.csv")
+    spoken = read_published(tmp_path / "p.csv", finished.study)
+    for columns, where, expected in (
+        (["epoch"], {}, {"7": 10, "13": 20, "14": None}),
+        (["epoch"], {"epoch": [7, 14]}, {"7": 10, "14": None}),
+        # Of the last epoch alone: a value published for another one does not belong there.
+        ([], {}, {"": None}),
+    ):
+        dimensions = [] if where else columns
+        table = Table(
+            title="t", metrics=["accuracy"], rows="model", columns=dimensions, where=where, published="figure 3"
+        )
+        grid = build_table(table, finished.study, measures, spoken)
+        found = {column[0] if column else "": grid.cell("small", column).published for column in grid.columns}
+        assert found == expected

@@ -63,9 +63,11 @@ STUDY = {
 ALL_JOBS = {
     "build_images": 2,
     "train_stage": 2,
+    "collect_training": 1,
     "extract_features": 2,
     "evaluate_classifier": 2,
     "rank_gallery": 2,
+    "compare_methods": 1,
     "collect_metrics": 1,
     "compare_published": 1,
     "render_table": 1,

@@ -90,6 +90,11 @@ def fresh(tmp_path_factory) -> Project:
         (changed(("retrievals", 0, "rankers"), ["faiss_flat"]), ["rankers", "the whole ranking", "p@10"]),
         (changed(("retrievals", 0, "rankers"), ["faiss_binary_flat"]), ["rankers", "euclidean", "hamming"]),
         (changed(("retrievals", 0, "rankers"), ["exact", "exact"]), ["rankers", "exact is listed twice"]),
+        (changed(("tables", "map", "where"), {"ranker": "exakt"}), ["tables.map", "'exact'"]),
+        (changed(("tables", "map", "where"), {"epoch": 7}), ["tables.map", "epoch '7'", "Choices: 1"]),
+        (changed(("published",), {"study": "animols"}), ["published.study", "'animals'"]),
+        (changed(("published",), {"study": "animals", "metrics": {"map": "mrr"}}), ["published.metrics.map", "'mrr'"]),
+        (changed(("figures", "curve"), {"title": "t", "kind": "epochs", "options": {"metrics": ["mpa"]}}), ["'map'"]),
         (changed(("figures", "curve", "kind"), "recall"), ["figures.curve", "recall_precision"]),
     ],
 )
@@ -330,6 +335,21 @@ def test_rankers_votes_and_reranking_run_to_the_report(project):
         "where": {"dataset": "pets-test"},
     }
     study["figures"]["votes"] = {"title": "Votes", "kind": "knn_confusion", "options": {"neighbours": 5}}
+    study["figures"]["sweep"] = {
+        "title": "Sweep",
+        "kind": "epochs",
+        "options": {"metrics": ["map", "train_accuracy", "training_time"], "axis": "log"},
+    }
+    study["figures"]["pairs"] = {"title": "Pairs", "kind": "confused_pairs"}
+    study["figures"]["neighbours"] = {"title": "Pairs", "kind": "confused_pairs", "options": {"by": "neighbour"}}
+    study["figures"]["ends"] = {"title": "Ends", "kind": "class_extremes", "options": {"n": 1}}
+    study["tables"]["training"] = {
+        "title": "Training",
+        "metrics": ["map", "train_accuracy", "train_loss", "training_time", "images_per_second"],
+        "rows": "metric",
+        "columns": ["model"],
+        "where": {"dataset": "pets-test"},
+    }
     study["figures"]["bars"] = {"title": "Bars", "kind": "class_bars", "options": {"metric": "p@3"}}
     project.write_study(study)
     stale = project.stale()
@@ -341,6 +361,12 @@ def test_rankers_votes_and_reranking_run_to_the_report(project):
     assert [line.partition(",")[0] for line in lines[1:]] == ["sklearn", "faiss_ivf-lists2-probes1", "exact"]
     metrics = (project.folder / "results/tiny/metrics.csv").read_text()
     assert "exact+predicted_class" in metrics
+    assert "train_loss" in metrics
+    assert "training_time" not in metrics
+    with (project.folder / "results/tiny/tables/training.csv").open(newline="") as file:
+        trained = {row["metric"]: float(row["one"]) for row in csv.DictReader(file)}
+    assert len(trained) == 5
+    assert min(trained.values()) > 0
     page = (project.folder / "results/tiny/report.html").read_text()
     assert "index 0." in page
 

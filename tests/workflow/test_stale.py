@@ -11,7 +11,7 @@ from tests.workflow.conftest import ALL_JOBS, STUDY
 pytestmark = pytest.mark.workflow
 
 FROM_RANKING = {k: v for k, v in ALL_JOBS.items() if k not in ("build_images", "train_stage", "extract_features")}
-del FROM_RANKING["evaluate_classifier"]
+del FROM_RANKING["evaluate_classifier"], FROM_RANKING["collect_training"]
 
 
 def test_a_finished_study_is_finished(project):
@@ -21,7 +21,8 @@ def test_a_finished_study_is_finished(project):
 def test_everything_a_study_promises_is_there(project):
     results = project.folder / "results" / "tiny"
     for name in (
-        "report.html", "metrics.csv", "comparison.csv", "tables/map.csv", "tables/map.md", "tables/map.tex",
+        "report.html", "metrics.csv", "timings.csv", "comparison.csv",
+        "tables/map.csv", "tables/map.md", "tables/map.tex",
         "figures/curve.svg", "figures/curve.png", "figures/sheet.svg", "figures/sheet.png",
         "models/one/seed0/classify/checkpoint.pt", "images/pets/train.h5",
     ):  # fmt: skip

@@ -1,6 +1,24 @@
 # From metrics to tables, figures and the page.
 #
-#   results/<study>/metrics.csv, comparison.csv, tables/*.{csv,md,tex}, figures/*.{svg,png}, report.html
+#   results/<study>/metrics.csv, timings.csv, comparison.csv, tables/*.{csv,md,tex}, figures/*.{svg,png}, report.html
+
+
+# How every stage learned, epoch by epoch; times apart, since metrics.csv is the same on every run.
+rule collect_training:
+    input:
+        histories=lambda w: plan_of(w).histories(),
+    output:
+        training="results/{study}/models/training.csv",
+        timings="results/{study}/timings.csv",
+    log:
+        "results/{study}/logs/collect_training.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        code=code_of("collect_training"),
+        data=lambda w: plan_of(w).learned_data(),
+    script:
+        "../scripts/collect_training.py"
 
 
 # All metrics of a study in one tidy file.
@@ -8,6 +26,7 @@ rule collect_metrics:
     input:
         rankings=lambda w: plan_of(w).ranking_metrics(),
         classifications=lambda w: plan_of(w).classifications(),
+        training="results/{study}/models/training.csv",
         significance="results/{study}/significance.csv",
     output:
         metrics="results/{study}/metrics.csv",
@@ -25,6 +44,7 @@ rule collect_metrics:
 rule compare_published:
     input:
         metrics="results/{study}/metrics.csv",
+        timings="results/{study}/timings.csv",
         published=PUBLISHED,
     output:
         comparison="results/{study}/comparison.csv",
@@ -42,6 +62,7 @@ rule compare_published:
 rule render_table:
     input:
         metrics="results/{study}/metrics.csv",
+        timings="results/{study}/timings.csv",
         published=PUBLISHED,
         significance="results/{study}/significance.csv",
     output:
@@ -80,6 +101,7 @@ rule render_figure:
 rule render_report:
     input:
         metrics="results/{study}/metrics.csv",
+        timings="results/{study}/timings.csv",
         comparison="results/{study}/comparison.csv",
         significance="results/{study}/significance.csv",
         tables=lambda w: plan_of(w).tables(),

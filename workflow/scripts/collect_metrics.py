@@ -5,9 +5,10 @@ from pathlib import Path
 from trazo.progress import step
 from trazo.report.metrics import collect
 
+files = snakemake.input
 with step(snakemake.log[0], "collect metrics"):
     collect(
-        [Path(part) for part in (*snakemake.input.rankings, *snakemake.input.classifications)],
+        [Path(part) for part in (*files.rankings, *files.classifications, files.training)],
         Path(snakemake.output.metrics),
-        significance=Path(snakemake.input.significance),
+        significance=Path(files.significance),
     )

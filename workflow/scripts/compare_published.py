@@ -10,6 +10,7 @@ with step(snakemake.log[0], "compare with published values"):
     compare(
         study=Study.model_validate(snakemake.params.study),
         metrics=Path(snakemake.input.metrics),
+        timings=Path(snakemake.input.timings),
         published=Path(snakemake.input.published),
         output=Path(snakemake.output.comparison),
     )

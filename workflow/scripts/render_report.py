@@ -14,6 +14,7 @@ with step(snakemake.log[0], "report"):
         settings=Settings.model_validate(params.settings),
         sources=params.sources,
         metrics=Path(files.metrics),
+        timings=Path(files.timings),
         comparison=Path(files.comparison),
         significance=Path(files.significance),
         tables=[Path(path) for path in files.tables],

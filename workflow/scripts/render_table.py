@@ -12,6 +12,7 @@ with step(snakemake.log[0], f"table {snakemake.wildcards.table}"):
         table=study.tables[snakemake.wildcards.table],
         study=study,
         metrics=Path(snakemake.input.metrics),
+        timings=Path(snakemake.input.timings),
         published=Path(snakemake.input.published),
         significance=Path(snakemake.input.significance),
         caveat=snakemake.params.caveat,

@@ -361,6 +361,17 @@ class Figure(_Strict):
     options: dict[str, Any] = Field(default_factory=dict, description="the kind's own options")
 
 
+class PublishedModel(_Strict):
+    """Which published rows are compared with a model."""
+
+    match: dict[str, str | int] = Field(
+        min_length=1,
+        description="columns of published.csv and what they hold, such as {dataset: Birds, model: net}; of `note`, any "
+        "part",
+    )
+    model: str = Field(description="the model here whose values stand beside these rows")
+
+
 class Published(_Strict):
     """How the published file speaks of what this study measures."""
 
@@ -369,6 +380,16 @@ class Published(_Strict):
         default_factory=dict,
         description="published dataset name to the retrieval or `<dataset>/<split>` here",
     )
+    metrics: dict[str, str] = Field(
+        default_factory=dict,
+        description="published metric name to the one here, such as {test_accuracy: accuracy}; others keep their name",
+    )
+    models: list[PublishedModel] = Field(
+        default_factory=list,
+        description="which published rows are compared with which model, where the name does not say; the first rule "
+        "that fits a row counts",
+    )
+    note: str = Field("", description="a sentence beside the published values, on how they are compared")
     average: Literal["queries", "classes"] = Field("queries", description="what published totals average over")
 
 
@@ -459,6 +480,13 @@ class Study(_Strict):
     def methods(self) -> list[str]:
         """What `metrics.csv` calls models: those of the study, then features made elsewhere."""
         return [*self.models, *self.features]
+
+    @property
+    def measured_on(self) -> list[str]:
+        """What `metrics.csv` may call datasets: retrievals, and splits in both ways of writing them."""
+        splits = [f"{name}/{split}" for name, dataset in self.datasets.items() for split in dataset.split]
+        dashed = [split.replace("/", "-") for split in splits]
+        return list(dict.fromkeys([*(retrieval.label for retrieval in self.retrievals), *splits, *dashed]))
 
     @property
     def sources(self) -> set[str]:

@@ -36,6 +36,8 @@ from trazo.errors import InputError
 from trazo.provenance import LIBRARY, code_fingerprint, digest
 from trazo.registry import unknown_name
 from trazo.report.figures import figure_kinds, validate_figure
+from trazo.report.measures import CLASSIFICATION, TRAINING
+from trazo.report.published import read_published, validate_published
 from trazo.report.story import caveat
 from trazo.report.tables import validate_table
 from trazo.retrieval.metrics import expand_metrics, metrics, validate_metric
@@ -304,6 +306,10 @@ class Plan:
             for stage in spec.stages
         ]
 
+    def learned_data(self) -> dict[str, dict[str, str]]:
+        """Return the `<dataset>/<split>` that every stage learns from, by model and stage."""
+        return {name: {stage.name: stage.data for stage in model.stages} for name, model in self.study.models.items()}
+
     def imported_files(self, name: str) -> dict[str, list[str]]:
         """Return the files that imported features are read from: "source", and "queries" if they have one apart."""
         return imported_files(self.study, self.settings, name, f"study {self.name}")
@@ -355,7 +361,9 @@ class Plan:
         )
 
     def _classifies(self, point: Trained) -> bool:
-        return self.learning[point.model, point.stage].uses_logits
+        # A model that only the study's full form has was not looked at; what is lost is a check, no artifact.
+        learning = self.learning.get((point.model, point.stage))
+        return learning is None or learning.uses_logits
 
     def rankings(self) -> list[str]:
         """Return the paths of all rankings."""
@@ -404,6 +412,7 @@ class Plan:
             "features": self.query_features,
             "images": self.query_images,
             "published": lambda: published,
+            "timings": lambda: [f"{self.root}/timings.csv"],
         }
         return {name: paths for name in (*kind.needs, *kind.uses) if (paths := sources[name]())}
 
@@ -597,6 +606,7 @@ def make_plans(settings: Settings, cache: Path) -> dict[str, Plan]:
     plans = _checked_networks(plans, cache)
     for plan in plans.values():
         _check_names(plan)
+        _check_published(plan)
     return plans
 
 
@@ -643,7 +653,8 @@ def _check_place(plan: Plan, dataset: str, where: str) -> None:
 
 def _computed(plan: Plan) -> list[str]:
     """Return the names of all metrics that a study computes."""
-    names = ["accuracy", "loss"] if plan.classifications() else []
+    names = [*CLASSIFICATION] if plan.classifications() else []
+    names += TRAINING if plan.study.models else ()
     for retrieval in plan.study.retrievals:
         names += expand_metrics(retrieval.metrics)
         names += [f"knn_accuracy@{count}" for count in retrieval.votes]
@@ -680,9 +691,24 @@ def _check_names(plan: Plan) -> None:
             raise ConfigError(f"study {plan.name}: tables.{name}: {error}") from error
     for name, figure in plan.study.figures.items():
         try:
-            validate_figure(figure, plan.study)
+            validate_figure(figure, plan.study, computed)
         except InputError as error:
             raise ConfigError(f"study {plan.name}: figures.{name}: {error}") from error
+
+
+def _check_published(plan: Plan) -> None:
+    # A smaller form of a study may leave models out; its published values are then told to be not part of the run.
+    forms = [plan, replace(plan, study=plan.original)]
+    try:
+        validate_published(
+            plan.study,
+            read_published(PUBLISHED, plan.study),
+            models={name for form in forms for name in form.study.methods},
+            metrics={name for form in forms for name in _computed(form)},
+            datasets={name for form in forms for name in form.study.measured_on},
+        )
+    except InputError as error:
+        raise ConfigError(f"study {plan.name}: {error}") from error
 
 
 def _gallery_size(plan: Plan, retrieval: Retrieval) -> int | None:

@@ -23,6 +23,7 @@ from trazo.config import (
     Model,
     Optimizer,
     Published,
+    PublishedModel,
     RandomCategories,
     Raster,
     Retrieval,
@@ -51,6 +52,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`tables: <name>:`", Table),
     ("`figures: <name>:`", Figure),
     ("`published:`", Published),
+    ("`models:` of `published:`", PublishedModel),
 )
 
 

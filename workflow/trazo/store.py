@@ -295,6 +295,18 @@ def read_images(path: Path | str, rows: np.ndarray | None = None) -> Images:
         )
 
 
+def read_labels(path: Path | str) -> tuple[np.ndarray, list[str]]:
+    """Return (N,) int64 labels and the class names of `images.h5`, reading no pixel.
+
+    Raises
+    ------
+    ArtifactError
+        If it is missing, damaged or something else.
+    """
+    with _opened(path, "images") as file:
+        return file["labels"][:], _get_strings(file, "classes")
+
+
 def write_features(path: Path | str, features: Features) -> None:
     """Write `features.h5` (or `codes.h5`), whole or not at all."""
     with atomic_path(path) as part, h5py.File(part, "w") as file:

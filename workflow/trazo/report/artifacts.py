@@ -18,10 +18,11 @@ from trazo.report.measures import stage_position
 
 @dataclass(frozen=True)
 class Keyed:
-    """An artifact with the key its record gives: what it is about."""
+    """An artifact with the key its record gives, what it is about, and the step that made it."""
 
     path: Path
     key: dict[str, Any]
+    step: str = ""
 
     def of(self, name: str) -> str:
         """Return a part of the key as text, empty if it has none."""
@@ -36,7 +37,8 @@ class Keyed:
 
 def keyed(paths: Sequence[Path]) -> list[Keyed]:
     """Return artifacts (HDF5 files and training histories) with their keys."""
-    return [Keyed(Path(path), read_record(path).get("settings", {}).get("key", {})) for path in paths]
+    records = [(Path(path), read_record(path)) for path in paths]
+    return [Keyed(path, r.get("settings", {}).get("key", {}), str(r.get("step", ""))) for path, r in records]
 
 
 def read_record(path: Path | str) -> dict[str, Any]:
@@ -58,6 +60,16 @@ def last_of_model(artifacts: Sequence[Keyed], model: str, study: Study) -> Keyed
     return max(mine, key=rank, default=None)
 
 
+def class_names(artifacts: Sequence[Keyed]) -> dict[str, list[str]]:
+    """Return the classes of every dataset whose images are among some artifacts, in label order."""
+    found: dict[str, list[str]] = {}
+    for artifact in artifacts:
+        dataset = artifact.of("dataset")
+        if artifact.step == "images" and dataset not in found:
+            found[dataset] = store.read_labels(artifact.path)[1]
+    return found
+
+
 class Pictures:
     """Reads single images of a study's `images.h5` files.
 
@@ -69,6 +81,16 @@ class Pictures:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._files = {artifact.reference: artifact.path for artifact in keyed(paths)}
+
+    def one_of_each(self, reference: str, classes: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return the first image of each class, as `read` does; classes and images that are not at hand left out."""
+        if reference not in self._files:
+            return {}
+        labels, names = store.read_labels(self._files[reference])
+        rows = {c: np.flatnonzero(labels == names.index(c)) for c in classes if c in names}
+        firsts = {name: int(found[0]) for name, found in rows.items() if len(found)}
+        pictures = self.read(reference, list(firsts.values()))
+        return {name: pictures[row] for name, row in firsts.items()}
 
     def read(self, reference: str, rows: Sequence[int], side: int = 96) -> dict[int, np.ndarray]:
         """Return the images at some rows, each (h, w) or (h, w, 3) uint8 with its longer side at most `side` pixels.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trazo.config import Study
-from trazo.report.measures import Measure, Summary, read_measures, summarize
+from trazo.report.measures import Measure, Summary, plain, read_measures, summarize
 from trazo.report.published import PUBLISHED_COLUMNS, PublishedValue, matching, read_published
 from trazo.store import atomic_path
 
@@ -20,6 +20,7 @@ COMPARISON_COLUMNS = (
     "ci_high",
     "within_interval",
     "seeds",
+    "measured_as",
     "why",
     "note",
 )
@@ -27,11 +28,15 @@ COMPARISON_COLUMNS = (
 
 @dataclass(frozen=True)
 class Compared:
-    """A published value and the measured one in the same unit, or None and why."""
+    """A published value and the measured one in the same unit, or None and why.
+
+    `measured_as` names what the measured value is of, where the published row calls it otherwise.
+    """
 
     published: PublishedValue
     measured: Summary | None
     why: str = ""
+    measured_as: str = ""
 
     @property
     def difference(self) -> float | None:
@@ -53,11 +58,21 @@ def compared(study: Study, measures: list[Measure], published: list[PublishedVal
     for row in published:
         found, why = matching(row, study, measures, kept)
         summary = summarize(found)
-        rows.append(Compared(row, summary.scaled(row.factor) if summary else None, why))
+        rows.append(Compared(row, summary.scaled(row.factor) if summary else None, why, _measured_as(row, found)))
     return rows
 
 
-def compare(*, study: Study, metrics: Path, published: Path, output: Path) -> None:
+def _measured_as(row: PublishedValue, found: list[Measure]) -> str:
+    if not found:
+        return ""
+    words = [f"{part} {row.ours(part)}" for part in ("model", "metric") if row.ours(part) != row.of(part)]
+    epoch = plain("epoch", found[0].epoch)
+    if row.epoch is not None and epoch != row.of("epoch"):
+        words.append(f"epoch {epoch}")
+    return ", ".join(words)
+
+
+def compare(*, study: Study, metrics: Path, published: Path, output: Path, timings: Path | None = None) -> None:
     """Write `comparison.csv`: a row for every published value of the study, measured or not.
 
     Parameters
@@ -68,8 +83,10 @@ def compare(*, study: Study, metrics: Path, published: Path, output: Path) -> No
         `metrics.csv` of the run, and the published values.
     output
         Where to. `measured`, `difference` and the interval are in the published row's unit.
+    timings
+        `timings.csv` of the run, if there is one.
     """
-    rows = compared(study, read_measures(metrics), read_published(published, study))
+    rows = compared(study, read_measures(metrics, timings), read_published(published, study))
     with atomic_path(output) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COMPARISON_COLUMNS, lineterminator="\n", restval="")
         writer.writeheader()
@@ -79,7 +96,7 @@ def compare(*, study: Study, metrics: Path, published: Path, output: Path) -> No
 def _cells(row: Compared) -> dict[str, object]:
     source = row.published
     cells: dict[str, object] = {c: source.of(c) for c in PUBLISHED_COLUMNS if c != "value"}
-    cells |= {"published": repr(source.value), "why": row.why}
+    cells |= {"published": repr(source.value), "why": row.why, "measured_as": row.measured_as}
     if row.measured is not None:
         for key in ("ci_low", "ci_high"):
             bound = getattr(row.measured, key)

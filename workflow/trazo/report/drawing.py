@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 NEEDS = ("metrics", "histories", "rankings", "features", "images")
-USES = ("published",)
-_SINGLE = ("metrics", "published")
+USES = ("published", "timings")
+_SINGLE = ("metrics", "published", "timings")
 
 # Okabe and Ito's palette, told apart by colour-blind readers; the page exchanges these exact values for its theme's.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6a00", "#8a4fbf")
@@ -59,6 +59,8 @@ class Material:
         Artifacts of the study; which is which is read from their own records.
     published
         The published values, or None.
+    timings
+        `timings.csv` of the study, or None. It differs from run to run, and so does what shows it.
     """
 
     metrics: Path | None = None
@@ -67,6 +69,7 @@ class Material:
     features: tuple[Path, ...] = ()
     images: tuple[Path, ...] = ()
     published: Path | None = None
+    timings: Path | None = None
 
     @classmethod
     def from_paths(cls, paths: Mapping[str, Sequence[Path | str]]) -> Material:

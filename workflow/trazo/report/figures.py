@@ -5,6 +5,7 @@ Light to import (no matplotlib, no pandas): the process that plans a run reads `
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,24 @@ from trazo.config import Figure, Study
 from trazo.errors import InputError
 from trazo.registry import unknown_name
 from trazo.report.drawing import Material, figure_kinds, house_style, parse_options, save
-from trazo.report.kinds import bars, curves, matrices, sheets
+from trazo.report.kinds import bars, curves, epochs, matrices, pairs, sheets
 from trazo.report.measures import class_order
 
 __all__ = ["KIND_MODULES", "Material", "figure_kinds", "render_figure", "validate_figure"]
 
 # Importing a kind registers it; a new file of kinds is added here.
-KIND_MODULES = (bars, curves, matrices, sheets)
+KIND_MODULES = (bars, curves, epochs, matrices, pairs, sheets)
 
 
-def validate_figure(figure: Figure, study: Study) -> None:
+def validate_figure(figure: Figure, study: Study, computed: Collection[str] | None = None) -> None:
     """Refuse a figure that cannot be drawn for this study, before anything runs.
+
+    Parameters
+    ----------
+    figure, study
+        The figure, and the study that it shows.
+    computed
+        Names of all metrics that the run computes; left out, the metrics are not checked.
 
     Raises
     ------
@@ -45,7 +53,11 @@ def validate_figure(figure: Figure, study: Study) -> None:
         "distances": ("distance", distances),
         "retrieval": ("retrieval", {r.label for r in study.retrievals}),
         "dataset": ("split", {f"{name}/{split}" for name, d in study.datasets.items() for split in d.split}),
+        "stage": ("stage", {stage.name for model in study.models.values() for stage in model.stages}),
+        "ranker": ("ranker", {name for r in study.retrievals for name in r.ranker_labels}),
     }
+    if computed is not None:
+        known |= {"metric": ("metric", computed), "metrics": ("metric", computed)}
     if listed:
         known["classes"] = ("class", classes)
     for option, (thing, choices) in known.items():
@@ -61,8 +73,12 @@ def validate_figure(figure: Figure, study: Study) -> None:
         )
     if figure.kind == "knn_confusion" and not any(r.votes for r in study.retrievals):
         raise InputError(f"{where}: a knn_confusion needs a retrieval with `votes`, such as `votes: [5]`.")
+    if getattr(options, "published", None) and study.published is None:
+        raise InputError(f"{where}: published: the study says nothing of published values; add `published:` to it.")
     if "rankings" in kind.needs and not study.retrievals:
         raise InputError(f"{where}: a {figure.kind} shows ranked lists, and the study has no `retrievals`.")
+    if "images" in kind.needs and not any(r.models for r in study.retrievals):
+        raise InputError(f"{where}: a {figure.kind} shows what is searched, and no model is in the `retrievals`.")
 
 
 def render_figure(*, figure: Figure, study: Study, material: Material, svg: Path, png: Path) -> None:

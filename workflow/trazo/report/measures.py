@@ -18,7 +18,9 @@ from trazo.store import METRIC_COLUMNS
 
 DIMENSIONS = tuple(c for c in METRIC_COLUMNS if c not in {"study", "queries", "value", "ci_low", "ci_high", "p_best"})
 NUMERIC_DIMENSIONS = ("epoch", "seed", "size", "bits", "fold")
+# Of a network on the items that queries come from, and on those that it learned from.
 CLASSIFICATION = ("accuracy", "loss")
+TRAINING = ("train_accuracy", "train_loss", "training_time", "images_per_second")
 # What may differ among values that are averaged into one.
 REPLICATES = ("seed", "fold")
 # Where "none" says that there is no such part; anywhere else it may be somebody's name.
@@ -65,15 +67,18 @@ class Measure:
         return getattr(self, "class_name" if dimension == "class" else dimension)
 
 
-def read_measures(path: Path | str) -> list[Measure]:
-    """Read `metrics.csv`.
+def read_measures(*paths: Path | str | None) -> list[Measure]:
+    """Read `metrics.csv`, and other files like it (`timings.csv`); None stands for none.
 
     Raises
     ------
     InputError
         If a column is missing or a number does not parse; the message names file and line.
     """
-    path = Path(path)
+    return [measure for path in paths if path is not None for measure in _read(Path(path))]
+
+
+def _read(path: Path) -> list[Measure]:
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         missing = [c for c in METRIC_COLUMNS if c not in (reader.fieldnames or [])]
@@ -136,24 +141,43 @@ def plain(dimension: str, value: object) -> str:
 def measured_names(name: str, metric: str, study: Study) -> set[str]:
     """Return the names under which values of a retrieval (or split) can stand in `metrics.csv`.
 
-    A retrieval's name also stands for the split its queries come from: that is where accuracy was measured.
+    A retrieval's name also stands for the split its queries come from, where accuracy was measured, and for those that
+    its models learned from; a split's name for those of the same dataset that models learned from.
     """
     names = {name, name.replace("/", "-")}
+    splits: set[str] = set()
     if metric in CLASSIFICATION:
         splits = {r.queries for r in study.retrievals if r.label in names}
-        names |= splits | {s.replace("/", "-") for s in splits}
-    return names
+    elif metric in TRAINING:
+        searching = {model for r in study.retrievals if r.label in names for model in r.models}
+        splits = {
+            stage.data
+            for model, spec in study.models.items()
+            for stage in spec.stages
+            if model in searching or stage.data.partition("/")[0] == _dataset_of(name, study)
+        }
+    return names | splits | {s.replace("/", "-") for s in splits}
+
+
+def _dataset_of(split: str, study: Study) -> str:
+    """Return the dataset of a split, however it is written; empty if it is none."""
+    for name, dataset in study.datasets.items():
+        if split.replace("/", "-") in {f"{name}-{part}" for part in dataset.split}:
+            return name
+    return ""
 
 
 def totals(measures: Iterable[Measure], average: str) -> list[Measure]:
     """Return the rows over all classes, as the mean over `average` ("queries" or "classes").
 
-    A classification has one total, over its items; that one is taken whatever `average` says.
+    A classification or a training has one total, over its items; that one is taken whatever `average` says.
     """
     return [m for m in measures if not m.class_name and m.average in _averages(m.metric, average)]
 
 
 def _averages(metric: str, average: str) -> set[str]:
+    if metric in TRAINING:
+        return {""}
     return {"queries", ""} if metric in CLASSIFICATION else {average}
 
 
@@ -301,13 +325,18 @@ class Unit:
 RATE = Unit(100.0, "%", 1)
 _OTHER_UNITS = {
     "loss": Unit(1.0, "", 3),
+    "train_loss": Unit(1.0, "", 3),
+    "images_per_second": Unit(1.0, "img/s", 0),
     "memory": Unit(1.0, "MB", 2),
     "query_time": Unit(1.0, "ms", 2),
     "training_time": Unit(1.0, "min", 1),
 }
-_LOWER_IS_BETTER = frozenset(_OTHER_UNITS)
-_LABELS = {"map": "mAP", "p": "P", "mrr": "MRR", "r_precision": "R-precision", "recall": "R"}
+_LOWER_IS_BETTER = frozenset(_OTHER_UNITS) - {"images_per_second"}
+_LABELS = {"map": "mAP", "p": "P", "mrr": "MRR", "r_precision": "R-precision", "recall": "R", "ndcg": "nDCG"}
 _LABELS |= {"knn_accuracy": "kNN accuracy", "recall_of_exact": "share of the exact list"}
+_LABELS |= {"train_accuracy": "training accuracy", "train_loss": "training loss", "images_per_second": "training speed"}
+# The studies' own conventions of mAP (README, "What the metrics mean"), after the depth.
+_CONVENTIONS = {"map_hits": "mAP{} (by hits)", "map_hits_excl": "mAP{} (by earlier hits)"}
 
 
 def unit_of(metric: str) -> Unit:
@@ -323,10 +352,9 @@ def lower_is_better(metric: str) -> bool:
 def metric_label(metric: str) -> str:
     """Return a metric's name as readers know it ("map@5": "mAP@5")."""
     name, at, depth = metric.partition("@")
-    label = _LABELS.get(name, name.replace("_", " "))
-    if name.startswith("map_"):
-        label = "mAP " + name.removeprefix("map_").replace("_", " ")
-    return label + at + depth
+    if name in _CONVENTIONS:
+        return _CONVENTIONS[name].format(at + depth)
+    return _LABELS.get(name, name.replace("_", " ")) + at + depth
 
 
 def class_order(study: Study) -> list[str]:

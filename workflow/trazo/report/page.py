@@ -17,7 +17,7 @@ import yaml
 
 from trazo.config import Settings, Study
 from trazo.report import story
-from trazo.report.artifacts import keyed
+from trazo.report.artifacts import class_names, keyed
 from trazo.report.comparison import compared
 from trazo.report.drawing import INK, LINE, PALETTE, PAPER, SOFT
 from trazo.report.measures import lower_is_better, metric_label, read_measures
@@ -142,6 +142,7 @@ def render_page(
     figures: Sequence[Path],
     records: Sequence[Path],
     output: Path,
+    timings: Path | None = None,
     significance: Path | None = None,
     summary: Path | None = None,
     command: str = "",
@@ -164,6 +165,8 @@ def render_page(
         Artifacts of the run (HDF5 files and training histories): their records tell settings, versions and times.
     output
         Where to; the name of its folder is the study's name if nothing was measured.
+    timings
+        `timings.csv` of the run, if there is one.
     significance
         `significance.csv`, for the marks in tables.
     command
@@ -171,7 +174,7 @@ def render_page(
     """
     import jinja2
 
-    measures = read_measures(metrics)
+    measures = read_measures(metrics, timings)
     published = read_published(comparison, study)
     comparisons = compared(study, measures, published)
     artifacts = keyed(records)
@@ -227,13 +230,14 @@ def render_page(
         comparisons=comparisons,
         grids=grids,
         pictures=[p for p in pictures if p],
+        classes=class_names(artifacts),
         training=story.training_rows([Path(r) for r in records if Path(r).suffix == ".json"], study),
         steps=steps,
         total_seconds=sum(s.seconds or 0 for s in steps),
         devices=devices,
         versions=story.joined_versions(found),
         machines=sorted({f"{r.get('system', '')} {r.get('machine', '')}".strip() for r in found if r.get("machine")}),
-        files=_downloads([Path(p) for p in (metrics, comparison, significance) if p]),
+        files=_downloads([Path(p) for p in (metrics, timings, comparison, significance) if p]),
         study_yaml=yaml.safe_dump(
             study.model_dump(exclude={"quick"}, exclude_defaults=True), sort_keys=False, allow_unicode=True
         ),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trazo.config import Study
+from trazo.config import Published, Study
 from trazo.errors import InputError
+from trazo.registry import unknown_name
 from trazo.report.measures import CLASSIFICATION, Measure, measured_names, plain, select, stage_position
 
 PUBLISHED_COLUMNS = (
@@ -31,11 +33,16 @@ _EPOCHS = re.compile(r"(?:^|; ?)(?:about )?(\d+(?:\.\d+)?) epochs\b")
 _BITS = re.compile(r"(?:^|; ?)(\d+) bits\b")
 # What the studies call exhaustive search; ours is exact unless its row says otherwise.
 _EXACT = {"", "exact", "brute force", "brute_force", "knn"}
+# What a rule on models can ask of a published row.
+_MATCHED = tuple(c for c in PUBLISHED_COLUMNS if c not in {"study", "value"})
 
 
 @dataclass(frozen=True)
 class PublishedValue:
-    """One published value with what it is of; texts as printed in the file, `class_name` is the column `class`."""
+    """One published value with what it is of; texts as printed in the file, `class_name` is the column `class`.
+
+    `our_model` and `our_metric` are what this study calls its model and metric; empty: as printed.
+    """
 
     study: str
     source: str
@@ -54,6 +61,8 @@ class PublishedValue:
     stage: str = ""
     epoch: float | None = None
     bits: str = ""
+    our_model: str = ""
+    our_metric: str = ""
 
     @property
     def factor(self) -> float:
@@ -65,6 +74,11 @@ class PublishedValue:
         if dimension == "epoch":
             return "" if self.epoch is None else plain("epoch", self.epoch)
         return str(getattr(self, "class_name" if dimension == "class" else dimension, ""))
+
+    def ours(self, dimension: str) -> str:
+        """Return the row's value of a dimension as this study calls it."""
+        renamed = {"model": self.our_model, "metric": self.our_metric}.get(dimension)
+        return renamed or self.of(dimension)
 
 
 def read_published(path: Path | str, study: Study) -> list[PublishedValue]:
@@ -93,31 +107,114 @@ def read_published(path: Path | str, study: Study) -> list[PublishedValue]:
         if row["study"] != study.published.study:
             continue
         try:
-            found.append(_published(row))
+            found.append(_published(row, study.published))
         except ValueError as error:
             raise InputError(f"{path}, row {line}: {error}; expected a number.") from error
     if not found:
-        known = ", ".join(sorted({row["study"] for row in rows})) or "none"
-        raise InputError(f"{path} has no study {study.published.study!r} (`published.study`); it has {known}.")
+        raise InputError(
+            f"{path.name}: published.study: "
+            f"{unknown_name('study', study.published.study, {row['study'] for row in rows})}"
+        )
     return found
 
 
-def _published(row: dict[str, str]) -> PublishedValue:
+def validate_published(
+    study: Study,
+    rows: list[PublishedValue],
+    *,
+    models: Collection[str],
+    metrics: Collection[str],
+    datasets: Collection[str],
+) -> None:
+    """Refuse names that neither the published file nor the study knows, before anything runs.
+
+    Parameters
+    ----------
+    study
+        The study.
+    rows
+        Its published values, as `read_published` returns them.
+    models, metrics, datasets
+        What the study trains or imports, what it computes, and its retrievals and splits; also those that a smaller
+        form of it leaves out, so that their published values can still say so.
+
+    Raises
+    ------
+    InputError
+        At the first unknown name; the message names the nearest ones.
+    """
+    published = study.published
+    if published is None:
+        return
+    for name, ours in published.metrics.items():
+        _need(name, {row.metric for row in rows}, "published metric", "published.metrics")
+        _need(ours, metrics, "metric", f"published.metrics.{name}")
+    for name, ours in published.datasets.items():
+        _need(name, {row.dataset for row in rows}, "published dataset", "published.datasets")
+        _need(ours, datasets, "retrieval or split", f"published.datasets.{name}")
+    for index, rule in enumerate(published.models):
+        where = f"published.models[{index}]"
+        _need(rule.model, models, "model", f"{where}.model")
+        for column, wanted in rule.match.items():
+            _need(column, _MATCHED, "column", f"{where}.match")
+            known = {row.of(column) for row in rows}
+            if column != "note":
+                _need(plain(column, wanted), {plain(column, k) for k in known}, column, f"{where}.match.{column}")
+            elif not any(str(wanted) in note for note in known):
+                raise InputError(f"{where}.match.note: {unknown_name('part of a note', str(wanted), known)}")
+        if not any(_fits(rule.match, row.of) for row in rows):
+            raise InputError(f"{where}.match: no published row has all of {rule.match}; correct it or leave it out.")
+    tables = {row.table for row in rows}
+    for name, table in study.tables.items():
+        if table.published:
+            _need(table.published, tables, "published table", f"tables.{name}.published")
+    for name, figure in study.figures.items():
+        wanted = figure.options.get("published") or []
+        for table in [wanted] if isinstance(wanted, str) else wanted:
+            _need(table, tables, "published table", f"figures.{name}.options.published")
+
+
+def _need(name: str, known: Collection[str], kind: str, where: str) -> None:
+    if name not in known:
+        raise InputError(f"{where}: {unknown_name(kind, name, known)}")
+
+
+def _fits(match: Mapping[str, str | int], of: Callable[[str], str]) -> bool:
+    """Return whether a row, given by its cells, is one that a rule speaks of."""
+    return all(
+        str(wanted) in of("note") if column == "note" else plain(column, of(column)) == plain(column, wanted)
+        for column, wanted in match.items()
+    )
+
+
+def _published(row: dict[str, str], published: Published) -> PublishedValue:
     cells = {("class_name" if c == "class" else c): row[c] or "" for c in PUBLISHED_COLUMNS}
     epochs, bits = _EPOCHS.search(cells["note"]), _BITS.search(cells["note"])
     epoch = row.get("epoch") or (epochs[1] if epochs else "")
+    rule = next((rule for rule in published.models if _fits(rule.match, lambda column: row.get(column) or "")), None)
     return PublishedValue(
         **{**cells, "value": float(cells["value"])},
         stage=row.get("stage") or "",
         epoch=float(epoch) if epoch else None,
         bits=row.get("bits") or (bits[1] if bits else ""),
+        our_model=rule.model if rule else "",
+        our_metric=published.metrics.get(cells["metric"], ""),
     )
 
 
 def measured_datasets(row: PublishedValue, study: Study) -> set[str]:
     """Return the names under which a published dataset can stand in `metrics.csv`; empty if the study maps none."""
     name = study.published.datasets.get(row.dataset) if study.published else None
-    return set() if name is None else measured_names(name, row.metric, study)
+    return set() if name is None else measured_names(name, row.ours("metric"), study)
+
+
+def nearest_epoch(published: float, epochs: Collection[float]) -> float | None:
+    """Return the epoch that a published one means, None if there is none.
+
+    Published epochs are often read off a chart ("about 13.5"): half an epoch off is still the same point, the earlier
+    one of two.
+    """
+    return min((e for e in epochs if abs(e - published) <= 0.5), key=lambda e: (abs(e - published), e), default=None)
 
 
 def rankers_meant(row: PublishedValue) -> set[str]:
@@ -137,11 +234,12 @@ def matching(
     datasets = measured_datasets(row, study)
     if not datasets:
         return [], f"the study names no data for the published dataset {row.dataset!r}"
-    average = study.published.average if study.published and row.metric not in CLASSIFICATION else "queries"
+    model, metric = row.ours("model"), row.ours("metric")
+    average = study.published.average if study.published and metric not in CLASSIFICATION else "queries"
     steps: list[tuple[str, set[str], str]] = [
-        ("model", {row.model}, f"model {row.model!r} is not part of this run"),
-        ("dataset", datasets, f"nothing of {row.model!r} was measured on {row.dataset!r}"),
-        ("metric", {row.metric}, f"metric {row.metric!r} was not computed"),
+        ("model", {model}, f"model {model!r} is not part of this run"),
+        ("dataset", datasets, f"nothing of {model!r} was measured on {row.dataset!r}"),
+        ("metric", {metric}, f"metric {metric!r} was not computed"),
         ("reducer", {row.reducer}, f"reducer {row.reducer or 'none'!r} was not run"),
     ]
     if row.size:
@@ -175,9 +273,8 @@ def _at_epoch(row: PublishedValue, study: Study, chosen: list[Measure]) -> tuple
     epochs = sorted({float(m.epoch or 0) for m in chosen})
     wanted = epochs[-1]
     if row.epoch is not None:
-        # Published epochs are often read off a chart ("about 13.5"): half an epoch off is still the same point.
-        wanted = min(epochs, key=lambda e: abs(e - row.epoch))
-        if abs(wanted - row.epoch) > 0.5:
+        wanted = nearest_epoch(row.epoch, epochs)
+        if wanted is None:
             return [], f"epoch {row.epoch:g} was not evaluated (epochs at hand: {', '.join(f'{e:g}' for e in epochs)})"
     chosen = [m for m in chosen if float(m.epoch or 0) == wanted]
     for dimension in ("dataset", "reducer", "size", "bits", "ranker", "distance"):

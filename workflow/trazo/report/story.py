@@ -18,16 +18,17 @@ from trazo.config import Dataset, Model, RandomCategories, Retrieval, Settings, 
 from trazo.report.artifacts import Keyed, read_record
 from trazo.report.comparison import Compared
 from trazo.report.measures import (
+    RATE,
     Measure,
     Summary,
     chance_map,
     chance_of,
     last_weights,
-    lower_is_better,
     plain,
     select,
     summarize,
     totals,
+    unit_of,
 )
 from trazo.report.published import rankers_meant
 from trazo.report.significance import Significance
@@ -254,10 +255,10 @@ def methods(
         published = [
             c.published.value * 100 / c.published.factor
             for c in comparisons
-            if c.published.metric == "map"
+            if c.published.ours("metric") == "map"
             and not c.published.class_name
             and c.measured is not None
-            and (c.published.model, c.published.distance) == (model, distance)
+            and (c.published.ours("model"), c.published.distance) == (model, distance)
             and plain("reducer", c.published.reducer) == reducer
             and plain("size", c.published.size) in {size, ""}
             and c.published.bits in {bits, ""}
@@ -334,7 +335,7 @@ def tally(comparisons: Sequence[Compared]) -> Tally:
     judged = [c for c in measured if c.within_interval is not None]
     beyond = [c for c in judged if not c.within_interval]
     points = sorted(
-        c.difference * 100 / c.published.factor for c in measured if not lower_is_better(c.published.metric)
+        c.difference * 100 / c.published.factor for c in measured if unit_of(c.published.ours("metric")) == RATE
     )
     middle = len(points) // 2
     median = None

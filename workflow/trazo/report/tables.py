@@ -9,7 +9,7 @@ import csv
 import io
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from trazo.config import Study, Table
@@ -19,12 +19,16 @@ from trazo.report.measures import (
     CLASSIFICATION,
     DIMENSIONS,
     NUMERIC_DIMENSIONS,
+    RATE,
     REPLICATES,
+    TRAINING,
     Measure,
     Summary,
     Unit,
+    class_order,
     last_epochs,
     last_stages,
+    measured_names,
     metric_label,
     ordering,
     plain,
@@ -33,7 +37,7 @@ from trazo.report.measures import (
     summarize,
     unit_of,
 )
-from trazo.report.published import PublishedValue, measured_datasets, read_published
+from trazo.report.published import PublishedValue, measured_datasets, nearest_epoch, read_published
 from trazo.report.significance import LEVEL, Method, Significance
 from trazo.store import METHOD_COLUMNS, write_text
 
@@ -122,12 +126,13 @@ def validate_table(table: Table, study: Study, computed: Collection[str] | None 
         The table, and the study whose measures it shows.
     computed
         Names of all metrics that the run computes, families written out and those of classification included; left
-        out, the metrics are not checked.
+        out, neither the metrics nor what `where` asks for are checked against the run.
 
     Raises
     ------
     InputError
-        If a dimension is unknown or stands in two places, or nothing computes a metric.
+        If a dimension is unknown or stands in two places, nothing computes a metric, or `where` asks for what the
+        study does not have.
     """
     for metric in table.metrics if computed is not None else ():
         if metric not in computed:
@@ -139,11 +144,34 @@ def validate_table(table: Table, study: Study, computed: Collection[str] | None 
     twice = sorted({d for d in used if used.count(d) > 1} | (set(used) & set(table.where)))
     if twice:
         raise InputError(f"table {table.title!r}: {', '.join(twice)} can stand in rows, columns or where, not in two.")
-    for key, known in (("model", study.methods), ("metric", table.metrics)):
+    known: dict[str, Collection[str]] = {"model": study.methods, "metric": table.metrics}
+    if computed is not None:
+        known |= _measured_values(table, study)
+    for key, choices in known.items():
         wanted = table.where.get(key, [])
-        for name in [wanted] if isinstance(wanted, str) else wanted:
-            if name not in known:
-                raise InputError(f"table {table.title!r}: where: {unknown_name(key, name, known)}")
+        for name in wanted if isinstance(wanted, list) else [wanted]:
+            # Nothing stands for what has no such part: accuracy has no distance.
+            if name not in ("", None) and plain(key, name) not in choices:
+                raise InputError(f"table {table.title!r}: where: {unknown_name(key, str(name), choices)}")
+
+
+def _measured_values(table: Table, study: Study) -> dict[str, set[str]]:
+    """Return what a run can measure in the dimensions that a study fixes, as `plain` writes it."""
+    stages = [stage for model in study.models.values() for stage in model.stages]
+    found = {
+        "distance": {d for r in study.retrievals for d in r.distances},
+        "ranker": {name for r in study.retrievals for name in r.ranker_labels},
+        "stage": {stage.name for stage in stages},
+        "dataset": set(study.measured_on),
+        "seed": {plain("seed", seed) for seed in study.seeds},
+    }
+    searched = {e for r in study.retrievals for m in r.models for e in study.epochs_of(r, m)}
+    trained = {e for s in stages for e in range(1, s.epochs + 1)} if set(table.metrics) & set(TRAINING) else set()
+    found["epoch"] = {plain("epoch", epoch) for epoch in searched | trained}
+    # Categories drawn at random or taken from a folder are known only once the data are read.
+    if not study.features and all(isinstance(d.categories, list) for d in study.datasets.values()):
+        found["class"] = set(class_order(study))
+    return found
 
 
 def build_table(
@@ -167,9 +195,10 @@ def build_table(
         chosen = last_stages(chosen, study)
     if "epoch" not in named:
         chosen = last_epochs(chosen)
-    chosen = [m for m in select(chosen, **table.where) if _shown(m, table)]
+    chosen = [m for m in _selected(chosen, table, study) if _shown(m, table)]
     spoken = [row for row in published if table.published and row.table == table.published]
-    spoken = [row for row in spoken if row.metric in table.metrics and _fits(row, table, study)]
+    spoken = [row for row in spoken if row.ours("metric") in table.metrics and _fits(row, table, study)]
+    spoken = _at_measured_epochs(spoken, chosen)
 
     columns = list(table.columns)
     for dimension in DIMENSIONS:
@@ -195,13 +224,16 @@ def build_table(
         # A bare number at the head of a column says nothing; down the rows, the corner names the dimension.
         if dimension in NUMERIC_DIMENSIONS and dimension != table.rows and value:
             return f"{dimension} {value}"
-        return metric_label(value) if dimension == "metric" else value or "–"
+        if dimension == "metric":
+            sign = unit_of(value).sign
+            return metric_label(value) + (f" ({sign})" if sign not in {"", RATE.sign} else "")
+        return value or "–"
 
     grid_cells = {}
     marks = _marks(cells, tests) if tests else {}
     for place in dict.fromkeys(places):
         found, row = cells.get(place, []), beside.get(place)
-        metric = found[0].metric if found else row.metric
+        metric = found[0].metric if found else row.ours("metric")
         unit = unit_of(metric)
         summary = summarize(found)
         grid_cells[place] = Cell(
@@ -249,6 +281,21 @@ def _marks(
     return marks
 
 
+def _at_measured_epochs(spoken: list[PublishedValue], chosen: list[Measure]) -> list[PublishedValue]:
+    """Return published rows with the measured epoch that each means; those of epochs not shown are left out."""
+    epochs: dict[tuple[str, str], set[float]] = {}
+    for measure in chosen:
+        epochs.setdefault((measure.model, measure.metric), set()).add(float(measure.epoch or 0))
+    found = []
+    for row in spoken:
+        at_hand = epochs.get((row.ours("model"), row.ours("metric")), set())
+        # Where nothing was measured the published value stands alone, as it was printed.
+        epoch = nearest_epoch(row.epoch, at_hand) if row.epoch is not None and at_hand else row.epoch
+        if (epoch is None) == (row.epoch is None):
+            found.append(replace(row, epoch=epoch))
+    return found
+
+
 def _cell_of(measure: Measure, rows: str, columns: Iterable[str]) -> tuple[str, tuple[str, ...]]:
     return plain(rows, measure.of(rows)), tuple(plain(c, measure.of(c)) for c in columns)
 
@@ -270,6 +317,17 @@ def _differs(dimension: str, chosen: list[Measure], table: Table, columns: list[
     return any(len(values) > 1 for values in seen.values())
 
 
+def _selected(measures: list[Measure], table: Table, study: Study) -> list[Measure]:
+    """Return the measures that a table's `where` lets through; a retrieval stands for what was classified there too."""
+    datasets = table.where.get("dataset")
+    chosen = select(measures, **{d: wanted for d, wanted in table.where.items() if d != "dataset"})
+    if datasets is None:
+        return chosen
+    wanted = [str(d) for d in (datasets if isinstance(datasets, list) else [datasets])]
+    names = {metric: {n for d in wanted for n in measured_names(d, metric, study)} for metric in table.metrics}
+    return [m for m in chosen if m.dataset in names[m.metric]]
+
+
 def _shown(measure: Measure, table: Table) -> bool:
     by_class = "class" in (table.rows, *table.columns, *table.where)
     if measure.class_name:
@@ -284,7 +342,10 @@ def _fits(row: PublishedValue, table: Table, study: Study) -> bool:
         if dimension == "dataset":
             if not values & measured_datasets(row, study):
                 return False
-        elif dimension != "average" and plain(dimension, row.of(dimension)) not in values:
+        elif dimension == "epoch":
+            if row.epoch is None or nearest_epoch(row.epoch, [float(v) for v in values]) is None:
+                return False
+        elif dimension != "average" and plain(dimension, row.ours(dimension)) not in values:
             return False
     return "class" in (table.rows, *table.columns, *table.where) or not row.class_name
 
@@ -293,7 +354,7 @@ def _place(row: PublishedValue, dimension: str, study: Study) -> str:
     if dimension == "dataset":
         labels = measured_datasets(row, study)
         return min(labels, key=lambda name: ("/" in name, name)) if labels else row.dataset
-    return plain(dimension, row.of(dimension))
+    return plain(dimension, row.ours(dimension))
 
 
 def _ordered(study: Study, dimension: str, seen: list[str], metrics: list[str]) -> list[str]:
@@ -309,6 +370,7 @@ def render_table(
     csv: Path,
     md: Path,
     tex: Path,
+    timings: Path | None = None,
     significance: Path | None = None,
     caveat: str = "",
 ) -> None:
@@ -322,6 +384,8 @@ def render_table(
         `metrics.csv` of the run, and the published values.
     csv, md, tex
         Where to.
+    timings
+        `timings.csv` of the run, if there is one.
     significance
         `significance.csv` of the run, for marks; None leaves them out.
     caveat
@@ -334,9 +398,8 @@ def render_table(
         If the table cannot be laid out, or nothing at all was measured or published for it.
     """
     spoken = read_published(published, study) if table.published else []
-    grid = build_table(
-        table, study, read_measures(metrics), spoken, Significance.read(significance) if significance else None
-    )
+    tests = Significance.read(significance) if significance else None
+    grid = build_table(table, study, read_measures(metrics, timings), spoken, tests)
     if not grid.rows:
         raise InputError(
             f"table {table.title!r}: nothing was measured for it; expected metrics {', '.join(table.metrics)}"
@@ -406,13 +469,17 @@ def published_text(value: float) -> str:
     return str(round(value, 6))
 
 
+def _joined(words: list[str]) -> str:
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
+
+
 def table_legend(grid: Grid) -> list[str]:
     """Return the sentences that say how to read the table."""
     summaries = [c.measured for c in grid.cells.values() if c.measured]
     signs = list(dict.fromkeys(c.unit.sign for c in grid.cells.values() if c.unit.sign))
     bare = dict.fromkeys(metric_label(c.metric) for c in grid.cells.values() if not c.unit.sign)
-    unitless = f"; {' and '.join(bare)} without a unit" if bare else ""
-    lines = [f"Values in {' and '.join(signs)}{unitless}."] if signs else []
+    unitless = f"; {_joined([*bare])} without a unit" if bare else ""
+    lines = [f"Values in {_joined(signs)}{unitless}."] if signs else []
     if any(s.ci_low is not None for s in summaries):
         lines.append("The range is the 95 % interval.")
     if any(s.seeds > 1 for s in summaries):

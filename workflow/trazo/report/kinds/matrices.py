@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_NUMBERS = 20
-_MOST_NAMES = 60
+_MOST_BESIDE = 40
+_MOST_NAMES = 150
 
 
 class Confusion(ModelOptions):
@@ -107,11 +108,15 @@ def vote_matrix(ranking: store.RankingArtifact, count: int) -> tuple[np.ndarray,
 
 def _panels(panels: list[tuple[str, np.ndarray, list[str], list[str]]], head: str = "") -> Drawing:
     """Draw matrices side by side."""
-    size = 1.4 + min(7.0, max(2.6, 0.36 * max(len(true) for _, _, true, _ in panels)))
-    canvas = new_canvas(size * len(panels) + 0.5, size + 0.2)
+    names = max(len(true) for _, _, true, _ in panels)
+    many = names > _MOST_BESIDE
+    # Each name keeps a row that it fits in; large matrices stand one below the other.
+    size = 1.6 + 0.112 * names if many else 1.4 + min(7.0, max(2.6, 0.36 * names))
+    across, down = (1, len(panels)) if many else (len(panels), 1)
+    canvas = new_canvas(size * across + 0.5, (size + 0.2) * down)
     words = []
     for position, (model, counts, true, predicted) in enumerate(panels):
-        axes = canvas.add_subplot(1, len(panels), position + 1)
+        axes = canvas.add_subplot(down, across, position + 1)
         _matrix(axes, counts, true, predicted)
         axes.set_title(label(model))
         words.append(f"{label(model)}: {_worst_confusion(counts, true, predicted)}")
@@ -119,18 +124,28 @@ def _panels(panels: list[tuple[str, np.ndarray, list[str], list[str]]], head: st
 
 
 def _matrix(axes: Axes, counts: np.ndarray, true: list[str], predicted: list[str]) -> None:
+    from matplotlib.colors import Normalize, PowerNorm
+
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest", aspect="auto")
+    many = max(counts.shape) > _MOST_BESIDE
+    # Where a class is confused with many others, each has few: a root keeps them in sight.
+    shade = PowerNorm(0.5, vmin=0, vmax=100) if many else Normalize(vmin=0, vmax=100)
+    image = axes.imshow(shares, cmap="Blues", norm=shade, interpolation="nearest", aspect="auto")
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
     for axis, names in ((axes.xaxis, predicted), (axes.yaxis, true)):
         step = max(1, -(-len(names) // _MOST_NAMES))
         axis.set_ticks(range(0, len(names), step), [label(n, 18) for n in names[::step]])
-        axis.set_tick_params(length=0)
+        axis.set_tick_params(length=0, labelsize=6 if many else None)
     axes.tick_params(axis="x", labelrotation=90)
-    axes.set(xlabel="predicted (numbers: % of the true class)", ylabel="true")
-    if max(counts.shape) <= _MOST_NUMBERS:
+    numbered = max(counts.shape) <= _MOST_NUMBERS
+    axes.set(xlabel="predicted (numbers: % of the true class)" if numbered else "predicted", ylabel="true")
+    if not numbered:
+        scale = axes.figure.colorbar(image, ax=axes, shrink=0.5, aspect=30, pad=0.015, ticks=[0, 1, 5, 10, 25, 50, 100])
+        scale.set_label("% of the true class")
+        scale.outline.set_visible(False)
+    if numbered:
         for row, column in zip(*np.nonzero(shares >= 0.5)):
             share = shares[row, column]
             # The number stands in whichever of black and white can be read on its blue.

@@ -146,13 +146,13 @@ def _ranked_row(
     right = ranking.gallery_labels[hits] == true
     axes.text(left - 0.12, y + 0.36, label(model, 16), ha="right", va="center", weight="bold")
     axes.text(left - 0.12, y + 0.58, f"{int(right.sum())} of {top} right", ha="right", va="center", color=SOFT, size=8)
-    _framed(axes, (left, y, cell), picture, INK, "solid", 1.2)
+    framed(axes, (left, y, cell), picture, INK, "solid", 1.2)
     axes.text(left + cell / 2, y + cell + 0.1, label(ranking.classes[true], 13), ha="center", size=8, weight="bold")
     for position, index in enumerate(hits):
         x = left + (position + 1.15) * cell
         good = bool(right[position])
         colour = RIGHT if good else WRONG
-        _framed(axes, (x, y, cell), pictures[int(index)], colour, "solid" if good else (0, (3, 2)), 1.8)
+        framed(axes, (x, y, cell), pictures[int(index)], colour, "solid" if good else (0, (3, 2)), 1.8)
         sign = RIGHT_SIGN if good else WRONG_SIGN
         name = label(ranking.classes[int(ranking.gallery_labels[index])], 11)
         axes.text(x + cell / 2, y + cell + 0.1, f"{sign} {name}", ha="center", size=7.6, color=colour)
@@ -161,9 +161,10 @@ def _ranked_row(
     return f"{label(model)}, a {label(ranking.classes[true])}: {int(right.sum())} of the nearest {top} are right."
 
 
-def _framed(
+def framed(
     axes: Axes, place: tuple[float, float, float], pixels: np.ndarray, colour: str, style: object, width: float
 ) -> None:
+    """Draw an image in a frame, its top left corner and side (inches) as `place` says."""
     from matplotlib.patches import Rectangle
 
     x, y, cell = place
@@ -230,7 +231,7 @@ def predictions(options: Predictions, study: Study, material: Material) -> Drawi
         x, y = 0.15 + (position % columns) * (cell + 0.15), (position // columns) * tall
         true = first.classes[int(first.labels[item])]
         axes.text(x + cell / 2, y + 0.2, label(true, 24), ha="center", weight="bold", size=10)
-        _framed(axes, (x + (cell - 1.5) / 2, y + 0.27, 1.5), shown[item], LINE, "solid", 0.8)
+        framed(axes, (x + (cell - 1.5) / 2, y + 0.27, 1.5), shown[item], LINE, "solid", 0.8)
         y += 0.3 + 1.5
         for model, features in outputs.items():
             words.append(_prediction_block(axes, (x, y, cell, bar), model, features, item, options.top, true))

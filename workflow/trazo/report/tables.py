@@ -141,9 +141,14 @@ def validate_table(table: Table, study: Study, computed: Collection[str] | None 
         if dimension not in DIMENSIONS:
             raise InputError(f"table {table.title!r}: {unknown_name('dimension', dimension, DIMENSIONS)}")
     used = [table.rows, *table.columns]
-    twice = sorted({d for d in used if used.count(d) > 1} | (set(used) & set(table.where)))
+    # A list in `where` chooses among what runs down or across; one value leaves nothing to run.
+    fixed = {dimension for dimension, wanted in table.where.items() if not isinstance(wanted, list)}
+    twice = sorted({d for d in used if used.count(d) > 1} | (set(used) & fixed))
     if twice:
-        raise InputError(f"table {table.title!r}: {', '.join(twice)} can stand in rows, columns or where, not in two.")
+        raise InputError(
+            f"table {table.title!r}: {', '.join(twice)} can stand in rows, columns or where, not in two; a list in "
+            "where chooses among rows or columns."
+        )
     known: dict[str, Collection[str]] = {"model": study.methods, "metric": table.metrics}
     if computed is not None:
         known |= _measured_values(table, study)

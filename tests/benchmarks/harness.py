@@ -210,7 +210,7 @@ def _child(name: str, position: int, small: bool, threads: int, connection: Conn
 
 def load() -> dict[str, Benchmark]:
     """Import the modules that register benchmarks, and return these."""
-    for module in ("retrieval", "decode"):
+    for module in ("retrieval", "decode", "training"):
         importlib.import_module(f"tests.benchmarks.{module}")
     return benchmarks
 

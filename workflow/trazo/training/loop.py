@@ -111,7 +111,7 @@ def train_stage(
     pixels = torch.from_numpy(data.pixels).to(chosen)
     labels = torch.from_numpy(np.asarray(data.labels, dtype=np.int64)).to(chosen)
     schedule = Schedule(sampling, settings.epochs, settings.iterations, seed)
-    course = _Course(learner, schedule, pixels, labels, validation_data)
+    course = Course(learner, schedule, pixels, labels, validation_data)
     kept, epochs = _train(course, settings, resume, fingerprint, reached)
 
     figures = watch.figures()
@@ -231,7 +231,7 @@ def _learner(
 
 
 @dataclass(frozen=True)
-class _Course:
+class Course:
     """What one stage goes through: who learns, from what, in which order, and what it is measured on."""
 
     learner: Learner
@@ -245,7 +245,7 @@ class _Course:
 
 
 def _train(
-    course: _Course, settings: Stage, resume: Path, fingerprint: str, state: dict[str, Any] | None
+    course: Course, settings: Stage, resume: Path, fingerprint: str, state: dict[str, Any] | None
 ) -> tuple[dict[int, dict[str, torch.Tensor]], list[dict[str, Any]]]:
     """Train all epochs, or those that are left; return the kept weights and the history."""
     network, optimizer = course.learner.network, course.learner.optimizer
@@ -261,7 +261,7 @@ def _train(
         history.append({"epoch": 0, **course.validated()})
     first = state["epoch"] + 1 if state is not None else 1
     for epoch in range(first, settings.epochs + 1):
-        history.append(_train_epoch(course, epoch))
+        history.append(train_epoch(course, epoch))
         log.info("%s", _sentence(history[-1], settings.epochs))
         if epoch in settings.kept_epochs:
             kept[epoch] = _weights(network)
@@ -280,7 +280,7 @@ def _train(
     return kept, history
 
 
-def _train_epoch(course: _Course, epoch: int) -> dict[str, Any]:
+def train_epoch(course: Course, epoch: int) -> dict[str, Any]:
     """Train one part of the schedule; return its row of the history."""
     learner, schedule = course.learner, course.schedule
     classifies = learner.objective.uses_logits

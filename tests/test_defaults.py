@@ -41,6 +41,18 @@ def test_what_is_written_stays():
     assert completed(found, {"a": NUMBERS}) == found
 
 
+def test_rankers_that_miss_items_show_how_many():
+    given = {"features": ["a"], "metrics": ["map", "p@1", "recall@5"]}
+    for rankers, shown in (
+        (["exact"], []),
+        (["exact", "faiss_flat"], ["recall_of_exact@5"]),
+        ([{"faiss_ivf": {"lists": 2, "probes": 1}}], ["recall_of_exact@5"]),
+        (["faiss_falt"], []),
+    ):
+        found = completed(study("a", retrievals=[{**given, "rankers": rankers}]), {"a": NUMBERS})
+        assert found.tables["retrieval"].metrics == ["map", "p@1", "recall@5", *shown]
+
+
 @pytest.mark.parametrize(
     ("retrieval", "file", "message"),
     [

@@ -214,6 +214,20 @@ def test_votes_are_counted_by_class_and_queries_without_one_are_left_out(finishe
     assert predicted == CLASSES
 
 
+def test_votes_name_distance_and_ranker_where_there_are_several(finished, tmp_path):
+    def words(**changes):
+        study = Study.model_validate({**STUDY, "retrievals": [{**STUDY["retrievals"][0], **changes}]})
+        figure = study.figures["votes"]
+        files = {end: tmp_path / f"votes.{end}" for end in ("svg", "png")}
+        render_figure(figure=figure, study=study, material=finished.material, **files)
+        return files["svg"].read_text()
+
+    assert "Each query's nearest item decides. small" in words(distances=["euclidean"])
+    assert "nearest item decides, by euclidean distance. " in words()
+    rankers = ["exact", "faiss_flat"]
+    assert "nearest item decides, by euclidean distance, ranker " in words(rankers=rankers)
+
+
 def test_a_vote_that_was_not_held_is_named(finished, tmp_path):
     with pytest.raises(InputError, match=r"5 neighbours do not vote there; its `votes` are \[1, 3\]"):
         _draw(finished, "votes", tmp_path, neighbours=5)

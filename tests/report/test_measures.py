@@ -6,12 +6,14 @@ import pytest
 from trazo import store
 from trazo.errors import InputError
 from trazo.report.measures import (
+    Measure,
     chance_map,
     chance_of,
     class_order,
     last_epochs,
     last_stages,
     last_weights,
+    left_out,
     metric_label,
     ordering,
     read_measures,
@@ -152,3 +154,33 @@ def test_last_stage_and_last_epoch_can_be_taken_apart(tmp_path):
     assert [(m.stage, m.epoch) for m in last_stages(found, study)] == [("tune", "1"), ("tune", "5")]
     assert [(m.stage, m.epoch) for m in last_epochs(found)] == [("classify", "20"), ("tune", "5")]
     assert [(m.stage, m.epoch) for m in last_weights(found, study)] == [("tune", "5")]
+
+
+def test_queries_left_out_are_counted_by_retrieval_and_by_model_where_they_differ(tmp_path):
+    def row(dataset, model, excluded, queries, metric="map", **cells):
+        given = {"dataset": dataset, "model": model, "metric": metric, "distance": "cosine", "value": 0.5}
+        return measure(**{**given, "excluded": excluded, "queries": queries, **cells})
+
+    rows = [
+        row("one", "a", 3, 10), row("one", "b", 3, 10), row("one", "a", 0, 13, metric="knn_accuracy@1"),
+        row("one", "a", 2, 4, **{"class": "cat"}),
+        row("two", "a", 1, 9), row("two", "b", 0, 10),
+        row("none", "a", 0, 5),
+        row("classified", "a", 4, 5, distance=""),
+    ]  # fmt: skip
+    store.write_metrics(tmp_path / "m.csv", rows)
+    assert left_out(read_measures(tmp_path / "m.csv")) == {
+        "one": ["3 of 13 queries have no relevant item in the gallery and are left out."],
+        "two": ["a: 1 of 10 queries has no relevant item in the gallery and is left out."],
+    }
+
+
+def test_chance_counts_the_items_of_queries_left_out(toy_study):
+    def row(name, queries, excluded):
+        numbers = {"queries": queries, "value": 0.5, "ci_low": None, "ci_high": None, "excluded": excluded}
+        texts = dict.fromkeys(("study", "stage", "epoch", "seed", "reducer", "size", "bits", "fold", "ranker"), "")
+        given = {"dataset": "toys-test", "model": "small", "distance": "cosine", "metric": "map", "average": "queries"}
+        return Measure(**texts, **given, class_name=name, **numbers)
+
+    rows = [row("cat", 4, 0), row("", 4, 3)]
+    assert chance_of(rows, toy_study, "toys-test") == pytest.approx(chance_map(3, 6))

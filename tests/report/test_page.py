@@ -14,7 +14,7 @@ from trazo.report.comparison import Compared, compare
 from trazo.report.figures import render_figure
 from trazo.report.measures import Summary, read_measures
 from trazo.report.page import render_page
-from trazo.report.published import PublishedValue
+from trazo.report.published import PUBLISHED_COLUMNS, PublishedValue
 from trazo.report.story import caveat, command_of, duration, methods, named_differences, shown_settings, tally
 from trazo.report.tables import render_table
 
@@ -395,5 +395,46 @@ def test_the_summary_names_scale_device_data_and_stand_ins(tmp_path):
         "s", study, scale="quick", sources={"cats": "x (local copy)"}, devices=["an abacus"], versions={"torch": "2"},
         caveat="Not the published set-up: 3 instead of 9.", command="snakemake",
     )  # fmt: skip
+    imported = Study.model_validate({"title": "T", "features": {"mine": {"source": "f.npz"}}})
+    words = run_summary(
+        "s", imported, scale="full", sources={"mine": "imported from f.npz"}, devices=[], versions={}, caveat="",
+        command="snakemake",
+    )  # fmt: skip
+    assert "Data: mine imported from f.npz." in words
     for word in ("quick", "an abacus", "cats from x (local copy)", "3 train", "in place of lions", "3 instead of 9"):
         assert word in text
+
+
+def test_queries_left_out_are_told_in_the_verdict_and_below_the_tables(tmp_path):
+    study = Study.model_validate(
+        {
+            "title": "T",
+            "features": {"a": {"source": "a.npz"}, "b": {"source": "b.npz"}},
+            "retrievals": [{"features": ["a"]}, {"features": ["b"], "metrics": ["p@1"]}],
+            "tables": {"all": {"title": "All", "metrics": ["map", "p@1"], "rows": "metric"}},
+        }
+    )
+    common = {"distance": "euclidean", "average": "queries"}
+    rows = [
+        {**common, "dataset": "a", "model": "a", "metric": "map", "value": 0.5, "queries": 10, "excluded": 3},
+        {**common, "dataset": "b", "model": "b", "metric": "p@1", "value": 0.5, "queries": 9, "excluded": 1},
+    ]
+    store.write_metrics(tmp_path / "m.csv", rows)
+    store.write_text(tmp_path / "comparison.csv", ",".join(PUBLISHED_COLUMNS) + "\n")
+    files = {end: tmp_path / f"all.{end}" for end in ("csv", "md", "tex")}
+    render_table(table=study.tables["all"], study=study, metrics=tmp_path / "m.csv",
+                 published=tmp_path / "comparison.csv", **files)  # fmt: skip
+    render_page(
+        study=study, original=study, settings=Settings(), sources={}, metrics=tmp_path / "m.csv",
+        comparison=tmp_path / "comparison.csv", tables=list(files.values()), figures=[], records=[],
+        output=tmp_path / "page.html",
+    )  # fmt: skip
+    first = "3 of 13 queries have no relevant item in the gallery and are left out."
+    second = "b: 1 of 10 queries has no relevant item in the gallery and is left out."
+    page = (tmp_path / "page.html").read_text()
+    verdict, tables = page[page.index('id="results"') :].split('id="tables"')
+    assert f">{first}<" in verdict
+    assert second in verdict
+    for text in (tables, files["md"].read_text(), files["tex"].read_text()):
+        assert f"a: {first}" in text
+        assert second in text

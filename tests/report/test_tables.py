@@ -143,6 +143,18 @@ def test_a_table_that_cannot_be_laid_out_is_refused(toy_study, change, message):
         validate_table(Table(title="t", metrics=["map"], **change), toy_study)
 
 
+def test_votes_leave_no_query_out_and_say_so_by_silence(finished, tmp_path):
+    rows = [
+        measure(model="small", metric=metric, distance="cosine", value=0.5, queries=13 - excluded, excluded=excluded)
+        for metric, excluded in (("map", 3), ("knn_accuracy@1", 0))
+    ]
+    store.write_metrics(tmp_path / "m.csv", rows)
+    for metric, told in (("map", True), ("knn_accuracy@1", False)):
+        _render(finished, Table(title="t", metrics=[metric]), tmp_path, tmp_path / "m.csv")
+        for end in ("md", "tex"):
+            assert ("3 of 13 queries have no relevant item" in (tmp_path / f"table.{end}").read_text()) == told
+
+
 def test_a_table_of_nothing_is_refused(finished, tmp_path):
     with pytest.raises(InputError, match="nothing was measured"):
         _render(finished, Table(title="t", metrics=["ndcg"]), tmp_path)

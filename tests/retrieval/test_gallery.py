@@ -115,6 +115,22 @@ def test_input_that_cannot_be_ranked_is_one_clear_sentence(tmp_path, queries, ga
         ranked(tmp_path, made(**queries), None if gallery is None else made(**gallery), **settings)
 
 
+def test_why_no_query_has_a_relevant_item_is_told(tmp_path):
+    with pytest.raises(InputError) as error:
+        ranked(tmp_path, made(size=3, labels=np.arange(3)), top=1)
+    assert "each class has one item, and a query leaves itself out" in str(error.value)
+    assert "…" not in str(error.value)
+    with pytest.raises(
+        InputError, match=r"r: the gallery has one item, and a query leaves itself out, so that nothing"
+    ):
+        ranked(tmp_path, made(size=1, labels=np.zeros(1, np.int64)))
+    with pytest.raises(InputError, match=r"queries are of cat, dog, the gallery of owl\.$"):
+        ranked(tmp_path, made(labels=np.arange(60) % 2), made(labels=np.full(60, 2)))
+    many = made(labels=np.arange(60) % 7, classes=list("abcdefg"))
+    with pytest.raises(InputError, match=r"queries are of a, b, c, d, e, … \(7 classes\), the gallery of owl\.$"):
+        ranked(tmp_path, many, made(labels=np.full(60, 2)))
+
+
 def test_a_class_of_one_is_left_out_and_counted(tmp_path):
     labels = np.concatenate([np.zeros(30), np.ones(29), [2]]).astype(np.int64)
     ranking, rows = ranked(tmp_path, made(labels=labels), metrics=["map", "mrr", "p@3", "recall_precision"])
@@ -122,7 +138,19 @@ def test_a_class_of_one_is_left_out_and_counted(tmp_path):
     assert ranking.record["figures"]["excluded_queries"] == 1
     assert {row["class"] for row in rows} == {"", "cat", "dog"}
     assert all(np.isfinite(float(row[name])) for row in rows for name in ("value", "ci_low", "ci_high"))
-    assert {row["queries"] for row in rows if not row["class"]} == {"59"}
+    assert {(row["queries"], row["excluded"]) for row in rows if not row["class"]} == {("59", "1")}
+    assert {row["excluded"] for row in rows if row["class"]} == {"0"}
+
+
+def test_queries_left_out_count_in_their_class_and_not_where_all_count(tmp_path):
+    labels = np.concatenate([np.zeros(10), np.ones(3)]).astype(np.int64)
+    gallery = made(labels=np.zeros(60, np.int64))
+    queries = made(size=13, labels=labels)
+    _, rows = ranked(tmp_path, queries, gallery, votes=[1], ranker="faiss_flat", metrics=["p@1"])
+    found = {(row["metric"], row["class"]): (row["queries"], row["excluded"]) for row in rows}
+    assert found["p@1", ""] == ("10", "3")
+    assert found["p@1", "cat"] == ("10", "0")
+    assert found["knn_accuracy@1", ""] == found["recall_of_exact@1", ""] == ("13", "0")
 
 
 def test_a_ranker_of_lists_gives_the_metrics_with_a_k_and_tells_what_it_costs(tmp_path):

@@ -189,6 +189,9 @@ def test_rankers_that_cannot_be_made_are_refused(written, message):
         ({"faiss_ivf": {"lists": 401, "probes": 1}}, {}, "1 probes of 401 lists; expected probes ≤ lists ≤ 400"),
         ({"faiss_ivf": {"lists": 4}}, {}, "8 probes of 4 lists"),
         ({"faiss_pq": {"pieces": 3}}, {}, "3 pieces do not divide a feature of 16 values"),
+        ({"faiss_pq": {"pieces": 8, "bits": 2}}, {}, "pieces of 2 values need 3 bits or more, and have 2"),
+        ("faiss_flat", {"distance": "manhattan"}, "does not search by 'manhattan', but by cosine, euclidean, inner"),
+        ("sklearn", {"distance": "hamming"}, "does not search by 'hamming', but by cosine"),
         ({"faiss_pq": {"bits": 9}}, {}, "9 bits ask for 512 centroids, and the gallery has 400 items"),
         ("faiss_flat", {"metrics": ["p@1", "map", "mrr"]}, "map, mrr need the whole ranking"),
         ("faiss_flat", {"metrics": ["p@400"]}, "'p@400' goes beyond the gallery, which has 399"),
@@ -199,3 +202,46 @@ def test_searches_that_cannot_be_made_are_refused(written, changes, message):
     rows, labels = features()
     with pytest.raises(InputError, match=message):
         found_by(written, rows, labels, **changes)
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("bits", [1, 2, 3, 4])
+def test_codes_of_any_allowed_size_are_searched(pieces, bits):
+    rows, labels = features()
+    written = {"faiss_pq": {"pieces": pieces, "bits": bits}}
+    if (pieces, bits) in ((8, 1), (8, 2)):
+        with pytest.raises(InputError, match="pieces of 2 values need 3 bits or more"):
+            found_by(written, rows, labels)
+    else:
+        assert (found_by(written, rows, labels).ranking.top_indices >= 0).all()
+
+
+@pytest.mark.parametrize("written", ["sklearn", "faiss_flat", {"faiss_hnsw": {"links": 4}}])
+def test_no_query_at_all_is_an_empty_search(written):
+    rows, labels = features()
+    choice = ranker_choice(written)
+    found = search(
+        choice.kind(choice.options), rows[:0], rows, query_labels=labels[:0], gallery_labels=labels,
+        distance="euclidean", metrics=["p@3"], top=5,
+    )  # fmt: skip
+    assert (found.ranking.values.shape, found.ranking.top_indices.shape, found.shares.shape) == ((0, 1), (0, 5), (0,))
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ({"faiss_ivf": {"lists": 16}}, "faiss_ivf: 400 items train 16 centroids, where FAISS advises 624 or more"),
+        ({"faiss_pq": {"pieces": 4, "bits": 4}}, "faiss_pq: 400 items train 16 centroids, where FAISS advises 624"),
+    ],
+)
+def test_few_items_to_train_on_are_told_once_and_in_our_words(written, words, caplog, capfd):
+    found_by(written, *features())
+    (record,) = [r for r in caplog.records if r.name == "trazo"]
+    assert words in record.getMessage()
+    told = capfd.readouterr()
+    assert "training points" not in told.err + told.out
+
+
+def test_enough_items_to_train_on_are_not_spoken_of(caplog):
+    found_by({"faiss_ivf": {"lists": 8}}, *features())
+    assert not caplog.records

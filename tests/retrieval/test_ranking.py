@@ -247,6 +247,36 @@ def test_labels_may_be_strings_and_unknown_to_the_gallery() -> None:
     np.testing.assert_array_equal(result.evaluated, [True, True, False])
 
 
+def test_labels_of_one_type_may_be_objects() -> None:
+    draw = np.random.default_rng(0)
+    rows, labels = draw.normal(size=(20, 3)), np.arange(20) % 4
+    plain = rank(rows, rows, query_labels=labels, gallery_labels=labels, leave_one_out=np.arange(20))
+    for objects in (labels.astype(object), np.array([f"class {v}" for v in labels], object)):
+        found = rank(rows, rows, query_labels=objects, gallery_labels=objects, leave_one_out=np.arange(20))
+        np.testing.assert_array_equal(found.values, plain.values)
+
+
+@pytest.mark.parametrize(
+    ("query_labels", "gallery_labels", "message"),
+    [
+        (np.array([0, 1, "a"], object), np.arange(3), "query_labels holds int and str; labels must be all strings or"),
+        (np.arange(3), np.array(["a", None, "b"], object), "gallery_labels holds NoneType and str"),
+        (np.arange(3), np.array([(1,), (2,), (3, 4)], object), "gallery_labels holds tuple"),
+        (np.array(["0", "1", "2"]), np.arange(3), "query_labels are text and gallery_labels numbers; they must be of"),
+        (np.arange(3), np.array([b"0", b"1", b"2"]), "query_labels are numbers and gallery_labels bytes"),
+    ],
+)
+def test_labels_that_cannot_be_compared_are_refused(query_labels, gallery_labels, message) -> None:
+    with pytest.raises(InputError, match=message):
+        rank(np.eye(3), np.eye(3), query_labels=query_labels, gallery_labels=gallery_labels)
+
+
+@pytest.mark.parametrize("block_size", [0, -1])
+def test_a_block_of_no_query_is_refused(block_size: int) -> None:
+    with pytest.raises(InputError, match=f"block_size is {block_size}; a block is of one query or more"):
+        rank(np.eye(3), np.eye(3), query_labels=np.zeros(3), gallery_labels=np.zeros(3), block_size=block_size)
+
+
 def test_no_query_at_all_is_an_empty_result() -> None:
     rows, labels = features(12, 10)
     result = rank(rows[:0], rows, query_labels=labels[:0], gallery_labels=labels, top=2)

@@ -10,7 +10,9 @@ from typing import Any
 
 from trazo.config import ConfigError, Figure, Retrieval, Study, Table
 from trazo.data.imports import FeatureFile
-from trazo.retrieval.metrics import FAMILIES
+from trazo.errors import InputError
+from trazo.retrieval.metrics import FAMILIES, expand_metrics, validate_metric
+from trazo.retrieval.rankers import ranker_choice
 
 METRICS = ["map", "p@1", "mrr", "recall_precision_interpolated"]
 # Points of a curve belong into a figure; a table of them says little.
@@ -81,14 +83,28 @@ def _completed_retrieval(retrieval: Retrieval, index: int, study: Study, files: 
     return retrieval.model_copy(update=changes)
 
 
+def shares_of_exact(retrieval: Retrieval) -> list[str]:
+    """Return what a retrieval tells of rankers that return the nearest items only, none without such a ranker.
+
+    What is wrong with its rankers and metrics is said where names are checked, not here.
+    """
+    try:
+        listed = any(not ranker_choice(written).kind.whole for written in retrieval.rankers)
+        depths = [validate_metric(name).cutoff or 0 for name in expand_metrics(retrieval.metrics)]
+    except InputError:
+        return []
+    return [f"recall_of_exact@{max(depths)}"] if listed and max(depths) else []
+
+
 def _report(retrievals: list[Retrieval]) -> dict[str, Any]:
     """Return tables and figures that suit any retrieval."""
     asked = list(dict.fromkeys(metric for r in retrievals for metric in r.metrics))
     numbers = [m for m in asked if m not in FAMILIES and m.partition("@")[0] not in _CURVES]
     votes = list(dict.fromkeys(count for r in retrievals for count in r.votes))
     tables, figures = {}, {}
-    if numbers or votes:
-        shown = [*numbers, *(f"knn_accuracy@{count}" for count in votes)]
+    shares = list(dict.fromkeys(name for r in retrievals for name in shares_of_exact(r)))
+    if numbers or votes or shares:
+        shown = [*numbers, *(f"knn_accuracy@{count}" for count in votes), *shares]
         tables["retrieval"] = Table(title="Retrieval", metrics=shown, rows="metric")
     for family, interpolated, name in (
         ("recall_precision_interpolated", True, "interpolated at 11 points"),

@@ -31,7 +31,7 @@ from trazo.config import (
 from trazo.data.categories import QUICKDRAW_CATEGORIES, choose
 from trazo.data.imports import GALLERY, QUERIES, FeatureFile, look
 from trazo.data.layouts import layouts
-from trazo.defaults import completed
+from trazo.defaults import completed, shares_of_exact
 from trazo.errors import InputError
 from trazo.provenance import LIBRARY, code_fingerprint, digest
 from trazo.registry import unknown_name
@@ -257,11 +257,15 @@ class Plan:
             "trazo.training.sampling": learning.samplings,
         }
 
-    def parts_of_ranking(self, label: str, distance: str) -> dict[str, list[str]]:
-        """Return the parts that a ranking loads by name, by module."""
+    def parts_of_ranking(self, label: str, distance: str, ranker: str) -> dict[str, list[str]]:
+        """Return the parts that a ranking loads by name, by module; the ranker by its label."""
         known = metrics.names()
         used = {name if name in known else name.partition("@")[0] for name in self.retrieval(label)["metrics"]}
-        return {"trazo.retrieval.distances": [distance], "trazo.retrieval.metrics": sorted(used)}
+        return {
+            "trazo.retrieval.distances": [distance],
+            "trazo.retrieval.metrics": sorted(used),
+            "trazo.retrieval.rankers": [ranker_choice(self.ranker(label, ranker)["ranker"]).name],
+        }
 
     # What is made --------------------------------------------------------------------------------------------------
 
@@ -658,9 +662,7 @@ def _computed(plan: Plan) -> list[str]:
     for retrieval in plan.study.retrievals:
         names += expand_metrics(retrieval.metrics)
         names += [f"knn_accuracy@{count}" for count in retrieval.votes]
-        if any(not ranker_choice(written).kind.whole for written in retrieval.rankers):
-            deepest = max(validate_metric(name).cutoff or 0 for name in expand_metrics(retrieval.metrics))
-            names.append(f"recall_of_exact@{deepest}")
+        names += shares_of_exact(retrieval)
     return names
 
 
@@ -675,6 +677,7 @@ def _check_names(plan: Plan) -> None:
             ranker_labels(retrieval)
         except InputError as error:
             raise ConfigError(f"{where}.rankers: {error}") from error
+        _check_rankers(plan, retrieval, where)
         if "predicted_class" in retrieval.rerank:
             for name in retrieval.models:
                 stage = plan.study.stage_of(name, retrieval.stage)
@@ -709,6 +712,18 @@ def _check_published(plan: Plan) -> None:
         )
     except InputError as error:
         raise ConfigError(f"study {plan.name}: {error}") from error
+
+
+def _check_rankers(plan: Plan, retrieval: Retrieval, where: str) -> None:
+    """Refuse rankers whose options do not fit imported features; of a network's, the step itself can tell."""
+    for written in retrieval.rankers:
+        choice = ranker_choice(written)
+        for name in retrieval.features:
+            held = plan.imported[name]
+            try:
+                choice.kind(choice.options).check(held.items, held.width)
+            except InputError as error:
+                raise ConfigError(f"{where}.rankers: features {name}: {error}") from error
 
 
 def _gallery_size(plan: Plan, retrieval: Retrieval) -> int | None:

@@ -403,6 +403,7 @@ METRIC_COLUMNS = (
     "class",
     "average",
     "queries",
+    "excluded",
     "value",
     "ci_low",
     "ci_high",
@@ -415,9 +416,10 @@ def write_metrics(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
 
     `dataset` names the retrieval (or the split that was classified), `class` is empty where all classes count,
     and `average` then says whether `value` is the mean over queries or the unweighted mean of the class means.
-    `queries` counts the queries behind the value. Floats are written with all their digits. `p_best` is filled in
-    where a study's metrics are joined: the p value of a paired randomisation test against the best method of the
-    retrieval by that metric, over the same queries; empty for the best one itself.
+    `queries` counts the queries behind the value, `excluded` those that had no relevant item and are left out of it.
+    Floats are written with all their digits. `p_best` is filled in where a study's metrics are joined: the p value of
+    a paired randomisation test against the best method of the retrieval by that metric, over the same queries; empty
+    for the best one itself.
 
     Raises
     ------

@@ -5,10 +5,10 @@ The file's layout is known here and nowhere else; what is then searched in what 
 
 from __future__ import annotations
 
+import math
 import time
 import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,17 +23,27 @@ from trazo.store import Features, write_features
 
 GALLERY, QUERIES = "gallery", "queries"
 _QUERY_PREFIX = "query_"
+_KEYS = frozenset(
+    prefix + name for prefix in ("", _QUERY_PREFIX) for name in ("features", "bits", "labels", "ids", "classes")
+)
 _CHUNK = 1 << 22
 _ARRAY_END = ".npy"
+# Deflate, the densest of the usual compressions, makes a byte of at most 1032; small arrays may be denser still.
+_DENSEST, _SMALL = 1100, 64 << 20
+_MOST_SOFT_LINKS = 16
 
 
 @dataclass(frozen=True)
 class Header:
-    """An array's shape and what it holds: "text", "objects", or the letter of a NumPy kind."""
+    """An array's shape and what it holds: "text", "objects", or the letter of a NumPy kind.
+
+    `stored` counts the bytes that the file keeps of it, compressed or not.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype
     kind: str
+    stored: int
 
     @property
     def words(self) -> str:
@@ -96,9 +106,12 @@ def look(source: Path, queries: Path | None = None) -> FeatureFile:
     Raises
     ------
     InputError
-        If a file is missing or neither HDF5 nor NPZ, a key is missing, or arrays do not fit each other.
+        If a file is missing, damaged or neither HDF5 nor NPZ; if a key is missing, leads out of the file or declares
+        more than the file can hold; or if arrays do not fit each other.
     """
     sides = {name: _checked(side) for name, side in _sides(source, queries).items()}
+    for path in (source, queries or source):
+        _class_names(path, _headers(path), read=False)
     (packed, width, items), asked = sides[GALLERY], sides.get(QUERIES)
     if asked is None:
         return FeatureFile(packed, width, items, 0)
@@ -122,7 +135,8 @@ def import_features(
     Raises
     ------
     InputError
-        As `look`; or if a value is no finite float32 (rows are named), or a label has no class.
+        As `look`; or if a value is no finite float32 (rows are named), a text cannot be written, or a label has no
+        class.
     """
     started = time.perf_counter()
     look(source, queries)
@@ -211,7 +225,7 @@ def _finite(values: np.ndarray, side: _Side) -> np.ndarray:
 def _classes(side: _Side, source: Path) -> tuple[np.ndarray, list[str]]:
     """Return labels as (N,) int64 positions among class names, and these."""
     labels = _read(side, "labels")
-    names = _class_names(side.path) or _class_names(source)
+    names = next((names for path in (side.path, source) if (names := _class_names(path, _headers(path)))), [])
     text = side.header("labels").kind == "text"
     if names and not text:
         wrong = np.flatnonzero((labels < 0) | (labels >= len(names)))
@@ -232,14 +246,15 @@ def _classes(side: _Side, source: Path) -> tuple[np.ndarray, list[str]]:
     return positions.astype(np.int64), found
 
 
-def _class_names(path: Path) -> list[str]:
-    header = _headers(path).get("classes")
-    if header is None:
+def _class_names(path: Path, headers: dict[str, Header], *, read: bool = True) -> list[str]:
+    """Return a file's `classes`, none where it has none; without reading them, only their header is checked."""
+    if "classes" not in headers:
         return []
-    side = _Side(path, "", {"classes": header})
+    side = _Side(path, "", headers)
+    header = side.header("classes")
     if header.kind != "text" or len(header.shape) != 1:
-        raise side.refuse("classes", header.words, "expected a list of names")
-    names = [str(name) for name in _read(side, "classes")]
+        raise side.refuse("classes", header.words, "expected a list of names, numpy.array(…, dtype=str)")
+    names = [str(name) for name in _read(side, "classes")] if read else []
     if "" in names or len(set(names)) < len(names):
         raise side.refuse("classes", "a list with an empty or a repeated name", "every class needs a name of its own")
     return names
@@ -249,13 +264,22 @@ def _class_names(path: Path) -> list[str]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _reading(path: Path, key: str = "") -> Iterator[None]:
+    """Turn whatever a file's reader raises into one sentence."""
+    what = f"{path}: {key!r}" if key else str(path)
     try:
         yield
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} cannot be read ({error}); it is damaged or cut short.") from error
+    except MemoryError as error:
+        raise InputError(f"{what} does not fit into memory ({error}); give a machine with more, or fewer items.") from (
+            error
+        )
+    except UnicodeDecodeError as error:
+        raise InputError(f"{what} holds text that is no UTF-8 ({error}); save numpy.array(…, dtype=str).") from error
+    # What a damaged file leads the libraries to is theirs: h5py alone raises seven kinds of errors.
+    except Exception as error:
+        raise InputError(f"{what} cannot be read ({error}); it is damaged or cut short.") from error
 
 
 def _headers(path: Path) -> dict[str, Header]:
@@ -265,39 +289,133 @@ def _headers(path: Path) -> dict[str, Header]:
     with _reading(path):
         if h5py.is_hdf5(path):
             with h5py.File(path, "r") as file:
-                return {name: _hdf5_header(item) for name, item in file.items() if isinstance(item, h5py.Dataset)}
+                found = {name: _hdf5_header(path, file, name) for name in file}
+            return _plausible(path, {name: header for name, header in found.items() if header is not None})
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 members = [name for name in archive.namelist() if name.endswith(_ARRAY_END)]
-                return {name.removesuffix(_ARRAY_END): _npz_header(archive, name) for name in members}
+                headers = {name.removesuffix(_ARRAY_END): _npz_header(path, archive, name) for name in members}
+            return _plausible(path, headers)
     hint = " Save its arrays by name, with numpy.savez." if path.suffix == _ARRAY_END else ""
     raise InputError(f"{path} is neither an HDF5 nor an NPZ file.{hint}")
 
 
-def _hdf5_header(dataset: h5py.Dataset) -> Header:
+def _plausible(path: Path, headers: dict[str, Header]) -> dict[str, Header]:
+    """Refuse arrays that claim to be far larger than what the file keeps of them: reading would fill the memory."""
+    size = path.stat().st_size
+    for key, header in headers.items():
+        declared = math.prod(header.shape) * max(1, header.dtype.itemsize)
+        if key in _KEYS and declared > _DENSEST * min(header.stored, size) + _SMALL:
+            raise InputError(
+                f"{path}: {key!r} declares {header.words}, {declared / (1 << 20):,.0f} MiB, and the file keeps "
+                f"{min(header.stored, size):,} bytes of it; it is damaged, or was never filled."
+            )
+    return headers
+
+
+def _hdf5_header(path: Path, file: h5py.File, name: str) -> Header | None:
+    """Return an array's header; None for a group, for a link to nothing, and for what leads out where nobody reads."""
+    try:
+        dataset = _own_dataset(file, name)
+    except _LeadsOutError as way:
+        if name not in _KEYS:
+            return None
+        raise InputError(f"{path}: {name!r} {way}; copy the values into the file itself.") from None
+    if dataset is None:
+        return None
     text = h5py.check_string_dtype(dataset.dtype) is not None
     kind = "text" if text else "objects" if dataset.dtype.kind == "O" else dataset.dtype.kind
-    return Header(tuple(dataset.shape or ()), dataset.dtype, kind)
+    return Header(tuple(dataset.shape or ()), dataset.dtype, kind, dataset.id.get_storage_size())
 
 
-def _npz_header(archive: zipfile.ZipFile, member: str) -> Header:
+class _LeadsOutError(Exception):
+    """The way on which an HDF5 file leads to other files."""
+
+
+def _own_dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
+    """Return the array at a key by hard and soft links alone, opening no other file.
+
+    Raises
+    ------
+    _LeadsOutError
+        If its values, or it itself, lie in another file.
+    """
+    place, waiting, hops = file["/"], [name], 0
+    while waiting:
+        step = waiting.pop(0)
+        if step in ("", "."):
+            continue
+        # h5py's own look-up follows external links before it tells of them.
+        links = place.id.links if isinstance(place, h5py.Group) else ()
+        encoded = step.encode("utf-8", "surrogateescape")
+        if not links or not links.exists(encoded):
+            return None
+        kind = links.get_info(encoded).type
+        if kind == h5py.h5l.TYPE_SOFT:
+            hops += 1
+            if hops > _MOST_SOFT_LINKS:
+                return None
+            target = links.get_val(encoded).decode("utf-8", "surrogateescape")
+            place = file["/"] if target.startswith("/") else place
+            waiting = [*target.split("/"), *waiting]
+        elif kind == h5py.h5l.TYPE_HARD:
+            place = place[step]
+        else:
+            raise _LeadsOutError("is a link to another file")
+    if not isinstance(place, h5py.Dataset):
+        return None
+    if place.is_virtual:
+        raise _LeadsOutError("is a virtual dataset, whose values lie in other files")
+    if place.external:
+        raise _LeadsOutError(f"keeps its values in another file ({place.external[0][0]})")
+    return place
+
+
+def _npz_header(path: Path, archive: zipfile.ZipFile, member: str) -> Header:
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
+        info, began = archive.getinfo(member), file.tell()
     kinds = {"O": "objects", "U": "text", "S": "text"}
-    return Header(shape, dtype, "objects" if dtype.hasobject else kinds.get(dtype.kind, dtype.kind))
+    kind = "objects" if dtype.hasobject else kinds.get(dtype.kind, dtype.kind)
+    header = Header(shape, dtype, kind, info.compress_size)
+    key = member.removesuffix(_ARRAY_END)
+    if any(count < 0 for count in shape):
+        raise InputError(f"{path}: {key!r} declares {header.words}, fewer items than none; it is damaged.")
+    declared, held = math.prod(shape) * dtype.itemsize, info.file_size - began
+    if key in _KEYS and header.kind != "objects" and declared != held:
+        raise InputError(
+            f"{path}: {key!r} declares {header.words}, {declared:,} bytes, and holds {held:,}; it is damaged or cut "
+            "short."
+        )
+    return header
 
 
-def _read(side: _Side, name: str) -> np.ndarray | Sequence[str]:
-    """Return an array; text as (N,) str objects."""
+def _read(side: _Side, name: str) -> np.ndarray:
+    """Return an array; text as (N,) str objects, each of which can be written as UTF-8."""
     key, text = side.key(name), side.header(name).kind == "text"
-    with _reading(side.path):
+    with _reading(side.path, key):
         if h5py.is_hdf5(side.path):
             with h5py.File(side.path, "r") as file:
-                return file[key].asstr()[:] if text else file[key][:]
-        with np.load(side.path, allow_pickle=False) as file:
-            array = file[key]
-    if array.dtype.kind == "S":
-        return np.array([value.decode("utf-8") for value in array], dtype=object)
-    return array.astype(object) if text else array
+                dataset = _own_dataset(file, key)
+                array = dataset.asstr("utf-8")[:] if text else dataset[:]
+        else:
+            with np.load(side.path, allow_pickle=False) as file:
+                array = file[key]
+        if array.dtype.kind == "S":
+            array = np.array([value.decode("utf-8") for value in array], dtype=object)
+        array = array.astype(object) if text else array
+    if text:
+        _check_text(side, name, array)
+    return array
+
+
+def _check_text(side: _Side, name: str, values: np.ndarray) -> None:
+    """Refuse text that neither HDF5 nor UTF-8 can hold."""
+    for row, value in enumerate(values):
+        if "\0" in value:
+            raise side.refuse(name, f"{value!a} in row {row}, with a zero character", "a text must have none")
+        # A surrogate pair's half is a character of its own here, and none in a file.
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise side.refuse(name, f"{value!a} in row {row}, with half a character", "a text must be valid Unicode")

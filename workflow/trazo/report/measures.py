@@ -16,7 +16,8 @@ from trazo.config import Study
 from trazo.errors import InputError
 from trazo.store import METRIC_COLUMNS
 
-DIMENSIONS = tuple(c for c in METRIC_COLUMNS if c not in {"study", "queries", "value", "ci_low", "ci_high", "p_best"})
+_NO_DIMENSIONS = frozenset({"study", "queries", "excluded", "value", "ci_low", "ci_high", "p_best"})
+DIMENSIONS = tuple(c for c in METRIC_COLUMNS if c not in _NO_DIMENSIONS)
 NUMERIC_DIMENSIONS = ("epoch", "seed", "size", "bits", "fold")
 # Of a network on the items that queries come from, and on those that it learned from.
 CLASSIFICATION = ("accuracy", "loss")
@@ -38,6 +39,8 @@ class Measure:
         As `store.METRIC_COLUMNS`; `class_name` is the column `class`.
     queries
         Number of queries behind the value, 0 if not said.
+    excluded
+        Number of queries without a relevant item, which are left out of the value.
     value, ci_low, ci_high
         The value and its 95 % interval; the bounds are None where the file has none.
     """
@@ -61,6 +64,7 @@ class Measure:
     value: float
     ci_low: float | None
     ci_high: float | None
+    excluded: int = 0
 
     def of(self, dimension: str) -> str:
         """Return the row's value of a dimension (a column name)."""
@@ -101,6 +105,7 @@ def _measure(row: dict[str, str]) -> Measure:
         value=float(row["value"]),
         ci_low=float(row["ci_low"]) if row["ci_low"] else None,
         ci_high=float(row["ci_high"]) if row["ci_high"] else None,
+        excluded=int(float(row["excluded"] or 0)),
     )
 
 
@@ -388,6 +393,31 @@ def ordering(study: Study, dimension: str, seen: Sequence[str], metrics: Sequenc
     return key
 
 
+def left_out(measures: Iterable[Measure]) -> dict[str, list[str]]:
+    """Return by retrieval what to say of its queries without a relevant item; models are named where they differ."""
+    counts: dict[str, dict[str, tuple[int, int]]] = {}
+    for measure in measures:
+        if measure.distance and not measure.class_name:
+            models = counts.setdefault(measure.dataset, {})
+            # Votes leave no query out; the metrics beside them do.
+            models[measure.model] = max(models.get(measure.model, (0, 0)), (measure.excluded, measure.queries))
+    found = {}
+    for retrieval, models in counts.items():
+        told = {pair: [m for m, own in models.items() if own == pair] for pair in models.values()}
+        found[retrieval] = [
+            f"{', '.join(names) + ': ' if len(told) > 1 else ''}{_left_out(*pair)}"
+            for pair, names in told.items()
+            if pair[0]
+        ]
+    return {retrieval: sentences for retrieval, sentences in found.items() if sentences}
+
+
+def _left_out(excluded: int, queries: int) -> str:
+    verbs = ("has", "is") if excluded == 1 else ("have", "are")
+    every = excluded + queries
+    return f"{excluded} of {every} queries {verbs[0]} no relevant item in the gallery and {verbs[1]} left out."
+
+
 def chance_map(relevant: int, gallery: int) -> float:
     """Return the mAP expected of a gallery of `gallery` items, `relevant` of them relevant, in random order.
 
@@ -406,6 +436,8 @@ def chance_of(measures: Sequence[Measure], study: Study, retrieval: str) -> floa
     if not any(r.label == retrieval and r.leave_one_out for r in study.retrievals):
         return None
     counts = {m.class_name: m.queries for m in measures if m.dataset == retrieval and m.class_name and m.distance}
-    gallery = sum(counts.values()) - 1
+    # A class of one item has no evaluated query, and so no row; its item is searched all the same.
+    sizes = [m.queries + m.excluded for m in measures if m.dataset == retrieval and not m.class_name and m.distance]
+    gallery = max([sum(counts.values()), *sizes]) - 1
     levels = [(count, chance_map(count - 1, gallery)) for count in counts.values() if count > 1]
     return sum(c * level for c, level in levels) / sum(c for c, _ in levels) if levels else None

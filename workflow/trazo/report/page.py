@@ -20,7 +20,7 @@ from trazo.report import story
 from trazo.report.artifacts import class_names, keyed
 from trazo.report.comparison import compared
 from trazo.report.drawing import INK, LINE, PALETTE, PAPER, SOFT
-from trazo.report.measures import lower_is_better, metric_label, read_measures
+from trazo.report.measures import left_out, lower_is_better, metric_label, read_measures
 from trazo.report.published import read_published
 from trazo.report.significance import LEVEL, Significance
 from trazo.report.tables import (
@@ -224,6 +224,7 @@ def render_page(
         caveat=story.caveat(study, original, settings),
         methods=methods,
         verdicts=verdicts,
+        left_out=left_out(measures),
         top_map=max([m.map.ci_high or m.map.value for m in methods] + [m.published or 0 for m in methods], default=100),
         chance=story.chance_levels(measures, study, [a for a in artifacts if a.of("retrieval")]),
         tally=story.tally(comparisons),

@@ -502,6 +502,7 @@ def run_summary(
         counts = ", ".join(f"{count} {split}" for split, count in spec.split.items())
         words = f"{dataset} from {sources.get(dataset, spec.source)}, {counts} a class"
         data.append(f"{words}, in place of {spec.stands_for}" if spec.stands_for else words)
+    data += [f"{features} {sources.get(features, '')}".strip() for features in study.features]
     lines = [
         f"# {name}: {study.title}",
         f"Scale {scale}, on {' and '.join(devices) or 'an unknown device'}, seeds {', '.join(map(str, study.seeds))}. "

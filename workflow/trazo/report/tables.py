@@ -28,6 +28,7 @@ from trazo.report.measures import (
     class_order,
     last_epochs,
     last_stages,
+    left_out,
     measured_names,
     metric_label,
     ordering,
@@ -94,6 +95,8 @@ class Grid:
         The same as readers see them.
     cells
         By (row, column); a missing one is empty.
+    left_out
+        What to say of queries that no value is of.
     """
 
     title: str
@@ -106,6 +109,7 @@ class Grid:
     cells: dict[tuple[str, tuple[str, ...]], Cell] = field(default_factory=dict)
     note: str = ""
     published: str = ""
+    left_out: tuple[str, ...] = ()
 
     def cell(self, row: str, column: tuple[str, ...]) -> Cell | None:
         """Return a cell, None where nothing was measured or published."""
@@ -259,7 +263,16 @@ def build_table(
         cells=grid_cells,
         note=table.note,
         published=table.published,
+        left_out=_left_out(chosen, measures),
     )
+
+
+def _left_out(chosen: Iterable[Measure], measures: Iterable[Measure]) -> tuple[str, ...]:
+    """Return the sentences on queries left out of the values chosen, retrievals named where there are several."""
+    shown = {(m.dataset, m.model, m.metric) for m in chosen}
+    told = left_out(m for m in measures if (m.dataset, m.model, m.metric) in shown)
+    several = len({dataset for dataset, _, _ in shown}) > 1
+    return tuple(f"{f'{name}: ' if several else ''}{sentence}" for name, said in told.items() for sentence in said)
 
 
 def _marks(
@@ -497,7 +510,7 @@ def table_legend(grid: Grid) -> list[str]:
             f"{TIED} not to be told from it (paired randomisation test over the same queries, p ≥ {LEVEL}, not "
             "corrected for the number of pairs)."
         )
-    return lines
+    return [*lines, *grid.left_out]
 
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~$&])")

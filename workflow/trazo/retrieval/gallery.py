@@ -68,6 +68,11 @@ def rank_gallery(
     asked = read_features(queries)
     searched = asked if settings["leave_one_out"] else read_features(gallery)
     query_labels, gallery_labels, classes = _joint_labels(asked, searched)
+    if settings["leave_one_out"] and len(searched) == 1:
+        raise InputError(
+            f"{retrieval}: the gallery has one item, and a query leaves itself out, so that nothing is left to rank; "
+            "expected two items of a class at least."
+        )
     _check_kind(asked, searched, distance)
     choice = ranker_choice(ranker)
     if choice.kind.whole:
@@ -91,10 +96,7 @@ def rank_gallery(
             progress=progress.update,
         )
     if not found.evaluated.any():
-        raise InputError(
-            f"{retrieval}: none of the {len(asked)} queries has a relevant item in the gallery; queries are of "
-            f"{', '.join(asked.classes[:5])}…, the gallery of {', '.join(searched.classes[:5])}…."
-        )
+        raise InputError(f"{retrieval}: {_why_none(asked, searched, settings['leave_one_out'])}")
     if found.excluded:
         log.info("%d of %d queries have no relevant item and are left out", found.excluded, len(asked))
     made_by = asked.record.get("settings", {}).get("key", {})
@@ -246,6 +248,21 @@ def _joint_labels(asked: Features, searched: Features) -> tuple[np.ndarray, np.n
     own = np.array([position[name] for name in asked.classes], dtype=np.int64)
     other = np.array([position[name] for name in searched.classes], dtype=np.int64)
     return own[asked.labels], other[searched.labels], classes
+
+
+def _why_none(asked: Features, searched: Features, leave_one_out: bool) -> str:
+    """Return why no query has a relevant item."""
+    none = f"none of the {len(asked)} queries has a relevant item in the gallery"
+    if leave_one_out:
+        return (
+            f"{none}: each class has one item, and a query leaves itself out; expected two items of a class at least."
+        )
+    sides = [_few([side.classes[i] for i in np.unique(side.labels)]) for side in (asked, searched)]
+    return f"{none}; queries are of {sides[0]}, the gallery of {sides[1]}."
+
+
+def _few(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f", … ({len(names)} classes)" if len(names) > most else "")
 
 
 def _sentence(found: Ranking) -> str:

@@ -79,12 +79,14 @@ def search(
     Raises
     ------
     InputError
-        As `ranking.rank`; or if a metric needs the whole ranking.
+        As `ranking.rank`; or if a metric needs the whole ranking, or the ranker does not search by the distance.
     """
     depths = cutoffs(metrics)
     whole = [name for name in metrics if name not in depths]
     if whole:
         raise InputError(f"{', '.join(whole)} need the whole ranking; this ranker returns the nearest items only.")
+    if ranker.distances and distance not in ranker.distances:
+        raise InputError(f"this ranker does not search by {distance!r}, but by {', '.join(ranker.distances)}.")
     asked = [validate_metric(name) for name in metrics]
     task = prepared(queries, gallery, query_labels, gallery_labels, distance, asked, leave_one_out, top, exact=False)
     length = max([top, *depths.values()])
@@ -95,10 +97,13 @@ def search(
     ranker.build(task.gallery, distance)
     built = time.perf_counter()
     left_out = int((task.own >= 0).any())
+    found, far = np.empty((0, length), np.int64), np.empty((0, length), np.float32)
     # The first search loads and allocates what all others share.
-    ranker.search(task.queries[:1], length + left_out)
+    if len(task.queries):
+        ranker.search(task.queries[:1], length + left_out)
     searching = time.perf_counter()
-    found, far = ranker.search(task.queries, length + left_out)
+    if len(task.queries):
+        found, far = ranker.search(task.queries, length + left_out)
     searched = time.perf_counter()
     where, far = without_own(found, far, task.own, length)
     values = np.full((len(task.queries), len(asked)), np.nan)

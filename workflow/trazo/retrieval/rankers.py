@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trazo.config import ranker_label
 from trazo.errors import InputError
+from trazo.progress import log
 from trazo.registry import Registry, unknown_name
 
 if TYPE_CHECKING:
@@ -48,6 +49,15 @@ class Ranker:
         self.options = options
         self.threads = threads
 
+    def check(self, items: int, width: int) -> None:
+        """Refuse options that do not fit a gallery of `items` items of `width` values (or bytes of bits) each.
+
+        Raises
+        ------
+        InputError
+            If they do not fit.
+        """
+
     def build(self, gallery: np.ndarray, distance: str) -> None:
         """Prepare for searches in (N, D) float32 numbers, or (N, bytes) uint8 packed bits.
 
@@ -78,7 +88,8 @@ rankers: Registry[type[Ranker]] = Registry("ranker")
 EXACT = "exact"
 
 
-@rankers.register(EXACT)
+# The name stands here as it is: fingerprints of code read it from the text.
+@rankers.register("exact")
 class Exact(Ranker):
     """Every distance, exactly, ties and all (torch, numba): the whole ranking."""
 
@@ -109,6 +120,20 @@ class ScikitLearn(Ranker):
         return self._bytes
 
 
+def _train_on_few(clustering: faiss.ClusteringParameters, name: str, centroids: int, items: int) -> None:
+    """Say once, in words, what FAISS would say of every clustering of few items, on a stream that no log catches."""
+    wanted = clustering.min_points_per_centroid * centroids
+    if items < wanted:
+        clustering.min_points_per_centroid = 1
+        log.warning(
+            "%s: %d items train %d centroids, where FAISS advises %d or more; the lists may miss more for it",
+            name,
+            items,
+            centroids,
+            wanted,
+        )
+
+
 class _Faiss(Ranker):
     """A FAISS index over numbers. Cosine is searched as Euclidean distance of the normalised vectors."""
 
@@ -121,6 +146,7 @@ class _Faiss(Ranker):
         # Threads share out the queries of a search; an index built by several is another one every time.
         faiss.omp_set_num_threads(1)
         self.distance = distance
+        self.check(*gallery.shape)
         gallery = self._prepared(gallery)
         metric = faiss.METRIC_INNER_PRODUCT if distance == "inner_product" else faiss.METRIC_L2
         self.index = self.make(*gallery.shape, metric)
@@ -184,17 +210,22 @@ class FaissIvf(_Faiss):
 
     options_type = IvfOptions
 
+    def check(self, items: int, width: int) -> None:
+        """As `Ranker.check`."""
+        lists, probes = self.options.lists, self.options.probes
+        if lists > items or probes > lists:
+            raise InputError(f"faiss_ivf: {probes} probes of {lists} lists; expected probes ≤ lists ≤ {items} items.")
+
     def make(self, items: int, width: int, metric: int) -> faiss.Index:
         """As `_Faiss.make`."""
         import faiss
 
-        lists, probes = self.options.lists, self.options.probes
-        if lists > items or probes > lists:
-            raise InputError(f"faiss_ivf: {probes} probes of {lists} lists; expected probes ≤ lists ≤ {items} items.")
+        lists = self.options.lists
         # The index does not keep its coarse quantiser alive by itself.
         self._cells = faiss.IndexFlat(width, metric)
         index = faiss.IndexIVFFlat(self._cells, width, lists, metric)
-        index.nprobe = probes
+        index.nprobe = self.options.probes
+        _train_on_few(index.cp, "faiss_ivf", lists, items)
         return index
 
 
@@ -235,16 +266,27 @@ class FaissPq(_Faiss):
 
     options_type = PqOptions
 
-    def make(self, items: int, width: int, metric: int) -> faiss.Index:
-        """As `_Faiss.make`."""
-        import faiss
-
+    def check(self, items: int, width: int) -> None:
+        """As `Ranker.check`."""
         pieces, bits = self.options.pieces, self.options.bits
         if width % pieces:
             raise InputError(f"faiss_pq: {pieces} pieces do not divide a feature of {width} values evenly.")
         if 2**bits > items:
             raise InputError(f"faiss_pq: {bits} bits ask for {2**bits} centroids, and the gallery has {items} items.")
-        return faiss.IndexPQ(width, pieces, bits, metric)
+        # FAISS computes the distances of pairs of values eight centroids at a time, and fails with fewer.
+        if width == 2 * pieces and bits < 3:
+            raise InputError(
+                f"faiss_pq: pieces of 2 values need 3 bits or more, and have {bits}; give more bits, or fewer pieces "
+                f"than {pieces}."
+            )
+
+    def make(self, items: int, width: int, metric: int) -> faiss.Index:
+        """As `_Faiss.make`."""
+        import faiss
+
+        index = faiss.IndexPQ(width, self.options.pieces, self.options.bits, metric)
+        _train_on_few(index.pq.cp, "faiss_pq", 2**self.options.bits, items)
+        return index
 
 
 @rankers.register("faiss_binary_flat")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,18 @@ class GalleryClasses:
         return cls(classes, members, offsets, codes)
 
     def codes_of(self, labels: np.ndarray) -> np.ndarray:
-        """Return the class numbers of query labels, −1 for one that the gallery does not have."""
+        """Return the class numbers of query labels, −1 for one that the gallery does not have.
+
+        Raises
+        ------
+        InputError
+            If one side's labels are text and the other's numbers, which are never equal.
+        """
+        sides = [_kind_of_labels(side) for side in (labels, self.classes)]
+        if sides[0] != sides[1] and len(labels):
+            raise InputError(
+                f"query_labels are {sides[0]} and gallery_labels {sides[1]}; they must be of one kind to be compared."
+            )
         found = np.minimum(np.searchsorted(self.classes, labels), len(self.classes) - 1)
         return np.where(self.classes[found] == labels, found, -1)
 
@@ -159,7 +171,7 @@ def rank(
     queries, gallery : (Q, D), (N, D) numbers, or (·, bytes) uint8 packed bits for "hamming"
         Computed in float32 with compensation (see `distances`), from float64 where one of them is.
     query_labels, gallery_labels : (Q,), (N,)
-        Numbers or strings; an item is relevant to a query if their labels are equal.
+        Numbers or strings, both sides alike; an item is relevant to a query if their labels are equal.
     distance, metrics
         Names; see `distances.distances` and `metrics.metrics`.
     leave_one_out : (Q,) integers, optional
@@ -185,6 +197,8 @@ def rank(
         if k or `top` exceeds what there is to rank; if a name is unknown.
     """
     started = time.perf_counter()
+    if block_size is not None and block_size < 1:
+        raise InputError(f"block_size is {block_size}; a block is of one query or more.")
     names = expand_metrics(metrics)
     asked = [validate_metric(name) for name in names]
     kind = distances.get(distance)
@@ -462,9 +476,24 @@ def _checked_labels(labels: np.ndarray, name: str, expected: int) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.shape != (expected,):
         raise InputError(f"{name} has shape {labels.shape}; expected one label per item, ({expected},).")
+    labels = _of_one_type(labels, name) if labels.dtype.kind == "O" else labels
     if labels.dtype.kind == "f" and np.isnan(labels).any():
         raise InputError(f"{name} holds NaN; every item needs a label.")
     return labels
+
+
+def _of_one_type(labels: np.ndarray, name: str) -> np.ndarray:
+    """Return objects as an array of text or of numbers."""
+    kinds = {"text" if isinstance(v, str) else "numbers" if isinstance(v, Real | np.bool_) else "" for v in labels}
+    converted = np.array(labels.tolist()) if len(kinds) == 1 and "" not in kinds else labels
+    if converted.dtype.kind == "O" and len(labels):
+        types = sorted({type(value).__name__ for value in labels})
+        raise InputError(f"{name} holds {' and '.join(types)}; labels must be all strings or all numbers.")
+    return converted
+
+
+def _kind_of_labels(labels: np.ndarray) -> str:
+    return {"U": "text", "S": "bytes"}.get(labels.dtype.kind, "numbers")
 
 
 def _checked_own(leave_one_out: np.ndarray | None, queries: int, size: int) -> np.ndarray:

@@ -130,7 +130,7 @@ def metric_rows(
     metrics
         Names of the columns of `values`.
     values
-        (Q, M) float64; NaN rows are left out.
+        (Q, M) float64; NaN rows are left out, and counted as `excluded`.
     labels
         (Q,) positions in `classes`.
 
@@ -140,6 +140,7 @@ def metric_rows(
     own queries. A class without an evaluated query has no row.
     """
     counted = ~np.isnan(values).any(axis=1)
+    every, asked = np.where(counted[:, None], values, np.nan), labels
     values, labels = values[counted], labels[counted]
     means = {
         "queries": bootstrap_interval(values),
@@ -147,7 +148,7 @@ def metric_rows(
     }
     own = {name: bootstrap_interval(values[labels == i]) for i, name in enumerate(classes) if (labels == i).any()}
     for column, metric in enumerate(metrics):
-        for summary in summarise(values[:, column], labels, classes):
+        for summary in summarise(every[:, column], asked, classes):
             if summary.value is None:
                 continue
             average = "classes" if summary.scope == "mean over classes" else "queries"
@@ -157,6 +158,7 @@ def metric_rows(
                 "class": summary.label,
                 "average": average,
                 "queries": summary.queries,
+                "excluded": summary.excluded,
                 "value": summary.value,
                 "ci_low": low[column],
                 "ci_high": high[column],

@@ -80,7 +80,8 @@ def knn_confusion(options: KnnConfusion, study: Study, material: Material) -> Dr
         raise InputError(f"{retrieval.label}: {count} neighbours do not vote there; its `votes` are {retrieval.votes}.")
     wanted = {"retrieval": retrieval.label, "distance": options.distance or retrieval.distances[0]}
     artifacts = [a for a in keyed(material.rankings) if all(a.of(k) == v for k, v in wanted.items())]
-    artifacts = [a for a in artifacts if a.of("ranker") == (options.ranker or artifacts[0].of("ranker"))]
+    ranker = options.ranker or (artifacts[0].of("ranker") if artifacts else "")
+    artifacts = [a for a in artifacts if a.of("ranker") == ranker]
     panels: list[tuple[str, np.ndarray, list[str], list[str]]] = []
     for model in shown_models(options, study):
         found = last_of_model(artifacts, model, study)
@@ -88,8 +89,10 @@ def knn_confusion(options: KnnConfusion, study: Study, material: Material) -> Dr
             panels.append((model, *vote_matrix(store.read_ranking(found.path), count)))
     if not panels:
         raise InputError(f"no ranking of {retrieval.label} by {wanted['distance']} distance is at hand.")
-    words = f"The {count} nearest vote. " if count > 1 else "Each query's nearest item decides. "
-    return _panels(panels, words)
+    words = f"The {count} nearest vote" if count > 1 else "Each query's nearest item decides"
+    ways = [f"by {wanted['distance']} distance"] if len(retrieval.distances) > 1 else []
+    ways += [f"ranker {ranker}"] if len(retrieval.ranker_labels) > 1 else []
+    return _panels(panels, f"{', '.join([words, *ways])}. ")
 
 
 def vote_matrix(ranking: store.RankingArtifact, count: int) -> tuple[np.ndarray, list[str], list[str]]:

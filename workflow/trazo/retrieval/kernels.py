@@ -371,19 +371,19 @@ def groups_of_counts(
 
 
 @njit(nogil=True, cache=True)
-def _farther(distances, positions, a, b):
-    return distances[a] > distances[b] or (distances[a] == distances[b] and positions[a] > positions[b])
+def _farther(distances, positions, order, a, b):
+    return distances[a] > distances[b] or (distances[a] == distances[b] and order[positions[a]] > order[positions[b]])
 
 
 @njit(nogil=True, cache=True)
-def _sift_down(distances, positions, root, size):
+def _sift_down(distances, positions, order, root, size):
     while True:
         child = 2 * root + 1
         if child >= size:
             return
-        if child + 1 < size and _farther(distances, positions, child + 1, child):
+        if child + 1 < size and _farther(distances, positions, order, child + 1, child):
             child += 1
-        if not _farther(distances, positions, child, root):
+        if not _farther(distances, positions, order, child, root):
             return
         distances[root], distances[child] = distances[child], distances[root]
         positions[root], positions[child] = positions[child], positions[root]
@@ -391,8 +391,8 @@ def _sift_down(distances, positions, root, size):
 
 
 @njit(nogil=True, cache=True)
-def nearest(distances, own, best_distances, best_positions, start, stop):
-    """Write each row's nearest items, nearest first and of the tied the first in the gallery, own item left out."""
+def nearest(distances, own, order, best_distances, best_positions, start, stop):
+    """Write each row's nearest items, nearest first and of the tied the lowest in `order` (N,), own item left out."""
     size = best_distances.shape[1]
     for i in range(start, stop):
         row, near, where = distances[i], best_distances[i], best_positions[i]
@@ -406,15 +406,15 @@ def nearest(distances, own, best_distances, best_positions, start, stop):
                 filled += 1
                 if filled == size:
                     for root in range(size // 2 - 1, -1, -1):
-                        _sift_down(near, where, root, size)
-            elif row[j] < near[0]:
+                        _sift_down(near, where, order, root, size)
+            elif row[j] <= near[0] and (row[j] < near[0] or order[j] < order[where[0]]):
                 near[0] = row[j]
                 where[0] = j
-                _sift_down(near, where, 0, size)
+                _sift_down(near, where, order, 0, size)
         for end in range(size - 1, 0, -1):
             near[0], near[end] = near[end], near[0]
             where[0], where[end] = where[end], where[0]
-            _sift_down(near, where, 0, end)
+            _sift_down(near, where, order, 0, end)
 
 
 @njit(nogil=True, cache=True)

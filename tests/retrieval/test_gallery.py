@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 from trazo.errors import InputError
+from trazo.report.measures import read_measures
 from trazo.retrieval.gallery import rank_gallery, tie_order
 from trazo.store import Features, read_ranking, write_features
 
@@ -179,6 +180,16 @@ def test_a_query_without_relevant_items_is_classified_wrongly_and_not_left_out(t
     _, rows = ranked(tmp_path, made(labels=labels), votes=[3])
     (row,) = [r for r in rows if r["metric"] == "knn_accuracy@3" and r["class"] == "owl"]
     assert (float(row["value"]), row["queries"]) == (0, "1")
+
+
+def test_cells_of_an_interval_that_one_query_cannot_give_are_empty(tmp_path):
+    labels = np.concatenate([np.zeros(30), np.ones(29), [2]]).astype(np.int64)
+    _, rows = ranked(tmp_path, made(labels=labels), votes=[3])
+    of_votes = {(row["class"], row["average"]): row for row in rows if row["metric"] == "knn_accuracy@3"}
+    assert (of_votes["owl", "queries"]["ci_low"], of_votes["owl", "queries"]["ci_high"]) == ("", "")
+    assert float(of_votes["", "classes"]["ci_low"]) < float(of_votes["", "classes"]["value"])
+    (measure,) = [m for m in read_measures(tmp_path / "r.csv") if m.class_name == "owl"]
+    assert (measure.ci_low, measure.ci_high) == (None, None)
 
 
 def test_more_votes_than_items_are_refused(tmp_path):

@@ -371,28 +371,31 @@ def groups_of_counts(
 
 
 @njit(nogil=True, cache=True)
-def _farther(distances, positions, order, a, b):
-    return distances[a] > distances[b] or (distances[a] == distances[b] and order[positions[a]] > order[positions[b]])
+def _farther(distances, places, a, b):
+    return distances[a] > distances[b] or (distances[a] == distances[b] and places[a] > places[b])
 
 
 @njit(nogil=True, cache=True)
-def _sift_down(distances, positions, order, root, size):
+def _sift_down(distances, places, root, size):
     while True:
         child = 2 * root + 1
         if child >= size:
             return
-        if child + 1 < size and _farther(distances, positions, order, child + 1, child):
+        if child + 1 < size and _farther(distances, places, child + 1, child):
             child += 1
-        if not _farther(distances, positions, order, child, root):
+        if not _farther(distances, places, child, root):
             return
         distances[root], distances[child] = distances[child], distances[root]
-        positions[root], positions[child] = positions[child], positions[root]
+        places[root], places[child] = places[child], places[root]
         root = child
 
 
 @njit(nogil=True, cache=True)
-def nearest(distances, own, order, best_distances, best_positions, start, stop):
-    """Write each row's nearest items, nearest first and of the tied the lowest in `order` (N,), own item left out."""
+def nearest(distances, own, places, positions, best_distances, best_positions, start, stop):
+    """Write each row's nearest items, nearest first and of the tied the lowest in `places`, own item left out.
+
+    `places` (N,) is a permutation and `positions` (N,) its inverse.
+    """
     size = best_distances.shape[1]
     for i in range(start, stop):
         row, near, where = distances[i], best_distances[i], best_positions[i]
@@ -402,19 +405,21 @@ def nearest(distances, own, order, best_distances, best_positions, start, stop):
                 continue
             if filled < size:
                 near[filled] = row[j]
-                where[filled] = j
+                where[filled] = places[j]
                 filled += 1
                 if filled == size:
                     for root in range(size // 2 - 1, -1, -1):
-                        _sift_down(near, where, order, root, size)
-            elif row[j] <= near[0] and (row[j] < near[0] or order[j] < order[where[0]]):
+                        _sift_down(near, where, root, size)
+            elif row[j] <= near[0] and (row[j] < near[0] or places[j] < where[0]):
                 near[0] = row[j]
-                where[0] = j
-                _sift_down(near, where, order, 0, size)
+                where[0] = places[j]
+                _sift_down(near, where, 0, size)
         for end in range(size - 1, 0, -1):
             near[0], near[end] = near[end], near[0]
             where[0], where[end] = where[end], where[0]
-            _sift_down(near, where, order, 0, end)
+            _sift_down(near, where, 0, end)
+        for place in range(size):
+            where[place] = positions[where[place]]
 
 
 @njit(nogil=True, cache=True)

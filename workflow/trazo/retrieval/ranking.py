@@ -361,7 +361,7 @@ def _nearest_and_groups(
 
     def by_sorting(start: int, stop: int) -> None:
         if top:
-            kernels.nearest(table, own, ties.places, near, where, start, stop)
+            kernels.nearest(table, own, ties.places, ties.positions, near, where, start, stop)
         kernels.gather_relevant(table, *classes, hits, starts, start, stop)
         for row in range(start, stop):
             hits[starts[row] : starts[row + 1]].sort()
@@ -372,7 +372,7 @@ def _nearest_and_groups(
 
     def by_counting(start: int, stop: int) -> None:
         if top:
-            kernels.nearest(table, own, ties.places, near, where, start, stop)
+            kernels.nearest(table, own, ties.places, ties.positions, near, where, start, stop)
         kernels.groups_of_counts(table, *classes, levels, starts, *counts, start, stop)
 
     if levels is None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 from trazo.errors import InputError
-from trazo.retrieval.gallery import rank_gallery
+from trazo.report.measures import read_measures
+from trazo.retrieval.gallery import rank_gallery, tie_order
 from trazo.store import Features, read_ranking, write_features
 
 CLASSES = ["cat", "dog", "owl"]
@@ -178,11 +179,45 @@ def test_votes_of_the_nearest(tmp_path):
     assert found == expected
 
 
+def test_an_item_s_place_in_the_gallery_decides_no_tie(tmp_path):
+    draw = np.random.default_rng(6)
+    labels = np.repeat([0, 1, 2], 60)
+    codes, ids = draw.integers(0, 256, (180, 1), np.uint8), [f"n{i}" for i in range(180)]
+    plain = {"logits": None, "logit_classes": None}
+    queries = made(size=300, values=draw.integers(0, 256, (300, 1), np.uint8), **plain)
+    asked = {"distance": "hamming", "votes": [1, 5], "top": 9}
+    first, rows = ranked(tmp_path, queries, made(values=codes, labels=labels, ids=ids, **plain), **asked)
+    order = draw.permutation(180)
+    shuffled = made(values=codes[order], labels=labels[order], ids=[ids[i] for i in order], **plain)
+    second, moved = ranked(tmp_path, queries, shuffled, **asked)
+    np.testing.assert_array_equal(order[second.top_indices], first.top_indices)
+    np.testing.assert_array_equal(second.votes, first.votes)
+    assert moved == rows
+    assert (np.bincount(first.votes[:, 0], minlength=3) > 60).all()
+
+
+def test_the_order_of_the_tied_is_that_of_their_ids_alone():
+    numbers = tie_order(["a", "b", "a", "ñ"])
+    assert numbers[0] == numbers[2]
+    assert len(set(numbers.tolist())) == 3
+    assert tie_order(["ñ", "b"]).tolist() == numbers[[3, 1]].tolist()
+
+
 def test_a_query_without_relevant_items_is_classified_wrongly_and_not_left_out(tmp_path):
     labels = np.concatenate([np.zeros(30), np.ones(29), [2]]).astype(np.int64)
     _, rows = ranked(tmp_path, made(labels=labels), votes=[3])
     (row,) = [r for r in rows if r["metric"] == "knn_accuracy@3" and r["class"] == "owl"]
     assert (float(row["value"]), row["queries"]) == (0, "1")
+
+
+def test_cells_of_an_interval_that_one_query_cannot_give_are_empty(tmp_path):
+    labels = np.concatenate([np.zeros(30), np.ones(29), [2]]).astype(np.int64)
+    _, rows = ranked(tmp_path, made(labels=labels), votes=[3])
+    of_votes = {(row["class"], row["average"]): row for row in rows if row["metric"] == "knn_accuracy@3"}
+    assert (of_votes["owl", "queries"]["ci_low"], of_votes["owl", "queries"]["ci_high"]) == ("", "")
+    assert float(of_votes["", "classes"]["ci_low"]) < float(of_votes["", "classes"]["value"])
+    (measure,) = [m for m in read_measures(tmp_path / "r.csv") if m.class_name == "owl"]
+    assert (measure.ci_low, measure.ci_high) == (None, None)
 
 
 def test_more_votes_than_items_are_refused(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special, stats
 from sklearn.metrics import average_precision_score
 from trazo.errors import InputError
 from trazo.retrieval.kernels import expected_inverse_rank
@@ -230,7 +231,51 @@ def test_place_of_a_tied_hit_follows_its_law_however_large_the_tie() -> None:
             found = expected_inverse_rank(before, tied, relevant, hit)
             assert found == pytest.approx(float(expected), rel=1e-12)
     # One relevant item among a million tied: a uniform place, mean of 1/j.
-    assert expected_inverse_rank(0, 10**6, 1, 1) == pytest.approx(14.392726722865724 / 10**6, rel=1e-9)
+    uniform = (special.digamma(10**6 + 1) + np.euler_gamma) / 10**6
+    assert expected_inverse_rank(0, 10**6, 1, 1) == pytest.approx(uniform, rel=1e-13)
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.001, 0.02, 0.05])
+def test_a_floor_spares_sums_and_is_told_the_truth(floor: float) -> None:
+    for hit in range(1, 31):
+        exact = expected_inverse_rank(4, 300, 30, hit)
+        found = expected_inverse_rank(4, 300, 30, hit, floor)
+        assert found == exact if exact > floor else exact <= found <= floor
+
+
+def best_by_summing(groups: TieGroups, hits: int) -> float:
+    """Return the best expected precision from a hit on: every hit of every group, its law summed by SciPy."""
+    best = 0.0
+    for before, tied, ahead, relevant in zip(*(column.tolist() for column in groups.arrays()[1:])):
+        others = np.arange(tied - relevant + 1)
+        for hit in range(max(1, hits - ahead), relevant + 1):
+            law = stats.nhypergeom(tied, tied - relevant, hit).pmf(others) if tied > relevant else np.ones(1)
+            best = max(best, float((ahead + hit) * (law / (before + hit + others)).sum()))
+    return best
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_interpolated_precision_of_large_ties_is_the_best_of_all_their_hits(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    tied = draw.integers(1, 150, 4)
+    # From chance to better and worse than chance: precision rises, falls and turns within a tie.
+    relevant = np.maximum(1, tied * draw.choice([0.05, 0.1, 0.12, 0.5, 1.0], 4)).astype(np.int64)
+    before = np.cumsum(draw.integers(0, 300, 4) + np.concatenate([[0], tied[:-1]]))
+    ahead = np.cumsum(relevant) - relevant
+    groups = TieGroups(np.array([0, 4]), before, tied, ahead, relevant, np.array([3000]), np.array([relevant.sum()]))
+    levels = draw.permutation(11) / 10
+    found = evaluate(groups, [validate_metric(f"interpolated_precision@{level:.1f}") for level in levels])[0]
+    for level, precision in zip(levels, found):
+        hits = max(1, math.ceil(Fraction(f"{level:.1f}") * int(relevant.sum())))
+        assert precision == pytest.approx(best_by_summing(groups, hits), abs=1e-12)
+
+
+def test_metrics_asked_for_together_equal_each_alone_whatever_their_order() -> None:
+    draw = np.random.default_rng(3)
+    groups = groups_of(draw.integers(0, 6, 200), draw.random(200) < 0.2)
+    names = ["interpolated_precision@0.7", "map", "interpolated_precision@0.05", "mrr", "interpolated_precision@1"]
+    together = evaluate(groups, [validate_metric(name) for name in names])[0]
+    assert together.tolist() == [value(name, groups) for name in names]
 
 
 @pytest.mark.parametrize("name", ["mapp", "map@0", "map@-1", "map@x", "map@", "p", "mrr@3", "recall@0.5", ""])

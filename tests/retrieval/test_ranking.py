@@ -1,6 +1,7 @@
 """Whole rankings against independent libraries, and what must not matter: blocks, order, duplicates, device path."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def test_nearest_items_are_those_of_a_stable_sort(distance: str) -> None:
     rows[0] = rows[rows.any(1)][0]
     rows = rows[rows.any(1)]
     labels = labels[: len(rows)]
-    result = leave_one_out(rows, labels, distance=distance, top=20)
+    result = leave_one_out(rows, labels, distance=distance, top=20, tie_order=np.zeros(len(rows), np.int64))
     keys = distances.get(distance)(torch.from_numpy(rows))(torch.from_numpy(rows)).numpy().copy()
     np.fill_diagonal(keys, np.inf)
     np.testing.assert_array_equal(result.top_indices, np.argsort(keys, axis=1, kind="stable")[:, :20])
@@ -129,6 +130,46 @@ def test_a_permuted_gallery_changes_nothing(seed: int, size: int, levels: int, d
     first = rank(rows, rows, gallery_labels=labels, leave_one_out=np.arange(size), **asked)
     second = rank(rows, rows[order], gallery_labels=labels[order], leave_one_out=place, **asked)
     np.testing.assert_allclose(second.values, first.values, atol=1e-12)
+
+
+@pytest.mark.parametrize("path", ["cpu", "gpu"])
+@pytest.mark.parametrize("distance", ["euclidean", "hamming"])
+def test_tied_items_are_listed_in_the_order_given_wherever_they_stand(
+    distance: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if path == "gpu":
+        monkeypatch.setattr(ranking, "_nearest_and_groups", ranking.nearest_and_groups_on_device)
+    draw = np.random.default_rng(20)
+    bits, labels, names = draw.integers(0, 2, (150, 8)), draw.integers(0, 3, 150), draw.permutation(1000)[:150] - 300
+    rows = np.packbits(bits, axis=1) if distance == "hamming" else bits.astype(np.float32)
+    far = (bits[:, None] != bits).sum(-1)
+    own = np.where(np.arange(150) % 4 == 0, -1, np.arange(150))
+    asked = {"query_labels": labels, "distance": distance, "metrics": METRICS, "top": 40}
+    found = rank(rows, rows, gallery_labels=labels, leave_one_out=own, tie_order=names, **asked)
+    for query in range(150):
+        others = np.delete(np.arange(150), own[query]) if own[query] >= 0 else np.arange(150)
+        expected = others[np.lexsort((names[others], far[query, others]))][:40]
+        np.testing.assert_array_equal(found.top_indices[query], expected)
+    order = draw.permutation(150)
+    place = np.where(own >= 0, np.argsort(order)[own], -1)
+    moved = rank(
+        rows, rows[order], gallery_labels=labels[order], leave_one_out=place, tie_order=names[order], **asked
+    )  # fmt: skip
+    np.testing.assert_array_equal(order[moved.top_indices], found.top_indices)
+    np.testing.assert_array_equal(moved.top_distances, found.top_distances)
+
+
+def test_without_an_order_ties_favour_no_part_of_the_gallery_and_every_run_lists_the_same() -> None:
+    draw = np.random.default_rng(21)
+    gallery, queries = draw.integers(0, 256, (400, 1), np.uint8), draw.integers(0, 256, (2000, 1), np.uint8)
+    asked = {"query_labels": np.zeros(2000, int), "gallery_labels": np.repeat(np.arange(4), 100), "top": 1}
+    found = rank(queries, gallery, distance="hamming", **asked).top_indices[:, 0]
+    # Which code is whose is chance: compare with the share of each class among all nearest items, by plain counting.
+    far = np.bitwise_count(queries ^ gallery.T)
+    nearest = far == far.min(axis=1, keepdims=True)
+    fair = (nearest / nearest.sum(axis=1, keepdims=True)).reshape(2000, 4, 100).sum(axis=(0, 2)) / 2000
+    np.testing.assert_allclose(np.bincount(found // 100, minlength=4) / 2000, fair, atol=0.06)
+    np.testing.assert_array_equal(rank(queries, gallery, distance="hamming", **asked).top_indices[:, 0], found)
 
 
 def test_ties_score_as_the_mean_of_every_tie_broken_at_random() -> None:
@@ -277,6 +318,37 @@ def test_a_block_of_no_query_is_refused(block_size: int) -> None:
         rank(np.eye(3), np.eye(3), query_labels=np.zeros(3), gallery_labels=np.zeros(3), block_size=block_size)
 
 
+def test_read_only_features_rank_as_others_without_a_warning() -> None:
+    rows, labels = features(22, 40)
+    locked = rows.copy()
+    locked.flags.writeable = False
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = leave_one_out(locked, labels, top=5)
+    finally:
+        torch.set_warn_always(False)
+    np.testing.assert_array_equal(found.top_indices, leave_one_out(rows, labels, top=5).top_indices)
+    assert not locked.flags.writeable
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e18, 1.0, 1e-30])
+@pytest.mark.parametrize("distance", ["euclidean", "squared_euclidean"])
+def test_distances_beyond_float32_are_infinite_and_no_warning(scale: float, distance: str) -> None:
+    rows, labels = features(23, 40)
+    rows = np.concatenate([rows, rows[:3]]).astype(np.float64) * scale
+    labels = np.concatenate([labels, labels[:3]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = leave_one_out(rows, labels, distance=distance, top=42)
+    exact = np.take_along_axis(np.square(rows[:, None] - rows).sum(-1), found.top_indices, 1)
+    with np.errstate(over="ignore"):
+        expected = (exact if distance == "squared_euclidean" else np.sqrt(exact)).astype(np.float32)
+    np.testing.assert_allclose(found.top_distances, expected, rtol=1e-5)
+    assert (found.top_distances[:3, 0] == 0).all()
+
+
 def test_no_query_at_all_is_an_empty_result() -> None:
     rows, labels = features(12, 10)
     result = rank(rows[:0], rows, query_labels=labels[:0], gallery_labels=labels, top=2)
@@ -311,6 +383,11 @@ ROWS, LABELS = features(14, 12)
         ({"leave_one_out": np.arange(12) + 1}, "position 12; the gallery has 12"),
         ({"queries": ROWS[0]}, "queries must be a table"),
         ({"queries": ROWS.astype(complex)}, "real numbers"),
+        ({"queries": np.ma.masked_less(ROWS, 0)}, "queries is a masked array"),
+        ({"gallery": np.ma.masked_less(ROWS, 0)}, "gallery is a masked array"),
+        ({"gallery_labels": np.ma.masked_equal(LABELS, 1)}, "gallery_labels is a masked array"),
+        ({"tie_order": np.arange(11)}, "tie_order must hold a whole number for each of 12 items; got int64"),
+        ({"tie_order": np.arange(12) * 0.5}, "tie_order must .*; got float64"),
         ({"queries": np.where(np.arange(12)[:, None] == 7, np.nan, ROWS)}, "queries.*NaN or infinity.*: 7"),
         ({"gallery": np.where(np.arange(12)[:, None] == 3, np.inf, ROWS)}, "gallery: NaN or infinity.*: 3"),
         ({"gallery": ROWS * (np.arange(12) != 5)[:, None], "distance": "cosine"}, "gallery: zero vectors.*: 5"),
@@ -342,7 +419,15 @@ def test_own_group_first_is_a_sort_by_group_then_distance(distance: str) -> None
     rows = np.rint(rows * 2)
     rows[~rows.any(1)] = 1
     groups = (labels + np.random.default_rng(7).integers(0, 2, 130)) % 5
-    found = leave_one_out(rows, labels, distance=distance, metrics=("map",), top=128, groups_first=(groups, groups))
+    found = leave_one_out(
+        rows,
+        labels,
+        distance=distance,
+        metrics=("map",),
+        top=128,
+        groups_first=(groups, groups),
+        tie_order=np.arange(130),
+    )
     metric = distances.get(distance)(torch.from_numpy(rows))
     keys = metric(torch.from_numpy(rows)).numpy()
     for i in range(130):

@@ -7,6 +7,7 @@ from trazo.errors import InputError
 from trazo.retrieval.statistics import (
     bootstrap_interval,
     mean_and_deviation,
+    metric_rows,
     pairwise_randomisation_test,
     randomisation_test,
     summarise,
@@ -57,6 +58,63 @@ def test_interval_of_a_mean_over_classes_has_its_spread() -> None:
     centre = np.mean([values[labels == c].mean() for c in range(3)])
     assert low == pytest.approx(centre - 1.96 * deviation, abs=0.1 * deviation)
     assert high == pytest.approx(centre + 1.96 * deviation, abs=0.1 * deviation)
+
+
+def test_deviations_in_classes_of_few_queries_are_those_of_an_unbiased_variance() -> None:
+    draw = np.random.default_rng(6)
+    labels = np.repeat(np.arange(60), draw.integers(2, 5, 60))
+    values = draw.normal(size=len(labels))
+    low, high = bootstrap_interval(values, labels=labels, average="classes", resamples=8000)
+    classes = [values[labels == c] for c in range(60)]
+    deviation = np.sqrt(sum(stats.sem(own) ** 2 for own in classes)) / 60
+    # Sixty independent means: nearly normal.
+    assert high - low == pytest.approx(2 * 1.96 * deviation, rel=0.04)
+    assert (low + high) / 2 == pytest.approx(np.mean([own.mean() for own in classes]), abs=0.1 * deviation)
+
+
+def test_interval_of_a_mean_of_few_queries_has_the_standard_error_s_width() -> None:
+    values = np.random.default_rng(7).normal(size=8)
+    low, high = bootstrap_interval(values, resamples=20000)
+    peer = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=20000, rng=1).confidence_interval
+    wider = (high - low) / (peer.high - peer.low)
+    assert wider == pytest.approx(stats.sem(values) / stats.sem(values, ddof=0), rel=0.02)
+
+
+def test_intervals_of_classes_of_two_and_one_cover_what_they_promise() -> None:
+    draw = np.random.default_rng(8)
+    for sizes in (np.full(40, 2), np.repeat([1, 4], [15, 25])):
+        labels, truth = np.repeat(np.arange(40), sizes), draw.random(40)
+        covered = 0
+        for trial in range(200):
+            values = truth[labels] + draw.normal(0, 0.3, len(labels))
+            low, high = bootstrap_interval(values, labels=labels, average="classes", resamples=300, seed=trial)
+            covered += low <= truth.mean() <= high
+        # 200 trials of 95 %: three standard deviations are 9.
+        assert covered >= 178
+
+
+def test_one_query_has_no_interval_and_lends_itself_none() -> None:
+    assert np.isnan(bootstrap_interval(np.array([0.3]))).all()
+    low, high = bootstrap_interval(np.array([[0.3, 0.4]]))
+    assert np.isnan(low).all()
+    assert np.isnan(high).all()
+    values, labels = np.linspace(0, 1, 12), np.repeat([0, 1, 2], [1, 5, 6])
+    # The two classes have 4 + 5 degrees of freedom: too few to speak for the third.
+    assert np.isnan(bootstrap_interval(values, labels=labels, average="classes")).all()
+    low, high = bootstrap_interval(values[1:], labels=labels[1:], average="classes")
+    assert low < values[1:].mean() < high
+
+
+def test_rows_of_too_few_queries_have_a_value_and_no_interval() -> None:
+    values = np.array([[0.25, 2.0], [0.75, 9.0], [1.0, 9.5]])
+    rows = list(metric_rows(["map", "loss"], values, np.array([0, 1, 1]), ["bear", "cat", "eel"]))
+    found = {(row["metric"], row["class"], row["average"]): row for row in rows}
+    alone = found["map", "bear", "queries"]
+    assert (alone["value"], alone["ci_low"], alone["ci_high"]) == (0.25, None, None)
+    assert found["map", "", "classes"]["ci_low"] is None
+    # Two values of 0.75 and 1 have scaled deviations that reach beyond what a precision can be.
+    assert found["map", "cat", "queries"]["ci_high"] == 1
+    assert found["loss", "cat", "queries"]["ci_high"] > 9.5
 
 
 def test_interval_is_the_same_for_one_column_and_many_and_for_a_seed() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +173,9 @@ def _found(
     """Return what the chosen ranker finds; of one that returns lists, also what they cost and miss."""
     if choice.kind.whole:
         groups = _predictions(asked, searched) if settings["rerank"] != "none" else None
-        return rank(asked.values, searched.values, metrics=settings["metrics"], groups_first=groups, **task), None
+        ties = tie_order(searched.ids)
+        metrics = settings["metrics"]
+        return rank(asked.values, searched.values, metrics=metrics, groups_first=groups, tie_order=ties, **task), None
     ranker = choice.kind(choice.options, threads=threads)
     listed = search(ranker, asked.values, searched.values, metrics=list(cutoffs(settings["metrics"])), **task)
     return listed.ranking, listed
@@ -197,6 +201,16 @@ def _warm_up(values: np.ndarray, settings: dict[str, Any], distance: str, device
     except InputError:
         # Whatever is wrong with them is said when all are ranked.
         return
+
+
+def tie_order(ids: Sequence[str]) -> np.ndarray:
+    """Return numbers, (N,) uint64, by which items of one distance are listed: hashes of their ids.
+
+    Neither an item's position nor its class is to decide: a gallery sorted by class would make every tied vote the
+    first class's.
+    """
+    hashed = (blake2b(name.encode(), digest_size=8, key=b"order of tied items").digest() for name in ids)
+    return np.frombuffer(b"".join(hashed), dtype="<u8")
 
 
 def _seconds_searching(found: Ranking) -> float:

@@ -371,28 +371,31 @@ def groups_of_counts(
 
 
 @njit(nogil=True, cache=True)
-def _farther(distances, positions, a, b):
-    return distances[a] > distances[b] or (distances[a] == distances[b] and positions[a] > positions[b])
+def _farther(distances, places, a, b):
+    return distances[a] > distances[b] or (distances[a] == distances[b] and places[a] > places[b])
 
 
 @njit(nogil=True, cache=True)
-def _sift_down(distances, positions, root, size):
+def _sift_down(distances, places, root, size):
     while True:
         child = 2 * root + 1
         if child >= size:
             return
-        if child + 1 < size and _farther(distances, positions, child + 1, child):
+        if child + 1 < size and _farther(distances, places, child + 1, child):
             child += 1
-        if not _farther(distances, positions, child, root):
+        if not _farther(distances, places, child, root):
             return
         distances[root], distances[child] = distances[child], distances[root]
-        positions[root], positions[child] = positions[child], positions[root]
+        places[root], places[child] = places[child], places[root]
         root = child
 
 
 @njit(nogil=True, cache=True)
-def nearest(distances, own, best_distances, best_positions, start, stop):
-    """Write each row's nearest items, nearest first and of the tied the first in the gallery, own item left out."""
+def nearest(distances, own, places, positions, best_distances, best_positions, start, stop):
+    """Write each row's nearest items, nearest first and of the tied the lowest in `places`, own item left out.
+
+    `places` (N,) is a permutation and `positions` (N,) its inverse.
+    """
     size = best_distances.shape[1]
     for i in range(start, stop):
         row, near, where = distances[i], best_distances[i], best_positions[i]
@@ -402,54 +405,54 @@ def nearest(distances, own, best_distances, best_positions, start, stop):
                 continue
             if filled < size:
                 near[filled] = row[j]
-                where[filled] = j
+                where[filled] = places[j]
                 filled += 1
                 if filled == size:
                     for root in range(size // 2 - 1, -1, -1):
                         _sift_down(near, where, root, size)
-            elif row[j] < near[0]:
+            elif row[j] <= near[0] and (row[j] < near[0] or places[j] < where[0]):
                 near[0] = row[j]
-                where[0] = j
+                where[0] = places[j]
                 _sift_down(near, where, 0, size)
         for end in range(size - 1, 0, -1):
             near[0], near[end] = near[end], near[0]
             where[0], where[end] = where[end], where[0]
             _sift_down(near, where, 0, end)
+        for place in range(size):
+            where[place] = positions[where[place]]
 
 
-@njit(cache=True)
-def expected_inverse_rank(before, tied, relevant, hit):
+@njit(nogil=True, cache=True)
+def expected_inverse_rank(before, tied, relevant, hit, floor=0.0):
     """Return E[1 / rank] of the `hit`-th of `relevant` items among `tied` in random order, `before` in front.
 
-    The place J of that item follows the negative hypergeometric law,
-    P(J = j) = C(j−1, hit−1) C(tied−j, relevant−hit) / C(tied, relevant). It is summed outwards from its mode
-    by the ratio of neighbouring terms and divided by its own total, so that no term overflows.
+    That item comes after X tied items that are not relevant; X follows the negative hypergeometric law, the weight of
+    Hahn's polynomials. Their recurrence, −x Qₙ = Aₙ Qₙ₊₁ − (Aₙ + Cₙ) Qₙ + Cₙ Qₙ₋₁ (Koekoek, Lesky and Swarttouw 2010,
+    equation 9.5.3), gives E[1 / (z + X)] as the continued fraction 1/(z + A₀/(1 + C₁/(z + A₁/(1 + C₂/(z + …))))), here
+    with z = before + hit. All its terms are positive: convergents are upper and lower bounds in turn, and no
+    difference is ever formed.
+
+    A result not above `floor` may be an upper bound in place of the expectation.
     """
-    if tied == relevant:
-        return 1.0 / (before + hit)
-    first, last = hit, tied - relevant + hit
-    if relevant > 1:
-        mode = 1 + (hit - 1) * tied // (relevant - 1)
-    else:
-        mode = first
-    mode = min(max(mode, first), last)
-    total, weighted = 1.0, 1.0 / (before + mode)
-    term = 1.0
-    for j in range(mode, last):
-        term *= (j / (j - hit + 1.0)) * ((tied - j - relevant + hit) / (tied - j))
-        total += term
-        weighted += term / (before + j + 1.0)
-        # Beyond the mode every term is smaller than the one before: what is left cannot change the sum.
-        if term * (last - j) < 1e-17 * total:
+    others = tied - relevant
+    z = np.float64(before + hit)
+    # Numerators and denominators of the last two convergents.
+    over, under, over_last, under_last = 1.0, z, 0.0, 1.0
+    upper = 1.0 / z
+    for n in range(others):
+        if upper <= floor:
             break
-    term = 1.0
-    for j in range(mode, first, -1):
-        term *= ((j - hit) / (j - 1.0)) * ((tied - j + 1.0) / (tied - j + 1.0 - relevant + hit))
-        total += term
-        weighted += term / (before + j - 1.0)
-        if term * (j - first) < 1e-17 * total:
+        width = 2.0 * n + relevant
+        a = ((n + relevant) / width) * ((n + hit) / (width + 1.0)) * (others - n)
+        over_last, under_last = over + a * over_last, under + a * under_last
+        c = ((n + 1.0) / (width + 1.0)) * ((n + 1.0 + relevant - hit) / (width + 2.0)) * (n + 1.0 + tied)
+        over, under = z * over_last + c * over, z * under_last + c * under
+        upper = over / under
+        if upper - over_last / under_last <= 4e-16 * upper:
             break
-    return weighted / total
+        if under > 1e150:
+            over, under, over_last, under_last = over * 1e-150, under * 1e-150, over_last * 1e-150, under_last * 1e-150
+    return upper
 
 
 @njit(cache=True)
@@ -463,24 +466,45 @@ def precision_at_hits(starts, before, tied, relevant_before, relevant_tied, hits
                 break
 
 
-@njit(cache=True)
-def best_precision_from_hits(starts, before, tied, relevant_before, relevant_tied, hits, out):
-    """Write into `out[i]` the best expected precision at the `hits[i]`-th relevant item or a later one."""
-    for i in range(out.size):
-        best = 0.0
+@njit(nogil=True, cache=True)
+def _best_in_tie(before, tied, ahead, relevant, first, last, best):
+    """Return the best of `best` and the expected precisions at the hits `first` to `last` of a tied group."""
+    # No order puts a hit earlier than right behind those before it, and this bound grows with the hit.
+    if (ahead + last) <= best * (before + last):
+        return best
+    if tied == relevant:
+        return (ahead + last) / (before + last)
+    # Precision mostly falls or rises all along a group: the best of its ends leaves little to the others.
+    for hit in (last, first):
+        floor = best / (ahead + hit)
+        best = max(best, (ahead + hit) * expected_inverse_rank(before, tied, relevant, hit, floor))
+    hit = first + 1
+    while hit < last:
+        inverse = expected_inverse_rank(before, tied, relevant, hit, best / (ahead + hit))
+        best = max(best, (ahead + hit) * inverse)
+        # A later hit has a higher rank in every order: none whose precision at this one's rank is too low can win.
+        hit = max(hit + 1, int(best / inverse) - ahead)
+    return best
+
+
+@njit(nogil=True, cache=True)
+def best_precisions_from_hits(starts, before, tied, relevant_before, relevant_tied, hits, out):
+    """Write into `out[i, l]` the best expected precision at the `hits[i, l]`-th relevant item or a later one.
+
+    Each row of `hits` is from 1 on and ascending.
+    """
+    for i in range(out.shape[0]):
+        best, level = 0.0, hits.shape[1] - 1
         for g in range(starts[i + 1] - 1, starts[i] - 1, -1):
             ahead = relevant_before[g]
-            if ahead + relevant_tied[g] < hits[i]:
-                break
-            for hit in range(relevant_tied[g], 0, -1):
-                if ahead + hit < hits[i]:
-                    break
-                # No order puts the item earlier than this: most tied items need no sum.
-                if (ahead + hit) / (before[g] + hit) <= best:
-                    continue
-                precision = (ahead + hit) * expected_inverse_rank(before[g], tied[g], relevant_tied[g], hit)
-                best = max(best, precision)
-        out[i] = best
+            last = relevant_tied[g]
+            while last > 0 and level >= 0:
+                first = max(hits[i, level] - ahead, 1)
+                best = _best_in_tie(before[g], tied[g], ahead, relevant_tied[g], first, last, best)
+                last = first - 1
+                while level >= 0 and hits[i, level] > ahead + last:
+                    out[i, level] = best
+                    level -= 1
 
 
 @njit(cache=True)

@@ -62,11 +62,13 @@ class TieGroups:
 class Definition:
     """A metric as registered: `compute(groups, argument)` and what may follow the `@` in its name.
 
-    `argument` is "none", "k", "optional k" (without it the whole ranking counts) or "recall".
+    `argument` is "none", "k", "optional k" (without it the whole ranking counts) or "recall". One that is `together`
+    takes a list of L arguments at once, and returns (Q, L).
     """
 
-    compute: Callable[[TieGroups, int | Fraction | None], np.ndarray]
+    compute: Callable[..., np.ndarray]
     argument: str
+    together: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,6 @@ class Metric:
         """The k of the name, if it has one."""
         return self.argument if self.definition.argument in ("k", "optional k") else None
 
-    def __call__(self, groups: TieGroups) -> np.ndarray:
-        """Return the metric of every query, (Q,) float64."""
-        return self.definition.compute(groups, self.argument)
-
 
 metrics: Registry[Definition] = Registry("metric")
 RECALLS = tuple(f"{tenth / 10:.1f}" for tenth in range(11))
@@ -95,11 +93,11 @@ FAMILIES = {
 }
 
 
-def metric(name: str, argument: str = "none") -> Callable:
-    """Return a decorator that registers a metric; `argument` as in `Definition`."""
+def metric(name: str, argument: str = "none", together: bool = False) -> Callable:
+    """Return a decorator that registers a metric; `argument` and `together` as in `Definition`."""
 
     def keep(compute: Callable) -> Callable:
-        metrics.register(name)(Definition(compute, argument))
+        metrics.register(name)(Definition(compute, argument, together))
         return compute
 
     return keep
@@ -161,9 +159,16 @@ def evaluate(groups: TieGroups, asked: Sequence[Metric]) -> np.ndarray:
     """Return the metrics of every query, (Q, M) float64."""
     queries = len(groups.starts) - 1
     values = np.empty((queries, len(asked)), np.float64)
-    if queries:
-        for column, each in enumerate(asked):
-            values[:, column] = each(groups)
+    if not queries:
+        return values
+    joint: dict[Definition, list[int]] = {}
+    for column, each in enumerate(asked):
+        if each.definition.together:
+            joint.setdefault(each.definition, []).append(column)
+        else:
+            values[:, column] = each.definition.compute(groups, each.argument)
+    for definition, columns in joint.items():
+        values[:, columns] = definition.compute(groups, [asked[column].argument for column in columns])
     return values
 
 
@@ -321,17 +326,20 @@ def precision_at_recall(groups: TieGroups, level: Fraction) -> np.ndarray:
     return np.where(hits > 0, precision_at_hit(groups, np.maximum(hits, 1)), 1.0)
 
 
-@metric("interpolated_precision", "recall")
-def interpolated_precision(groups: TieGroups, level: Fraction) -> np.ndarray:
+@metric("interpolated_precision", "recall", together=True)
+def interpolated_precision(groups: TieGroups, levels: Sequence[Fraction]) -> np.ndarray:
     """Interpolated precision: the best P(i) over the ranks i with recall ≥ level (11-point curves; study 4).
 
     With ties, the best over n ≥ level·R of the expected precision at the n-th relevant item: the expectation of
     the maximum itself has no closed form. It never exceeds that expectation; without ties it is the textbook
     value.
     """
-    from trazo.retrieval.kernels import best_precision_from_hits
+    from trazo.retrieval.kernels import best_precisions_from_hits
 
-    hits = -(-groups.relevant_total * level.numerator // level.denominator)
-    out = np.empty(len(hits), np.float64)
-    best_precision_from_hits(*groups.arrays(), np.maximum(hits, 1), out)
-    return out
+    order = sorted(range(len(levels)), key=levels.__getitem__)
+    relevant = groups.relevant_total
+    ascending = [levels[place] for place in order]
+    hits = np.column_stack([-(-relevant * level.numerator // level.denominator) for level in ascending])
+    out = np.empty(hits.shape, np.float64)
+    best_precisions_from_hits(*groups.arrays(), np.maximum(hits, 1), out)
+    return out[:, np.argsort(order)]

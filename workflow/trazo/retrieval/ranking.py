@@ -40,7 +40,7 @@ class Ranking:
     relevant : (Q,) int64
         How many are.
     top_indices, top_distances : (Q, K) int64, (Q, K) float32
-        The nearest items, nearest first; of those at one distance, the first in the gallery.
+        The nearest items, nearest first; those at one distance in the order that `rank` was given for ties.
     seconds : dict
         Time spent on "distances" (with their preparation) and on "ranking" (sorting, counting, metrics).
     excluded : int
@@ -158,6 +158,7 @@ def rank(
     metrics: Sequence[str] = ("map",),
     leave_one_out: np.ndarray | None = None,
     groups_first: tuple[np.ndarray, np.ndarray] | None = None,
+    tie_order: np.ndarray | None = None,
     top: int = 0,
     device: str = "cpu",
     memory_mib: int = 512,
@@ -179,6 +180,9 @@ def rank(
     groups_first : (Q,), (N,) integers, optional
         Groups of queries and of gallery items, such as their predicted classes: items of a query's own group come
         first, by distance; then all others, by distance.
+    tie_order : (N,) integers, optional
+        In which order the nearest items are listed where their distances tie: lower first, then by position. Without
+        it a fixed shuffle, since galleries are often sorted by class. Metrics do not depend on it.
     top
         How many of the nearest items to return.
     device
@@ -204,6 +208,7 @@ def rank(
     kind = distances.get(distance)
     task = prepared(queries, gallery, query_labels, gallery_labels, distance, asked, leave_one_out, top)
     queries, gallery, own, codes, relevant = task.queries, task.gallery, task.own, task.codes, task.relevant
+    ties = TieOrder.of(tie_order, len(gallery))
     regroup = OwnGroupFirst.of(groups_first, len(queries), len(gallery), device)
 
     budget = memory_mib << 20
@@ -244,9 +249,12 @@ def rank(
         if regroup:
             keys, levels = regroup.keys(keys, part, to_gallery.levels)
         measured = time.perf_counter()
-        indices, near, groups = find(keys, own[part], codes[part], relevant[part], task.by_class, top, levels)
+        indices, near, groups = find(keys, own[part], codes[part], relevant[part], task.by_class, ties, top, levels)
         near = regroup.distances(near, to_gallery.levels) if regroup else near
-        result.top_indices[part], result.top_distances[part] = indices, to_gallery.finish(near)
+        result.top_indices[part] = indices
+        with np.errstate(over="ignore"):
+            # Infinity is the float32 nearest to a distance beyond 3.4e38; in float64 no step on the way overflows.
+            result.top_distances[part] = to_gallery.finish(near.astype(np.float64))
         result.values[part][result.evaluated[part]] = evaluate(groups, asked)
         result.seconds["distances"] += measured - started
         result.seconds["ranking"] += time.perf_counter() - measured
@@ -258,6 +266,37 @@ def rank(
         if progress is not None:
             progress(part.stop - part.start)
     return result
+
+
+@dataclass(frozen=True)
+class TieOrder:
+    """In which order the gallery's items are listed where they are at one distance.
+
+    Attributes
+    ----------
+    places : (N,) int64
+        Each item's place, from 0 on.
+    positions : (N,) int64
+        The items' positions in the gallery, in that order.
+    """
+
+    places: np.ndarray
+    positions: np.ndarray
+
+    @classmethod
+    def of(cls, given: np.ndarray | None, size: int) -> TieOrder:
+        """Return the order given, equal numbers by position; None for an arbitrary one that is always the same."""
+        if given is None:
+            given = np.random.default_rng(0).permutation(size)
+        given = np.asarray(given)
+        if given.shape != (size,) or given.dtype.kind not in "iu":
+            raise InputError(
+                f"tie_order must hold a whole number for each of {size} items; got {given.dtype} {given.shape}."
+            )
+        positions = np.argsort(given, kind="stable")
+        places = np.empty(size, np.int64)
+        places[positions] = np.arange(size)
+        return cls(places, positions)
 
 
 @dataclass
@@ -328,6 +367,7 @@ def _nearest_and_groups(
     codes: np.ndarray,
     relevant: np.ndarray,
     gallery: GalleryClasses,
+    ties: TieOrder,
     top: int,
     levels: int | None,
 ) -> tuple[np.ndarray, np.ndarray, TieGroups]:
@@ -343,7 +383,7 @@ def _nearest_and_groups(
 
     def by_sorting(start: int, stop: int) -> None:
         if top:
-            kernels.nearest(table, own, near, where, start, stop)
+            kernels.nearest(table, own, ties.places, ties.positions, near, where, start, stop)
         kernels.gather_relevant(table, *classes, hits, starts, start, stop)
         for row in range(start, stop):
             hits[starts[row] : starts[row + 1]].sort()
@@ -354,7 +394,7 @@ def _nearest_and_groups(
 
     def by_counting(start: int, stop: int) -> None:
         if top:
-            kernels.nearest(table, own, near, where, start, stop)
+            kernels.nearest(table, own, ties.places, ties.positions, near, where, start, stop)
         kernels.groups_of_counts(table, *classes, levels, starts, *counts, start, stop)
 
     if levels is None:
@@ -371,6 +411,7 @@ def nearest_and_groups_on_device(
     codes: np.ndarray,
     relevant: np.ndarray,
     gallery: GalleryClasses,
+    ties: TieOrder,
     top: int,
     levels: int | None,
 ) -> tuple[np.ndarray, np.ndarray, TieGroups]:
@@ -393,8 +434,9 @@ def nearest_and_groups_on_device(
     hits = torch.where(inside, keys.gather(1, positions), torch.inf).sort(1).values
     near, where = keys[:, :0], own_there.new_empty(rows, 0)
     if top:
-        ordered, order = keys.sort(dim=1, stable=True)
-        near, where = ordered[:, :top], order[:, :top]
+        positions = torch.from_numpy(ties.positions).to(device)
+        ordered, order = keys[:, positions].sort(dim=1, stable=True)
+        near, where = ordered[:, :top], positions[order[:, :top]]
     else:
         ordered = keys.sort(1).values
     before, until = torch.searchsorted(ordered, hits), torch.searchsorted(ordered, hits, right=True)
@@ -445,7 +487,7 @@ def _naming(what: str, action: Callable[[], Any]) -> Any:
 
 def _checked_features(queries: np.ndarray, gallery: np.ndarray, packed: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return both as C-ordered arrays of one type that the distance takes."""
-    given = {"queries": np.asarray(queries), "gallery": np.asarray(gallery)}
+    given = {"queries": _unmasked(queries, "queries"), "gallery": _unmasked(gallery, "gallery")}
     for name, array in given.items():
         if array.ndim != 2 or array.shape[1] == 0:
             raise InputError(f"{name} must be a table of one row per item; got an array of shape {array.shape}.")
@@ -469,11 +511,30 @@ def _checked_features(queries: np.ndarray, gallery: np.ndarray, packed: bool) ->
         kind = np.uint8
     else:
         kind = np.promote_types(np.promote_types(queries.dtype, gallery.dtype), np.float32)
-    return np.ascontiguousarray(queries, kind), np.ascontiguousarray(gallery, kind)
+    return _as_writable(np.ascontiguousarray(queries, kind)), _as_writable(np.ascontiguousarray(gallery, kind))
+
+
+class _Writable:
+    """An array's memory under the interface of one that may be written to."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
+
+
+def _as_writable(array: np.ndarray) -> np.ndarray:
+    """Return an array without its protection, not copied: torch warns of it, and features are only ever read."""
+    return array if array.flags.writeable else np.asarray(_Writable(array))
+
+
+def _unmasked(array: np.ndarray, name: str) -> np.ndarray:
+    if np.ma.isMaskedArray(array):
+        raise InputError(f"{name} is a masked array, and nothing can be ranked by a mask; fill it, or drop its items.")
+    return np.asarray(array)
 
 
 def _checked_labels(labels: np.ndarray, name: str, expected: int) -> np.ndarray:
-    labels = np.asarray(labels)
+    labels = _unmasked(labels, name)
     if labels.shape != (expected,):
         raise InputError(f"{name} has shape {labels.shape}; expected one label per item, ({expected},).")
     labels = _of_one_type(labels, name) if labels.dtype.kind == "O" else labels

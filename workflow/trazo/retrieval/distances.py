@@ -432,7 +432,9 @@ class SquaredEuclidean(Distance):
             products[i, j] = difference.square().sum(1).float()
 
     def finish(self, keys: np.ndarray) -> np.ndarray:
-        return (keys / self._scale**2).astype(np.float32)
+        # Beyond float32, infinity is the right value.
+        with np.errstate(over="ignore"):
+            return (keys.astype(np.float64) / self._scale**2).astype(np.float32)
 
 
 class _full_precision:

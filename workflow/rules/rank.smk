@@ -22,7 +22,8 @@ rule rank_gallery:
         gpu=int(settings.device != "cpu"),
     params:
         code=lambda w: code_of(
-            "rank_gallery", parts=plan_of(w).parts_of_ranking(w.retrieval, w.distance, w.ranker)
+            "rank_gallery",
+            parts=plan_of(w).parts_of_ranking(w.retrieval, w.distance, w.ranker),
         ),
         retrieval=lambda w: plan_of(w).retrieval(w.retrieval),
         ranker=lambda w: plan_of(w).ranker(w.retrieval, w.ranker),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from sklearn.metrics import average_precision_score
 from trazo.errors import InputError
-from trazo.retrieval import ranking
+from trazo.retrieval import kernels, ranking
 from trazo.retrieval.distances import distances
 from trazo.retrieval.ranking import Ranking, rank
 
@@ -482,3 +482,30 @@ def test_rows_of_bad_queries_are_counted_from_the_first_query_not_from_a_block()
     queries[[3, 9]] = np.nan
     with pytest.raises(InputError, match=r"queries: NaN or infinity in 2 of 12 rows.*: 3, 9\."):
         rank(queries, ROWS, query_labels=LABELS, gallery_labels=LABELS, block_size=2)
+
+
+@pytest.mark.parametrize("kind", ["normal", "skewed", "clustered", "few levels", "one far", "infinite own"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_counts_of_closer_items_are_those_of_a_search_in_sorted_distances(kind: str, dtype: type) -> None:
+    draw = np.random.default_rng(17)
+    rows, size, few = 20, 3000, 60
+    table = {
+        "normal": lambda: draw.normal(5, 1, (rows, size)),
+        "skewed": lambda: draw.exponential(1, (rows, size)) ** 3,
+        "clustered": lambda: 1 + 1e-6 * draw.normal(size=(rows, size)) + draw.integers(0, 3, (rows, size)),
+        "few levels": lambda: draw.integers(0, 9, (rows, size)),
+        "one far": lambda: np.where(draw.random((rows, size)) < 0.001, 1e9, draw.random((rows, size))),
+        "infinite own": lambda: np.where(np.arange(size) == 7, np.inf, draw.normal(5, 1, (rows, size))),
+    }[kind]().astype(dtype)
+    columns = np.stack([draw.choice(np.arange(10, size), few, replace=False) for _ in range(rows)])
+    relevant = np.take_along_axis(table, columns, 1).ravel()
+    starts = few * np.arange(rows + 1)
+    counts = np.zeros((4, relevant.size), np.int32)
+    kernels.groups_of_few(table, relevant, starts, few, *counts, 0, rows)
+    for row in range(rows):
+        own, ordered = np.take_along_axis(table, columns, 1)[row], np.sort(table[row])
+        values, first, times = np.unique(np.sort(own), return_index=True, return_counts=True)
+        found = counts[:, starts[row] : starts[row] + len(values)]
+        before = np.searchsorted(ordered, values, "left")
+        expected = [before, np.searchsorted(ordered, values, "right") - before, first, times]
+        np.testing.assert_array_equal(found, expected)

@@ -279,13 +279,14 @@ def _below_and_up_to(row, values, below, up_to):
 
 @njit(nogil=True, cache=True)
 def groups_of_few(distances, relevant, starts, few, before, tied, relevant_before, relevant_tied, start, stop):
-    """Write the tie groups of queries with up to `few` relevant items, from their sorted relevant distances alone."""
+    """Write the tie groups of queries with up to `few` relevant items, from their relevant distances, sorted here."""
     values = np.empty(few, distances.dtype)
     up_to = np.empty(few, np.int32)
     for i in range(start, stop):
         first, last = starts[i], starts[i + 1]
         if last - first > few:
             continue
+        relevant[first:last].sort()
         groups = 0
         for at in range(first, last):
             if groups == 0 or relevant[at] != values[groups - 1]:

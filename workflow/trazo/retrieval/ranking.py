@@ -385,10 +385,9 @@ def _nearest_and_groups(
         if top:
             kernels.nearest(table, own, ties.places, ties.positions, near, where, start, stop)
         kernels.gather_relevant(table, *classes, hits, starts, start, stop)
-        for row in range(start, stop):
+        for row in np.flatnonzero(relevant[start:stop] > few) + start:
             hits[starts[row] : starts[row + 1]].sort()
-            if relevant[row] > few:
-                table[row].sort()
+            table[row].sort()
         kernels.groups_of_few(table, hits, starts, few, *counts, start, stop)
         kernels.groups_of_sorted(table, hits, starts, few, *counts, start, stop)
 

@@ -24,6 +24,7 @@ import numpy as np
 
 Values = dict[str, float]
 MIB = 1 << 20
+_WARMED_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,18 @@ def timed(run: Callable[[Any], Values], arrays: Any) -> tuple[float, float, Valu
     return seconds, max(0, _held(peak=True) - before) / MIB, values
 
 
+def timed_warm(run: Callable[[Any], Values], arrays: Any) -> tuple[float, float, Values]:
+    """As `timed`, of the second of two runs where one takes no longer than `_WARMED_SECONDS`.
+
+    While others had their turn, this process waited, and the system may have taken its memory and its place in caches.
+    """
+    seconds, peak, values = timed(run, arrays)
+    if seconds > _WARMED_SECONDS:
+        return seconds, peak, values
+    seconds, again, values = timed(run, arrays)
+    return seconds, max(peak, again), values
+
+
 def _child(name: str, position: int, small: bool, threads: int, connection: Connection) -> None:
     """Warm one contestant up, then run it each time it is told to."""
     chosen = load()[name]
@@ -195,7 +208,7 @@ def _child(name: str, position: int, small: bool, threads: int, connection: Conn
         arrays = contestant.arrays()
         connection.send("ready")
         while connection.recv() == "run":
-            connection.send(timed(contestant.run, arrays))
+            connection.send(timed_warm(contestant.run, arrays))
     except ModuleNotFoundError as error:
         connection.send(f"{error.name} is not installed")
     except (MemoryError, RuntimeError) as error:

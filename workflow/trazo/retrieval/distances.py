@@ -106,6 +106,15 @@ def _cuts(size: int, tile: int) -> list[tuple[int, int]]:
     return list(zip(bounds, [*bounds[1:], size], strict=True))
 
 
+def _column_cuts(size: int, tile: int) -> list[tuple[int, int]]:
+    """Return `_cuts` whose pieces are whole multiples of `_LEAST_COLUMNS` but for a last small one.
+
+    That one is filled up with zeros, and so copied.
+    """
+    body = size if size % _LEAST_COLUMNS == 0 or size < 2 * _GRAIN else size // _GRAIN * _GRAIN - _GRAIN
+    return [*_cuts(body, tile), *([(body, size)] if body < size else [])]
+
+
 def _one_thread_each(work: Callable[..., None], tiles: list[tuple[int, ...]]) -> None:
     """Call `work(*tile)` for every tile, in as many threads as torch uses, each of them a single thread to torch.
 
@@ -166,7 +175,7 @@ def _products_by_tiles(
 
     # Of few queries a tile takes more items, as long as every thread has one.
     width = max(_TILE, min(_TILE**2 // max(1, len(rows)), -(-len(items) // _threads())))
-    columns = _cuts(len(items), width)
+    columns = _column_cuts(len(items), width)
     _one_thread_each(fill, [(*each, *tile) for tile in columns for each in _cuts(len(filled), _TILE)])
 
 
@@ -179,7 +188,7 @@ def _fill_square(size: int, fill: Callable[[int, int, int, int], None], table: n
         if left > top:
             mirror(table, top, bottom, left, right)
 
-    cuts = _cuts(size, _TILE)
+    cuts = _column_cuts(size, _TILE)
     _one_thread_each(work, [(*rows, *columns) for i, rows in enumerate(cuts) for columns in cuts[i:]])
 
 

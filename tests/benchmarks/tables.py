@@ -110,7 +110,7 @@ def draw(records: Sequence[Record], known: dict[str, Benchmark], svg: Path, png:
             axes.invert_yaxis()
             axes.grid(axis="y", visible=False)
             axes.set_title(known[name].title)
-            axes.set_xlabel(f"ms a {known[name].unit}")
+            axes.set_xlabel(f"ms per {known[name].unit}")
             for place, (record, time) in enumerate(zip(group, times)):
                 ratio = f"  ({record['slower']}×)" if place and record["slower"] else ""
                 axes.text(time * 1.08, place, f"{record['milliseconds_each']} ms{ratio}", va="center", color=INK)

@@ -41,8 +41,15 @@ def test_options_and_stages():
     assert list(network.stages) == ["block1", "block2", "block3", "fc1", "fc2", "embedding", "classifier"]
     feature, logits = network.embed(torch.randn(2, 1, 64, 64), "embedding")
     assert (feature.shape, logits.shape) == ((2, 3), (2, 2))
-    # Distances need both signs: nothing clips the embedding.
-    assert feature.min() < 0 < feature.max()
+    # Nothing comes after the last linear layer: negating it negates the embedding.
+    for values in network.stages["embedding"].parameters():
+        values.data.neg_()
+    torch.manual_seed(0)
+    images = torch.randn(2, 1, 64, 64)
+    negated = network.embed(images, "embedding")[0]
+    for values in network.stages["embedding"].parameters():
+        values.data.neg_()
+    torch.testing.assert_close(network.embed(images, "embedding")[0], -negated)
     for name, value in (("widths", []), ("widths", [4, 0]), ("fc", 2.5), ("dimensions", 0), ("widths", "wide")):
         with pytest.raises(InputError, match=f"option {name}: got"):
             build("embedding_net", classes=2, channels=1, size=64, options={name: value})

@@ -35,12 +35,15 @@ def test_timm_s_weights_give_timm_s_features_and_logits(name, size, kept):
 
 
 def test_facts_of_a_network():
-    facts = describe("timm:seresnet50", channels=3, size=64)
+    facts = describe("timm:seresnet50", channels=3, size=64, search=False)
     assert facts["features"] == {"backbone": 2048, "classifier": 2}
     assert facts["module"] == "trazo.models.timm_networks"
     assert facts["pretrained"].startswith("timm seresnet50.")
-    assert facts["smallest"] == 1
-    assert describe("timm:resnet50.tv_in1k", channels=3, size=64)["pretrained"] == "timm resnet50.tv_in1k"
+    assert facts["smallest"] == 64
+    tagged = describe("timm:resnet50.tv_in1k", channels=3, size=64, search=False)
+    assert tagged["pretrained"] == "timm resnet50.tv_in1k"
+    # A stem of stride 4 and three halvings.
+    assert describe("timm:test_convnext", channels=3, size=64)["smallest"] == 4 * 2**3
 
 
 def test_one_channel_an_embedding_and_options_of_timm():

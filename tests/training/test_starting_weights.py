@@ -70,7 +70,8 @@ def test_weights_of_a_file_are_where_training_starts(tmp_path, images):
     given = build("resnet50", classes=3, channels=3, size=32, options={"width": 4}, seed=9).state_dict()
     torch.save({k.removeprefix("stages.").removeprefix("stem."): v for k, v in given.items()}, tmp_path / "w.pth")
     path = train(tmp_path / "out", images, model(0, weights="mine"), weights=tmp_path / "w.pth")
-    assert all(torch.equal(load_checkpoint(path).weights[0][k], v) for k, v in given.items())
+    started = load_checkpoint(path).weights[0]
+    assert all(torch.equal(started[k], v) for k, v in given.items())
     assert words_of(path)[0].startswith("file w.pth (sha256 ")
     with pytest.raises(InputError, match="mine asks for a file"):
         train(tmp_path / "out", images, model(0, weights="mine"))

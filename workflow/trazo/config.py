@@ -176,7 +176,7 @@ class Stage(_Strict):
     epochs: int = Field(
         ge=0,
         le=100_000,
-        description="passes over the data; 0: the untrained network. With `iterations`, how many parts they have",
+        description="passes over the data; 0: the network as it starts. With `iterations`, how many parts they have",
     )
     iterations: int | None = Field(
         None, ge=1, description="optimiser steps altogether, cut into `epochs` equal parts; passes run on across parts"
@@ -184,7 +184,7 @@ class Stage(_Strict):
     batch_size: int = Field(128, ge=1, description="items a step")
     optimizer: Optimizer = Field(description="one optimiser with its settings")
     checkpoints: list[int] = Field(
-        default_factory=list, description="epochs whose weights are kept besides the last (0: untrained)"
+        default_factory=list, description="epochs whose weights are kept besides the last (0: before training)"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the device computes it fast, else float32"

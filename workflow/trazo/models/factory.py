@@ -86,8 +86,17 @@ def build(
         return builder(classes=classes, channels=channels, size=size, **(options or {}))
 
 
-def describe(architecture: str, *, channels: int, size: int, options: dict[str, Any] | None = None) -> dict[str, Any]:
+def describe(
+    architecture: str, *, channels: int, size: int, options: dict[str, Any] | None = None, search: bool = True
+) -> dict[str, Any]:
     """Return what can be known of a network without training it.
+
+    Parameters
+    ----------
+    architecture, channels, size, options
+        As `build` takes them.
+    search
+        Whether the smallest size is looked for where `size` is large enough; if not, `smallest` is `size` then.
 
     Returns
     -------
@@ -103,7 +112,7 @@ def describe(architecture: str, *, channels: int, size: int, options: dict[str, 
         If the name or an option is unknown or unusable.
     """
     facts: dict[str, Any] = {"module": builder_of(architecture).__module__, "features": {}, "parameters": 0}
-    facts |= {"smallest": _smallest_size(architecture, channels, size, options), "pretrained": ""}
+    facts |= {"smallest": _smallest_size(architecture, channels, size, options, search), "pretrained": ""}
     if facts["smallest"] is not None and size >= facts["smallest"]:
         with torch.device("meta"):
             network = build(architecture, classes=2, channels=channels, size=size, options=options)
@@ -127,11 +136,13 @@ def _refusal(architecture: str, channels: int, size: int, options: dict[str, Any
     return None
 
 
-def _smallest_size(architecture: str, channels: int, size: int, options: dict[str, Any] | None) -> int | None:
+def _smallest_size(
+    architecture: str, channels: int, size: int, options: dict[str, Any] | None, search: bool
+) -> int | None:
     """Return the smallest side of input that leaves every stage something to work on, or None if none does."""
     refusal = _refusal(architecture, channels, size, options)
     if refusal is None:
-        low, high = 1, size
+        low, high = 1 if search else size, size
     elif "too small" not in str(refusal):
         raise refusal
     elif _refusal(architecture, channels, _LARGEST_SIZE, options) is None:

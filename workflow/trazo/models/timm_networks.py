@@ -85,7 +85,9 @@ def _backbone(name: str, channels: int, size: int, options: Mapping[str, Any]) -
     try:
         try:
             return timm.create_model(name, num_classes=0, **arguments)
-        except NotImplementedError:
+        except (NotImplementedError, RuntimeError) as error:
+            if "meta" not in str(error):
+                raise
             # Some read values while they are built, which tensors on the meta device have none of.
             with torch.device("cpu"):
                 return timm.create_model(name, num_classes=0, **arguments)

@@ -17,6 +17,7 @@ import torch
 from trazo.errors import InputError, TrazoError
 from trazo.models.checkpoint import load_checkpoint, load_safely
 from trazo.models.network import StagedNetwork
+from trazo.provenance import digest
 
 ALTERNATIVES = (
     "Give a local file (`weights:` with a path or a name in `sources`), the checkpoint of another model (`weights: "
@@ -96,10 +97,10 @@ def read_weights(path: Path | str, *, epoch: int | None = None, named: bool = Tr
         If the file is missing or damaged, holds more than weights, or does not have that epoch.
     """
     path = Path(path)
-    with_hash = _sha256(path)
-    file = f"file {path.name} (sha256 {with_hash[:16]})"
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; expected a file of weights.")
     if path.suffix.lower() == ".safetensors":
-        return Weights(_stripped(_read_safetensors(path)), file, with_hash)
+        return Weights(_stripped(_read_safetensors(path)), *_file_words(path))
     content = load_safely(
         path,
         kind="file of weights",
@@ -108,7 +109,7 @@ def read_weights(path: Path | str, *, epoch: int | None = None, named: bool = Tr
         "torch.save(network.state_dict(), …) or as .safetensors.",
     )
     if content.get("artifact") != "checkpoint":
-        return Weights(_stripped(_unwrapped(content, path)), file, with_hash)
+        return Weights(_stripped(_unwrapped(content, path)), *_file_words(path))
     checkpoint = load_checkpoint(path)
     chosen = max(checkpoint.weights) if epoch is None else epoch
     if chosen not in checkpoint.weights:
@@ -117,10 +118,12 @@ def read_weights(path: Path | str, *, epoch: int | None = None, named: bool = Tr
     key = settings.get("key") or {}
     stage = f"stage {key['stage']} of {key['model']}" if {"stage", "model"} <= set(key) else "checkpoint"
     options = f" with options {checkpoint.options}" if checkpoint.options else ""
+    # The record of a checkpoint that the workflow has just made tells it from all others, and is read sooner.
+    file, content_digest = _file_words(path) if named else ("", digest([checkpoint.record, chosen]))
     return Weights(
         state=checkpoint.weights[chosen],
-        title=f"{stage} at epoch {chosen}{f', {file}' if named else ''}",
-        digest=with_hash,
+        title=", ".join(part for part in (f"{stage} at epoch {chosen}", file) if part),
+        digest=content_digest,
         classes=checkpoint.classes,
         made_for=f"{checkpoint.architecture}{options} of {checkpoint.channels}×{checkpoint.size}×{checkpoint.size}",
         normalise=checkpoint.normalise,
@@ -179,9 +182,12 @@ def begin_with(network: StagedNetwork, weights: Weights, *, architecture: str, c
     """
     wanted = network.state_dict()
     found = _Fitting(weights)
-    foreign = network.foreign
+    # Other libraries have stages too: a file has our keys only if it is of such stages as the network's throughout.
+    stages = tuple(f"{_OWN}{stage}." for stage in network.stages)
+    ours_throughout = bool(weights.made_for) or all(key.startswith(stages) for key in weights.state)
+    foreign = None if ours_throughout else network.foreign
     for key, tensor in weights.state.items():
-        own = key if key.startswith(_OWN) or foreign is None else foreign.own_name(key)
+        own = key if foreign is None else foreign.own_name(key)
         if own is not None:
             found.add(own, key, tensor)
     drawn = [stage for stage in network.added if not found.of_stage(stage)]
@@ -303,8 +309,8 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         ) from error
 
 
-def _sha256(path: Path) -> str:
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; expected a file of weights.")
+def _file_words(path: Path) -> tuple[str, str]:
+    """Return a file's name with the beginning of its SHA-256, and all of that."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    return f"file {path.name} (sha256 {content[:16]})", content

@@ -247,7 +247,8 @@ class Plan:
 
     def parts_of_images(self, dataset: str) -> dict[str, list[str]]:
         """Return the parts that building a dataset's images loads by name, by module."""
-        return {"trazo.data.layouts": [self.study.datasets[dataset].layout]}
+        files = {type(layouts.get(name)).__module__ for name in layouts.names()}
+        return {file: [self.study.datasets[dataset].layout] for file in sorted(files)}
 
     def parts_of_stage(self, model: str, stage: str) -> dict[str, list[str]]:
         """Return the parts that training a stage loads by name, by module."""

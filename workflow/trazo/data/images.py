@@ -15,7 +15,8 @@ import numpy as np
 
 from trazo.config import Dataset
 from trazo.data.categories import choose
-from trazo.data.layouts import Items, Mapper, UnreadableItemsError, layouts, source_words
+from trazo.data.items import Items, Mapper, UnreadableItemsError
+from trazo.data.layouts import layouts, source_words
 from trazo.data.splits import SplitError, split_positions
 from trazo.errors import InputError
 from trazo.provenance import describe

@@ -1,4 +1,4 @@
-"""What planning knows of imported features before anything runs, and whose code a ranking's fingerprint is of."""
+"""What planning knows of data and imported features before anything runs, and whose code a fingerprint is of."""
 
 import shutil
 
@@ -74,3 +74,124 @@ def test_a_ranking_is_of_its_own_ranker_s_code_and_no_other_s(planned, tmp_path)
     assert touched('algorithm="brute"', 'algorithm="auto"') == {"sklearn"}
     assert touched("whole = True", "whole = 1 > 0") == {"exact"}
     assert touched("return faiss.IndexFlat(width, metric)", "return None") == set()
+
+
+@pytest.fixture
+def photographed(tmp_path, monkeypatch):
+    """Return a function that plans a study of 2 classes in given splits: 3 + 4 to train, 2 + 1 to test."""
+    monkeypatch.chdir(tmp_path)
+    network = {"module": "trazo.models.alexnet", "features": {"fc7": 8}, "parameters": 1, "smallest": 8}
+    learned = {"objectives": ["cross_entropy"], "samplings": ["shuffled"], "uses_logits": True}
+    learned |= {"uses_embeddings": False, "smallest_batch": 1}
+    answer = {"networks": [network], "objectives": [learned], "distances": distances.names()}
+    monkeypatch.setattr(plan, "ask_torch", lambda *_: answer)
+    for split, counts in {"train": {"coast": 3, "street": 4}, "test": {"coast": 2, "street": 1}}.items():
+        for name, count in counts.items():
+            (tmp_path / "photos" / split / name).mkdir(parents=True)
+            for index in range(count):
+                (tmp_path / "photos" / split / name / f"{name}_{split}{index}.png").write_text(f"{split}{name}{index}")
+
+    def make(metrics=("map",), place="photos", **dataset):
+        dataset = {"layout": "split_folders", "split": {"train": "all", "test": "all"}, **dataset}
+        stage = {"name": "s", "data": "d/train", "epochs": 1, "optimizer": {"adam": {}}}
+        model = {"architecture": "alexnet", "feature": "fc7", "stages": [stage]}
+        retrieval = {"models": ["m"], "queries": "d/test", "gallery": "d/train", "metrics": list(metrics)}
+        study = {"title": "t", "datasets": {"d": {"source": "web", **dataset}}, "models": {"m": model}}
+        (tmp_path / "s.yaml").write_text(yaml.safe_dump({**study, "retrievals": [retrieval]}))
+        return plan.make_plans(Settings(studies=["s.yaml"], sources={"web": place}), tmp_path / "cache")["s"]
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"split": {"train": "all", "test": 2}}, r"d.split.test: 2 images a class .* 1 of 'street'; .* `all`"),
+        ({"split": {"train": "all", "test": "rest"}}, "d.split.test: `rest` .* write `all`"),
+        ({"split": {"train": "all", "tset": "all"}, "layout": "folders"}, "d.split.train: `all` .* write `rest`"),
+        ({"layout": "listed"}, "d.lists: there is none for split 'train'"),
+        ({"layout": "listed", "lists": {"train": "a.txt", "test": "b.txt"}}, "lists.train: 'a.txt' is neither in"),
+        ({"metrics": ["p@8"]}, r"retrievals\[0\].metrics: p@8 looks at 8 items, and the gallery d/train has 7"),
+        ({"metrics": ["p@4"], "categories": ["coast"]}, "p@4 looks at 4 items, and the gallery d/train has 3"),
+        ({"categories": ["coats"]}, "d.categories: unknown category 'coats'.*'coast'"),
+        ({"folder": "train"}, "unknown split folder 'train'"),
+    ],
+)
+def test_given_splits_that_cannot_be_used_are_refused_before_the_run(photographed, settings, message):
+    with pytest.raises(ConfigError, match=rf"study s: .*{message}"):
+        photographed(**settings)
+
+
+def test_class_missing_from_one_side_is_refused_before_the_run(photographed, tmp_path):
+    shutil.rmtree(tmp_path / "photos" / "test" / "street")
+    with pytest.raises(ConfigError, match=r"datasets.d.*'street' has images in train and none in test"):
+        photographed()
+    assert photographed(categories=["coast"]).categories("d") == ["coast"]
+
+
+def test_a_given_split_depends_on_no_other(photographed, tmp_path):
+    def seen(**settings):
+        found = photographed(**settings)
+        return {
+            split: (found.dataset_settings("d", split), found.source_listing("d", split)) for split in ("train", "test")
+        }
+
+    before = seen()
+    fewer = seen(split={"test": 1, "train": "all"})
+    assert fewer["train"] == before["train"]
+    assert fewer["test"] != before["test"]
+    compared = photographed().source_listing("d")
+    (tmp_path / "photos" / "test" / "coast" / "coast_test0.png").write_text("another content")
+    assert seen()["train"] == before["train"]
+    assert seen()["test"] != before["test"]
+    assert photographed().source_listing("d") != compared
+    lists = {"train": "coast_train0.png\nstreet_train0.png", "test": "coast_test0.png\nstreet_test0.png"}
+    for split, text in lists.items():
+        (tmp_path / f"{split}.txt").write_text(text)
+    by_list = {"layout": "listed", "lists": {split: f"{split}.txt" for split in lists}}
+    before = seen(**by_list)
+    (tmp_path / "test.txt").write_text(lists["test"] + "\ncoast_test1.png")
+    assert seen(**by_list)["train"] == before["train"]
+    assert seen(**by_list)["test"] != before["test"]
+
+
+def test_comparing_splits_is_a_step_of_its_own_that_counts_do_not_touch(photographed):
+    whole, few = photographed(), photographed(split={"train": 2, "test": 1}, size=32, seed=3)
+    assert whole.checked_splits("d") == ["results/s/images/d/splits.json"]
+    assert whole.compared_splits("d") == few.compared_splits("d")
+    assert whole.compared_splits("d")["categories"] == ["coast", "street"]
+    assert photographed(layout="folders", split={"train": 3, "test": 2}).checked_splits("d") == []
+
+
+def test_given_splits_of_an_archive_to_be_downloaded_are_planned_unseen(photographed):
+    found = photographed(place="https://example.org/photos.zip", metrics=["p@1000"])
+    assert found.categories("d") is None
+    assert found.dataset_settings("d", "test")["split"] == {"test": "all"}
+    assert found.source_inputs("d") == ["results/sources/web/archive.zip"]
+
+
+def test_images_are_of_their_own_layout_s_code_and_no_other_s(photographed, tmp_path):
+    found = {
+        "split_folders": photographed(),
+        "folders": photographed(layout="folders", split={"train": 3, "test": 2}),
+    }
+    library = tmp_path / "trazo"
+    shutil.copytree(LIBRARY, library, ignore=shutil.ignore_patterns("__pycache__"))
+    file = library / "data" / "image_layouts.py"
+
+    def fingerprints():
+        return {
+            name: code_fingerprint("trazo.data.images", parts=planned.parts_of_images("d"), root=library)
+            for name, planned in found.items()
+        }
+
+    def touched(old, new):
+        before, text = fingerprints(), file.read_text(encoding="utf-8")
+        assert text.count(old) == 1
+        file.write_text(text.replace(old, new), encoding="utf-8")
+        return {name for name, after in fingerprints().items() if after != before[name]}
+
+    assert touched("return dict.fromkeys(dataset.split, classes)", "return {}") == {"folders"}
+    assert touched("if split not in there:", "if not there:") == {"split_folders"}
+    assert touched("if image in taken:", "if not image:") == set()
+    assert touched("self._names = names", "self._names = list(names)") == {"folders", "split_folders"}

@@ -2,6 +2,7 @@
 #
 #   results/sources/<source>/<category>.bin             downloaded drawings, shared by all studies
 #   results/<study>/doodles/<dataset>/<category>.bin    drawings made on the spot
+#   results/<study>/images/<dataset>/splits.json        what the splits hold that a source gives: checked
 #   results/<study>/images/<dataset>/<split>.h5         pixels, labels, ids
 
 
@@ -54,10 +55,32 @@ rule download_archive:
         "../scripts/download_archive.py"
 
 
-# Turns one split of a dataset into pixels.
+# Makes sure that no image is in two of the splits that a source gives, before anything is learned from one.
+rule check_splits:
+    input:
+        sources=lambda w: plan_of(w).source_inputs(w.dataset),
+    output:
+        splits="results/{study}/images/{dataset}/splits.json",
+    log:
+        "results/{study}/logs/check_splits/{dataset}.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        code=lambda w: code_of(
+            "check_splits", parts=plan_of(w).parts_of_images(w.dataset)
+        ),
+        source=lambda w: plan_of(w).source(w.dataset),
+        listing=lambda w: plan_of(w).source_listing(w.dataset),
+        dataset=lambda w: plan_of(w).compared_splits(w.dataset),
+    script:
+        "../scripts/check_splits.py"
+
+
+# Turns one split of a dataset into pixels. Another split's change is checked again, and leaves this one as it is.
 rule build_images:
     input:
         sources=lambda w: plan_of(w).source_inputs(w.dataset),
+        splits=ancient(lambda w: plan_of(w).checked_splits(w.dataset)),
     output:
         images="results/{study}/images/{dataset}/{split}.h5",
     log:
@@ -69,7 +92,7 @@ rule build_images:
             "build_images", parts=plan_of(w).parts_of_images(w.dataset)
         ),
         source=lambda w: plan_of(w).source(w.dataset),
-        listing=lambda w: plan_of(w).source_listing(w.dataset),
+        listing=lambda w: plan_of(w).source_listing(w.dataset, w.split),
         dataset=lambda w: plan_of(w).dataset_settings(w.dataset, w.split),
     script:
         "../scripts/build_images.py"

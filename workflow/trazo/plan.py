@@ -49,6 +49,7 @@ PUBLISHED = os.path.relpath(LIBRARY.parent / "published" / "published.csv")
 DOODLES = "doodles"
 IMPORTED = "imported"
 _DOODLE_SPARE = 100
+_MOST_TOLD = 5
 
 
 @dataclass(frozen=True, order=True)
@@ -216,26 +217,55 @@ class Plan:
     def dataset_settings(self, dataset: str, split: str) -> dict[str, Any]:
         """Return a dataset's settings as far as building one of its splits depends on them, as plain values.
 
-        A split comes before those declared after it, and depends on none of them; `rest` depends on all.
+        A split comes before those declared after it, and depends on none of them; `rest` depends on all. One that the
+        source gives depends on no other.
         """
         spec = self.study.datasets[dataset]
+        layout = layouts.get(spec.layout)
         settings = spec.model_dump(mode="json", exclude={"stands_for"})
         if spec.layout != "quickdraw":
             del settings["raster"]
-        if spec.split[split] != "rest":
+        if layout.gives_splits:
+            settings["split"] = {split: spec.split[split]}
+        elif spec.split[split] != "rest":
             names = list(spec.split)
             settings["split"] = {name: spec.split[name] for name in names[: names.index(split) + 1]}
             # How many `rest` are before this split is decided by those after it.
             if "rest" in settings["split"].values():
                 settings["split"] = dict(spec.split)
+        settings["lists"] = {name: file for name, file in spec.lists.items() if name in settings["split"]}
+        for key in {"lists", "class_pattern"} - layout.keys:
+            del settings[key]
         return {**settings, "categories": self.categories(dataset)}
 
-    def source_listing(self, dataset: str) -> str:
-        """Return what tells that the files inside a source folder changed; empty where the inputs tell it."""
+    def source_listing(self, dataset: str, split: str | None = None) -> str:
+        """Return what tells that the files inside a source folder changed; empty where the inputs tell it.
+
+        Of one split where the source gives them, or of all.
+        """
         spec = self.study.datasets[dataset]
         if spec.source == DOODLES or is_url(self._place(dataset)):
             return ""
-        return layouts.get(spec.layout).listing_digest(Path(self.source(dataset)), spec)
+        return layouts.get(spec.layout).listing_digest(Path(self.source(dataset)), spec, split)
+
+    def checked_splits(self, dataset: str) -> list[str]:
+        """Return the path of what says that a dataset's splits have nothing in common, if its source gives them."""
+        given = layouts.get(self.study.datasets[dataset].layout).gives_splits
+        return [f"{self.root}/images/{dataset}/splits.json"] if given else []
+
+    def compared_splits(self, dataset: str) -> dict[str, Any]:
+        """Return a dataset's settings as far as comparing its splits depends on them, as plain values."""
+        spec = self.study.datasets[dataset]
+        keys = {"source", "layout", *layouts.get(spec.layout).keys}
+        whole = dict.fromkeys(spec.split, "all")
+        return spec.model_dump(mode="json", include=keys) | {"split": whole, "categories": self.categories(dataset)}
+
+    def given_counts(self, dataset: str) -> dict[str, dict[str, int]] | None:
+        """Return the items of each class by split, where the source gives the splits and is at hand."""
+        spec = self.study.datasets[dataset]
+        if spec.source == DOODLES or is_url(self._place(dataset)):
+            return None
+        return layouts.get(spec.layout).counts(Path(self.source(dataset)), spec)
 
     def doodles(self, dataset: str) -> dict[str, Any]:
         """Return which doodles to draw: categories, how many of each, and the seed."""
@@ -620,12 +650,24 @@ def _check_sources(plan: Plan) -> None:
         where = f"study {plan.name}: datasets.{name}"
         if spec.layout not in layouts.names():
             raise ConfigError(f"{where}.layout: {unknown_name('layout', spec.layout, layouts.names())}")
+        try:
+            layouts.get(spec.layout).check(spec)
+        except InputError as error:
+            raise ConfigError(f"{where}.{error}") from error
         if spec.source == DOODLES:
             if spec.layout != "quickdraw":
                 raise ConfigError(f"{where}.layout: doodles are drawings; use layout: quickdraw, or name a source.")
         else:
             _check_place(plan, name, where)
-        plan.categories(name)
+        classes = plan.categories(name)
+        for split, given in (plan.given_counts(name) or {}).items():
+            count = spec.split[split]
+            short = [f"{given[c]} of {c!r}" for c in classes or () if isinstance(count, int) and given[c] < count]
+            if short:
+                raise ConfigError(
+                    f"{where}.split.{split}: {count} images a class are asked for, and the source gives "
+                    f"{', '.join(short[:_MOST_TOLD])}{', …' * (len(short) > _MOST_TOLD)}; ask for less, or write `all`."
+                )
 
 
 def _check_place(plan: Plan, dataset: str, where: str) -> None:
@@ -733,9 +775,14 @@ def _gallery_size(plan: Plan, retrieval: Retrieval) -> int | None:
         return min(plan.imported[name].items for name in retrieval.features) - int(retrieval.leave_one_out)
     dataset, _, split = retrieval.gallery.partition("/")
     count, classes = plan.study.datasets[dataset].split[split], plan.categories(dataset)
-    if count == "rest" or classes is None:
+    given = plan.given_counts(dataset)
+    if classes is None or (not isinstance(count, int) and given is None):
         return None
-    return count * len(classes) - int(retrieval.leave_one_out)
+    if isinstance(count, int):
+        items = count * len(classes)
+    else:
+        items = sum(given[split][name] for name in classes)
+    return items - int(retrieval.leave_one_out)
 
 
 def _check_sizes(plan: Plan) -> None:

@@ -25,6 +25,8 @@ class QuickdrawLayout(Layout):
     the files are also handed on, are no part of the category.
     """
 
+    keys = frozenset({"recognized_only"})
+
     def available(self, source: Path, dataset: Dataset) -> list[str]:
         """Return the categories that have a file, sorted."""
         return sorted(self._files(source, dataset))
@@ -35,11 +37,7 @@ class QuickdrawLayout(Layout):
         return [files[name] for name in choose(dataset.categories, files)]
 
     def _files(self, source: Path, dataset: Dataset) -> dict[str, Path]:
-        if dataset.folder:
-            raise InputError(
-                f"folder: {dataset.folder!r} has no meaning for layout `quickdraw`; let the source name the folder of "
-                "the .bin files itself."
-            )
+        self.check(dataset)
         if not source.exists():
             raise InputError(f"{source} does not exist; expected a folder of .bin or .ndjson files, or one of them.")
         candidates = sorted(source.iterdir()) if source.is_dir() else [source]
@@ -56,7 +54,7 @@ class QuickdrawLayout(Layout):
         return files
 
     @contextmanager
-    def opened(self, source: Path, dataset: Dataset) -> Iterator[OpenedSource]:
+    def opened(self, source: Path, dataset: Dataset, split: str) -> Iterator[OpenedSource]:
         """Open a folder of drawings."""
         files = self._files(source, dataset)
 

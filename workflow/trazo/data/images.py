@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -75,11 +75,12 @@ def build_images(
     if split not in dataset.split:
         raise InputError(f"dataset {dataset_name!r}: {unknown_name('split', split, dataset.split)}")
     layout = layouts.get(dataset.layout)
-    with layout.opened(source, dataset) as opened, _mapper(threads) as mapper, warnings.catch_warnings():
+    with layout.opened(source, dataset, split) as opened, _mapper(threads) as mapper, warnings.catch_warnings():
         # Pillow warns of odd metadata, which decide nothing here but the orientation.
         warnings.simplefilter("ignore")
         classes = choose(dataset.categories, opened.classes)
-        chosen, available = _deal(opened.items, classes, dataset_name, dataset, split)
+        shares = layout.dealt(dataset, split)
+        chosen, available = _deal(opened.items, classes, dataset_name, dataset, split, shares)
         total = sum(len(items) for items in chosen)
         settings = {
             "key": {"dataset": dataset_name, "split": split},
@@ -108,7 +109,12 @@ def build_images(
 
 
 def _deal(
-    items_of: Callable[[str], Items], classes: list[str], dataset_name: str, dataset: Dataset, split: str
+    items_of: Callable[[str], Items],
+    classes: list[str],
+    dataset_name: str,
+    dataset: Dataset,
+    split: str,
+    shares: Mapping[str, int | Literal["rest"]],
 ) -> tuple[list[Items], dict[str, int]]:
     """Return the chosen items of every class, and how many items each class has."""
     chosen: list[Items] = []
@@ -118,7 +124,7 @@ def _deal(
         items = items_of(name)
         available[name] = len(items)
         try:
-            positions = split_positions(items.keys, dataset.split, seed=dataset.seed, name=name)[split]
+            positions = split_positions(items.keys, shares, seed=dataset.seed, name=name)[split]
         except SplitError as error:
             short.append(str(error))
             continue

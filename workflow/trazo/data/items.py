@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 Mapper = Callable[[Callable[[T], R], Iterable[T]], Iterator[R]]
 """The shape of `map`: applies a function to each of many jobs, in order; possibly in several threads."""
+
+_PARTICULAR = ("folder", "lists", "class_pattern", "recognized_only")
+"""Keys of a dataset that only some layouts understand."""
 
 _BLOCK_BYTES = 16 << 20
 _MOST_BLOCK = 512
@@ -96,7 +99,51 @@ class OpenedSource:
 
 
 class Layout(ABC):
-    """How raw data are laid out in a folder, a file or an archive."""
+    """How raw data are laid out in a folder, a file or an archive.
+
+    Attributes
+    ----------
+    name
+        The name it is registered under.
+    keys
+        Those keys of a dataset that it understands and some other layouts do not.
+    gives_splits
+        Whether the source itself says which item is in which split.
+    """
+
+    name: ClassVar[str]
+    keys: ClassVar[frozenset[str]] = frozenset()
+    gives_splits: ClassVar[bool] = False
+
+    def check(self, dataset: Dataset) -> None:
+        """Refuse a dataset that asks for what the layout has not; looks at no file.
+
+        Raises
+        ------
+        InputError
+            If a key has no meaning for the layout, or a split asks for `all` or `rest` where there is no such thing.
+        """
+        for key in _PARTICULAR:
+            default = Dataset.model_fields[key].get_default(call_default_factory=True)
+            if key not in self.keys and getattr(dataset, key) != default:
+                others = ", ".join(name for name in layouts.names() if key in layouts.get(name).keys)
+                raise InputError(f"{key}: it has no meaning for layout `{self.name}`, only for {others}; leave it out.")
+        for split, count in dataset.split.items():
+            if count == "all" and not self.gives_splits:
+                raise InputError(
+                    f"split.{split}: `all` is for sources that say themselves what is in which split, and layout "
+                    f"`{self.name}` has none; write `rest` for all that the other splits leave, or a number a class."
+                )
+            if count == "rest" and self.gives_splits:
+                raise InputError(
+                    f"split.{split}: `rest` is what other splits leave, and in layout `{self.name}` every split has "
+                    "its own items; write `all` for all of them, or a number a class."
+                )
+
+    def dealt(self, dataset: Dataset, split: str) -> dict[str, int | Literal["rest"]]:
+        """Return the splits that share one stock of items with `split`, itself included, and what each takes of it."""
+        stock = {split: dataset.split[split]} if self.gives_splits else dataset.split
+        return {name: "rest" if count == "all" else count for name, count in stock.items()}
 
     @abstractmethod
     def available(self, source: Path, dataset: Dataset) -> list[str]:
@@ -108,17 +155,33 @@ class Layout(ABC):
             If the source does not exist, is not laid out so, or the dataset asks for what the layout has not.
         """
 
+    def counts(self, source: Path, dataset: Dataset) -> dict[str, dict[str, int]] | None:
+        """Return how many items each class has by split, where the source gives the splits; None where it does not."""
+        return None
+
     @abstractmethod
     def source_files(self, source: Path, dataset: Dataset) -> list[Path]:
-        """Return the files, or the folder, that building the dataset reads: when they change, it is stale."""
+        """Return the files that building the dataset reads: when they change, it is stale."""
 
-    def listing_digest(self, source: Path, dataset: Dataset) -> str:
-        """Return what stands for the state of a folder in `source_files`; "" where the files tell it themselves."""
+    def listing_digest(self, source: Path, dataset: Dataset, split: str | None = None) -> str:
+        """Return what stands for the source as far as `source_files` do not tell it; "" where they do.
+
+        Parameters
+        ----------
+        source, dataset
+            The source, and the settings.
+        split
+            Only as far as this split depends on it; None: all of them.
+        """
         return ""
 
     @abstractmethod
-    def opened(self, source: Path, dataset: Dataset) -> AbstractContextManager[OpenedSource]:
-        """Open a source for the time of a `with` block."""
+    def opened(self, source: Path, dataset: Dataset, split: str) -> AbstractContextManager[OpenedSource]:
+        """Open a source for the time of a `with` block; its items are those that `split` may take."""
+
+    def overlaps(self, source: Path, dataset: Dataset) -> list[list[tuple[str, str]]]:
+        """Return the items that several given splits share: for each, its places as (split, name)."""
+        return []
 
 
 layouts: Registry[Layout] = Registry("layout")
@@ -129,6 +192,7 @@ def registered(name: str) -> Callable[[type[Layout]], type[Layout]]:
     """Return a decorator that registers a layout under `name`."""
 
     def keep(kind: type[Layout]) -> type[Layout]:
+        kind.name = name
         layouts.register(name)(kind())
         return kind
 

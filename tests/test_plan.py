@@ -108,9 +108,9 @@ def photographed(tmp_path, monkeypatch):
     [
         ({"split": {"train": "all", "test": 2}}, r"d.split.test: 2 images a class .* 1 of 'street'; .* `all`"),
         ({"split": {"train": "all", "test": "rest"}}, "d.split.test: `rest` .* write `all`"),
-        ({"split": {"train": "all", "tset": "all"}, "layout": "folders"}, "d.split.train: `all` .* write `rest`"),
+        ({"split": {"train": "all", "test": 1}, "layout": "folders"}, "d.split.train: `all` .* write `rest`"),
         ({"layout": "listed"}, "d.lists: there is none for split 'train'"),
-        ({"layout": "listed", "lists": {"train": "a.txt", "test": "b.txt"}}, "lists.train: 'a.txt' is neither in"),
+        ({"layout": "listed", "lists": {"train": "a.txt", "test": "b.txt"}}, "datasets.d: lists.train: 'a.txt' is nei"),
         ({"metrics": ["p@8"]}, r"retrievals\[0\].metrics: p@8 looks at 8 items, and the gallery d/train has 7"),
         ({"metrics": ["p@4"], "categories": ["coast"]}, "p@4 looks at 4 items, and the gallery d/train has 3"),
         ({"categories": ["coats"]}, "d.categories: unknown category 'coats'.*'coast'"),
@@ -157,10 +157,10 @@ def test_a_given_split_depends_on_no_other(photographed, tmp_path):
 
 def test_comparing_splits_is_a_step_of_its_own_that_counts_do_not_touch(photographed):
     whole, few = photographed(), photographed(split={"train": 2, "test": 1}, size=32, seed=3)
-    assert whole.checked_splits("d") == ["results/s/images/d/splits.json"]
-    assert whole.compared_splits("d") == few.compared_splits("d")
-    assert whole.compared_splits("d")["categories"] == ["coast", "street"]
-    assert photographed(layout="folders", split={"train": 3, "test": 2}).checked_splits("d") == []
+    assert whole.compared_splits("d") == ["results/s/images/d/splits.json"]
+    assert whole.comparison_of_splits("d") == few.comparison_of_splits("d")
+    assert whole.comparison_of_splits("d")["categories"] == ["coast", "street"]
+    assert photographed(layout="folders", split={"train": 3, "test": 2}).compared_splits("d") == []
 
 
 def test_given_splits_of_an_archive_to_be_downloaded_are_planned_unseen(photographed):

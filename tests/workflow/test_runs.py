@@ -5,6 +5,7 @@ import copy
 import csv
 import hashlib
 import http.server
+import json
 import os
 import re
 import shutil
@@ -267,6 +268,39 @@ def test_image_folders_and_overrides_run_to_the_report(project):
     assert project.stale() == {}
     os.remove(project.folder / "photos" / "dark & grey" / "3 ñ.png")
     assert project.stale()["build_images"] == 2
+
+
+def test_given_splits_are_compared_before_anything_is_built(project):
+    """A change in one split has both compared and that one built; an image in both stops the run."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    photos, results = project.folder / "photos", project.folder / "results/given/images/photos"
+    for folder, count in (("train/dark", 3), ("train/light", 3), ("test/dark", 2), ("test/light", 2)):
+        (photos / folder).mkdir(parents=True)
+        for index in range(count):
+            Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8)).save(photos / folder / f"{index}.png")
+    given = {"source": "photos", "layout": "split_folders", "split": {"train": "all", "test": "all"}, "size": 32}
+    project.write_study({"title": "Given", "datasets": {"photos": given}}, "given")
+    config = yaml.safe_load((project.folder / "config.yaml").read_text())
+    config |= {"sources": {"photos": "photos"}, "studies": ["given.yaml"]}
+    (project.folder / "config.yaml").write_text(yaml.safe_dump(config))
+    targets = ["--", *(f"results/given/images/photos/{split}.h5" for split in ("train", "test"))]
+    project.snakemake(*targets)
+    train = (results / "train.h5").stat().st_mtime_ns
+
+    shutil.copy(photos / "train/light/1.png", photos / "test/dark/new.png")
+    assert project.stale(*targets) == {"compare_splits": 1, "build_images": 1}
+    for _ in range(2):
+        printed = project.snakemake(*targets, check=False).stdout
+        assert "train/light/1.png (train) = test/dark/new.png (test)" in printed
+        assert "Traceback" not in printed
+
+    (photos / "test/dark/new.png").unlink()
+    project.snakemake(*targets)
+    assert json.loads((results / "splits.json").read_text())["overlaps"] == []
+    assert (results / "train.h5").stat().st_mtime_ns == train
 
 
 @pytest.fixture

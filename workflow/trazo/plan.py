@@ -182,10 +182,15 @@ class Plan:
         spec = self.study.datasets[dataset]
         if self._is_distant_archive(dataset):
             return spec.categories if isinstance(spec.categories, list) else None
+        where = f"study {self.name}: datasets.{dataset}"
         try:
-            return choose(spec.categories, self._available(dataset))
+            available = self._available(dataset)
         except InputError as error:
-            raise ConfigError(f"study {self.name}: datasets.{dataset}.categories: {error}") from error
+            raise ConfigError(f"{where}: {error}") from error
+        try:
+            return choose(spec.categories, available)
+        except InputError as error:
+            raise ConfigError(f"{where}.categories: {error}") from error
 
     def _is_distant_archive(self, dataset: str) -> bool:
         spec = self.study.datasets[dataset]
@@ -248,12 +253,12 @@ class Plan:
             return ""
         return layouts.get(spec.layout).listing_digest(Path(self.source(dataset)), spec, split)
 
-    def checked_splits(self, dataset: str) -> list[str]:
-        """Return the path of what says that a dataset's splits have nothing in common, if its source gives them."""
+    def compared_splits(self, dataset: str) -> list[str]:
+        """Return the path of what says what a dataset's splits have in common, if its source gives them."""
         given = layouts.get(self.study.datasets[dataset].layout).gives_splits
         return [f"{self.root}/images/{dataset}/splits.json"] if given else []
 
-    def compared_splits(self, dataset: str) -> dict[str, Any]:
+    def comparison_of_splits(self, dataset: str) -> dict[str, Any]:
         """Return a dataset's settings as far as comparing its splits depends on them, as plain values."""
         spec = self.study.datasets[dataset]
         keys = {"source", "layout", *layouts.get(spec.layout).keys}

@@ -1,4 +1,8 @@
-"""Whether the splits that a source gives are fit to be learned from and tested on: checked before images are built."""
+"""Whether the splits that a source gives share items: found out once, and told before images are built.
+
+Finding out is a step of its own, which reads the whole source. What it finds stops the building of images, and not the
+step itself: so the splits that have been built stay as they are when one that does not fit comes and goes.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +23,19 @@ class OverlapError(InputError):
     """Items that are in several splits of a dataset; the message names the first of them."""
 
 
-def check_splits(*, source: Path, dataset_name: str, dataset: Dataset, output: Path, code: str) -> None:
-    """Make sure that a dataset's given splits have the same classes and no item in common; write what they hold.
+def compare_splits(*, source: Path, dataset_name: str, dataset: Dataset, output: Path, code: str) -> None:
+    """Write as JSON what the given splits of a dataset hold, and which items are in several of them.
 
     Parameters
     ----------
     source
         Folder or archive that holds the raw data, laid out as `dataset.layout` says.
     dataset_name
-        The dataset's name, for the record and for messages.
+        The dataset's name, for the record.
     dataset
         Its settings. How many items its splits take does not matter: all that are given are compared.
     output
-        Where the record goes, as JSON.
+        Where the record goes.
     code
         Fingerprint of the step's code.
 
@@ -39,20 +43,10 @@ def check_splits(*, source: Path, dataset_name: str, dataset: Dataset, output: P
     ------
     InputError
         If the source is not laid out so, or a class is missing from a split.
-    OverlapError
-        If the same content is in two splits, under whatever names.
     """
     started = time.perf_counter()
     layout = layouts.get(dataset.layout)
-    shared = layout.overlaps(source, dataset)
-    if shared:
-        named = "; ".join(" = ".join(f"{name} ({split})" for split, name in places) for places in shared[:_MOST_NAMED])
-        more = f"; and {len(shared) - _MOST_NAMED} more" if len(shared) > _MOST_NAMED else ""
-        raise OverlapError(
-            f"dataset {dataset_name!r}: {len(shared)} images of {source} are in more than one split: {named}{more}. "
-            "What a network learned from cannot test it: remove each from all splits but one, or name the images to "
-            "use in lists of your own (layout: listed)."
-        )
+    overlaps = layout.overlaps(source, dataset)
     settings = {
         "key": {"dataset": dataset_name},
         "source": source_words(source),
@@ -60,4 +54,30 @@ def check_splits(*, source: Path, dataset_name: str, dataset: Dataset, output: P
         "dataset": dataset.model_dump(mode="json"),
     }
     record = describe("splits", settings=settings, code=code, seconds=time.perf_counter() - started)
-    write_text(output, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    write_text(output, json.dumps({**record, "overlaps": overlaps}, indent=1, ensure_ascii=False) + "\n")
+
+
+def refuse_overlaps(comparison: Path) -> None:
+    """Raise if splits were found to have items in common.
+
+    Parameters
+    ----------
+    comparison
+        What `compare_splits` wrote.
+
+    Raises
+    ------
+    OverlapError
+        If the same content is in two splits, under whatever names.
+    """
+    record = json.loads(Path(comparison).read_text(encoding="utf-8"))
+    overlaps, settings = record["overlaps"], record["settings"]
+    if not overlaps:
+        return
+    named = "; ".join(" = ".join(f"{name} ({split})" for split, name in places) for places in overlaps[:_MOST_NAMED])
+    more = f"; and {len(overlaps) - _MOST_NAMED} more" if len(overlaps) > _MOST_NAMED else ""
+    raise OverlapError(
+        f"dataset {settings['key']['dataset']!r}: {len(overlaps)} images of {settings['source']} are in more than one "
+        f"split: {named}{more}. What a network learned from cannot test it: remove each from all splits but one, or "
+        "name the images to use in lists of your own (layout: listed)."
+    )

@@ -1,12 +1,14 @@
 """What planning knows of data and imported features before anything runs, and whose code a fingerprint is of."""
 
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
 import yaml
 from trazo import plan
 from trazo.config import ConfigError, Settings
+from trazo.data.layouts import layouts
 from trazo.provenance import LIBRARY, code_fingerprint
 from trazo.retrieval.distances import distances
 
@@ -97,7 +99,7 @@ def photographed(tmp_path, monkeypatch):
         model = {"architecture": "alexnet", "feature": "fc7", "stages": [stage]}
         retrieval = {"models": ["m"], "queries": "d/test", "gallery": "d/train", "metrics": list(metrics)}
         study = {"title": "t", "datasets": {"d": {"source": "web", **dataset}}, "models": {"m": model}}
-        (tmp_path / "s.yaml").write_text(yaml.safe_dump({**study, "retrievals": [retrieval]}))
+        (tmp_path / "s.yaml").write_text(yaml.safe_dump({**study, "retrievals": [retrieval]}, sort_keys=False))
         return plan.make_plans(Settings(studies=["s.yaml"], sources={"web": place}), tmp_path / "cache")["s"]
 
     return make
@@ -129,7 +131,47 @@ def test_class_missing_from_one_side_is_refused_before_the_run(photographed, tmp
     assert photographed(categories=["coast"]).categories("d") == ["coast"]
 
 
-def test_a_given_split_depends_on_no_other(photographed, tmp_path):
+def test_image_in_two_given_splits_is_refused_before_the_run_and_looked_for_once(photographed, tmp_path, monkeypatch):
+    kind, looked = type(layouts.get("split_folders")), []
+    whole = kind.overlaps
+    monkeypatch.setattr(kind, "overlaps", lambda *asked: looked.append(asked) or whole(*asked))
+    photographed()
+    photographed(split={"train": 2, "test": 1}, size=32)
+    assert len(looked) == 1
+    shutil.copy(tmp_path / "photos/train/street/street_train2.png", tmp_path / "photos/test/coast/new.png")
+    for _ in range(2):
+        pair = r"train/street/street_train2.png \(train\) = test/coast/new.png \(test\)"
+        with pytest.raises(ConfigError, match=rf"datasets.d: photos: 1 image is in more than one split: {pair}\. "):
+            photographed()
+    assert len(looked) == 2
+    photographed(categories=["coast"])
+    (tmp_path / "photos/test/coast/new.png").write_text("another content")
+    photographed()
+
+
+def test_overlap_of_lists_is_looked_for_again_when_an_archive_or_a_list_changes(photographed, tmp_path):
+    def packed(**contents):
+        with zipfile.ZipFile(tmp_path / "photos.zip", "w") as file:
+            for name, content in contents.items():
+                file.writestr(f"{name}.png", content)
+
+    def planned_by(train, test):
+        for split, names in (("train", train), ("test", test)):
+            (tmp_path / f"{split}.txt").write_text("".join(f"{name}.png\n" for name in names))
+        return photographed(place="photos.zip", layout="listed", lists={"train": "train.txt", "test": "test.txt"})
+
+    packed(a_1="1", a_2="2", a_3="1")
+    planned_by(["a_1"], ["a_2"])
+    with pytest.raises(ConfigError, match=r"a_1.png \(train\) = a_3.png \(test\)"):
+        planned_by(["a_1"], ["a_2", "a_3"])
+    packed(a_1="1", a_2="2", a_3="3")
+    planned_by(["a_1"], ["a_2", "a_3"])
+    packed(a_1="1", a_2="1", a_3="3")
+    with pytest.raises(ConfigError, match=r"a_1.png \(train\) = a_2.png \(test\)"):
+        planned_by(["a_1"], ["a_2", "a_3"])
+
+
+def test_a_given_split_depends_on_none_after_it_and_on_no_other_s_images(photographed, tmp_path):
     def seen(**settings):
         found = photographed(**settings)
         return {
@@ -137,14 +179,15 @@ def test_a_given_split_depends_on_no_other(photographed, tmp_path):
         }
 
     before = seen()
-    fewer = seen(split={"test": 1, "train": "all"})
-    assert fewer["train"] == before["train"]
-    assert fewer["test"] != before["test"]
-    compared = photographed().source_listing("d")
+    assert seen(split={"train": "all", "test": 1})["train"] == before["train"]
+    fewer = seen(split={"train": 2, "test": "all"})
+    assert fewer["train"] != before["train"]
+    assert fewer["test"] == before["test"]
     (tmp_path / "photos" / "test" / "coast" / "coast_test0.png").write_text("another content")
     assert seen()["train"] == before["train"]
     assert seen()["test"] != before["test"]
-    assert photographed().source_listing("d") != compared
+    (tmp_path / "photos" / "train" / "coast" / "coast_train0.png").write_text("yet another content")
+    assert seen()["train"] != before["train"]
     lists = {"train": "coast_train0.png\nstreet_train0.png", "test": "coast_test0.png\nstreet_test0.png"}
     for split, text in lists.items():
         (tmp_path / f"{split}.txt").write_text(text)
@@ -155,18 +198,10 @@ def test_a_given_split_depends_on_no_other(photographed, tmp_path):
     assert seen(**by_list)["test"] != before["test"]
 
 
-def test_comparing_splits_is_a_step_of_its_own_that_counts_do_not_touch(photographed):
-    whole, few = photographed(), photographed(split={"train": 2, "test": 1}, size=32, seed=3)
-    assert whole.compared_splits("d") == ["results/s/images/d/splits.json"]
-    assert whole.comparison_of_splits("d") == few.comparison_of_splits("d")
-    assert whole.comparison_of_splits("d")["categories"] == ["coast", "street"]
-    assert photographed(layout="folders", split={"train": 3, "test": 2}).compared_splits("d") == []
-
-
 def test_given_splits_of_an_archive_to_be_downloaded_are_planned_unseen(photographed):
     found = photographed(place="https://example.org/photos.zip", metrics=["p@1000"])
     assert found.categories("d") is None
-    assert found.dataset_settings("d", "test")["split"] == {"test": "all"}
+    assert found.dataset_settings("d", "test")["split"] == {"train": "all", "test": "all"}
     assert found.source_inputs("d") == ["results/sources/web/archive.zip"]
 
 

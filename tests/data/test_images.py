@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from trazo.config import Dataset
 from trazo.data.images import UnreadableImagesError, build_images
+from trazo.data.items import OverlapError
 from trazo.data.quickdraw import CorruptSourceError, Drawings, read_bin, write_bin
 from trazo.data.raster import RasterOptions, rasterise
 from trazo.errors import InputError
@@ -212,6 +213,25 @@ def test_lists_give_the_same_images_as_folders_do(tmp_path):
         other = build(tmp_path, source, dataset(**GIVEN, **shares), split=split, threads=2)
         assert (one.ids, one.classes) == (other.ids, other.classes)
         np.testing.assert_array_equal(one.pixels, other.pixels)
+
+
+def test_images_that_another_given_split_has_too_are_named_with_their_splits(tmp_path):
+    folder = tmp_path / "photos"
+    for split, first in (("train", 0), ("test", 3)):
+        (folder / split / "cat").mkdir(parents=True)
+        for i in range(9):
+            (folder / split / "cat" / f"{i}.png").write_bytes(png(grey(0, first + i)))
+    spec = dataset(layout="split_folders", split={"train": "all", "test": 1})
+    with pytest.raises(OverlapError) as caught:
+        build(tmp_path, folder, spec, split="test")
+    message = str(caught.value)
+    # By the levels of grey: 3 of train is 0 of test, and so on up to 8 and 5.
+    assert "6 images are in more than one split: train/cat/3.png (train) = test/cat/0.png (test); " in message
+    assert "train/cat/7.png (train) = test/cat/4.png (test); and 1 more. " in message
+    assert "remove each from all splits but one" in message
+    assert not list(tmp_path.glob("*.h5"))
+    # With nothing to compare with, nothing is wrong.
+    assert len(build(tmp_path, folder, dataset(layout="split_folders", split={"test": "all"}), split="test")) == 9
 
 
 @pytest.mark.parametrize("layout", ["split_folders", "listed"])

@@ -2,7 +2,6 @@
 #
 #   results/sources/<source>/<category>.bin             downloaded drawings, shared by all studies
 #   results/<study>/doodles/<dataset>/<category>.bin    drawings made on the spot
-#   results/<study>/images/<dataset>/splits.json        what splits that a source gives hold, and have in common
 #   results/<study>/images/<dataset>/<split>.h5         pixels, labels, ids
 
 
@@ -55,32 +54,10 @@ rule download_archive:
         "../scripts/download_archive.py"
 
 
-# Finds images that several of the splits that a source gives have in common.
-rule compare_splits:
-    input:
-        sources=lambda w: plan_of(w).source_inputs(w.dataset),
-    output:
-        comparison="results/{study}/images/{dataset}/splits.json",
-    log:
-        "results/{study}/logs/compare_splits/{dataset}.log",
-    conda:
-        "../../envs/environment.yaml"
-    params:
-        code=lambda w: code_of(
-            "compare_splits", parts=plan_of(w).parts_of_images(w.dataset)
-        ),
-        source=lambda w: plan_of(w).source(w.dataset),
-        listing=lambda w: plan_of(w).source_listing(w.dataset),
-        dataset=lambda w: plan_of(w).comparison_of_splits(w.dataset),
-    script:
-        "../scripts/compare_splits.py"
-
-
-# Turns one split of a dataset into pixels. When another split changes, they are compared again, and this one stays.
+# Turns one split of a dataset into pixels.
 rule build_images:
     input:
         sources=lambda w: plan_of(w).source_inputs(w.dataset),
-        comparison=ancient(lambda w: plan_of(w).compared_splits(w.dataset)),
     output:
         images="results/{study}/images/{dataset}/{split}.h5",
     log:

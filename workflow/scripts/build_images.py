@@ -4,13 +4,10 @@ from pathlib import Path
 
 from trazo.config import Dataset
 from trazo.data.images import build_images
-from trazo.data.overlaps import refuse_overlaps
 from trazo.progress import counter, step
 
 wildcards, params = snakemake.wildcards, snakemake.params
 with step(snakemake.log[0], f"images of {wildcards.dataset}/{wildcards.split}"):
-    for comparison in snakemake.input.comparison:
-        refuse_overlaps(Path(comparison))
     build_images(
         progress=counter("images", "img"),
         source=Path(params.source),

@@ -30,6 +30,7 @@ from trazo.config import (
 )
 from trazo.data.categories import QUICKDRAW_CATEGORIES, choose
 from trazo.data.imports import GALLERY, QUERIES, FeatureFile, look
+from trazo.data.items import OverlapError
 from trazo.data.layouts import layouts
 from trazo.defaults import completed, shares_of_exact
 from trazo.errors import InputError
@@ -222,19 +223,20 @@ class Plan:
     def dataset_settings(self, dataset: str, split: str) -> dict[str, Any]:
         """Return a dataset's settings as far as building one of its splits depends on them, as plain values.
 
-        A split comes before those declared after it, and depends on none of them; `rest` depends on all. One that the
-        source gives depends on no other.
+        A split comes before those declared after it, and depends on none of them; `rest` depends on all. Of splits
+        that the source gives, those before are compared with it, however many items they take.
         """
         spec = self.study.datasets[dataset]
         layout = layouts.get(spec.layout)
         settings = spec.model_dump(mode="json", exclude={"stands_for"})
         if spec.layout != "quickdraw":
             del settings["raster"]
+        names = list(spec.split)
+        before = names[: names.index(split)]
         if layout.gives_splits:
-            settings["split"] = {split: spec.split[split]}
+            settings["split"] = {**dict.fromkeys(before, "all"), split: spec.split[split]}
         elif spec.split[split] != "rest":
-            names = list(spec.split)
-            settings["split"] = {name: spec.split[name] for name in names[: names.index(split) + 1]}
+            settings["split"] = {name: spec.split[name] for name in [*before, split]}
             # How many `rest` are before this split is decided by those after it.
             if "rest" in settings["split"].values():
                 settings["split"] = dict(spec.split)
@@ -252,18 +254,6 @@ class Plan:
         if spec.source == DOODLES or is_url(self._place(dataset)):
             return ""
         return layouts.get(spec.layout).listing_digest(Path(self.source(dataset)), spec, split)
-
-    def compared_splits(self, dataset: str) -> list[str]:
-        """Return the path of what says what a dataset's splits have in common, if its source gives them."""
-        given = layouts.get(self.study.datasets[dataset].layout).gives_splits
-        return [f"{self.root}/images/{dataset}/splits.json"] if given else []
-
-    def comparison_of_splits(self, dataset: str) -> dict[str, Any]:
-        """Return a dataset's settings as far as comparing its splits depends on them, as plain values."""
-        spec = self.study.datasets[dataset]
-        keys = {"source", "layout", *layouts.get(spec.layout).keys}
-        whole = dict.fromkeys(spec.split, "all")
-        return spec.model_dump(mode="json", include=keys) | {"split": whole, "categories": self.categories(dataset)}
 
     def given_counts(self, dataset: str) -> dict[str, dict[str, int]] | None:
         """Return the items of each class by split, where the source gives the splits and is at hand."""
@@ -643,6 +633,7 @@ def make_plans(settings: Settings, cache: Path) -> dict[str, Plan]:
     for plan in plans.values():
         _check_sources(plan)
         _check_sizes(plan)
+        _check_overlaps(plan, cache)
     plans = _checked_networks(plans, cache)
     for plan in plans.values():
         _check_names(plan)
@@ -701,6 +692,27 @@ def _check_place(plan: Plan, dataset: str, where: str) -> None:
             f"{where}.source: {source!r} is {place}, which does not exist; correct `sources:` in config.yaml (paths "
             "are relative to the folder of the run)."
         )
+
+
+def _check_overlaps(plan: Plan, cache: Path) -> None:
+    """Refuse splits that a source at hand gives and that share images; they are compared once, and it is kept."""
+    for name, spec in plan.study.datasets.items():
+        if plan.given_counts(name) is None:
+            continue
+        layout, source = layouts.get(spec.layout), Path(plan.source(name))
+        status = source.stat()
+        state = [plan.source_listing(name), status.st_size, status.st_mtime_ns]
+        compared = spec.model_copy(update={"categories": plan.categories(name)})
+        asked = compared.model_dump(mode="json", include={"layout", "categories", *layout.keys})
+        code = code_fingerprint("trazo.data.layouts", parts=plan.parts_of_images(name))
+        file = cache / f"overlaps-{digest([str(source.resolve()), state, asked, list(spec.split), code])}.json"
+        try:
+            overlaps = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            overlaps = layout.overlaps(source, compared)
+            write_text(file, json.dumps(overlaps))
+        if overlaps:
+            raise ConfigError(f"study {plan.name}: datasets.{name}: {source}: {OverlapError(overlaps)}")
 
 
 def _computed(plan: Plan) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from trazo.config import Dataset
 from trazo.data.categories import choose
-from trazo.data.items import Items, Mapper, UnreadableItemsError
+from trazo.data.items import Items, Mapper, OverlapError, UnreadableItemsError
 from trazo.data.layouts import layouts, source_words
 from trazo.data.splits import SplitError, split_positions
 from trazo.errors import InputError
@@ -66,6 +66,8 @@ def build_images(
     ------
     InputError
         If the source is not laid out so, has not the classes, or too few items for the splits.
+    OverlapError
+        If `split` is given by the source, and has items in common with another given split of the dataset.
     UnreadableImagesError
         If images cannot be read. All are tried before.
     CorruptSourceError
@@ -75,6 +77,8 @@ def build_images(
     if split not in dataset.split:
         raise InputError(f"dataset {dataset_name!r}: {unknown_name('split', split, dataset.split)}")
     layout = layouts.get(dataset.layout)
+    if overlaps := layout.overlaps(source, dataset):
+        raise OverlapError(overlaps)
     with layout.opened(source, dataset, split) as opened, _mapper(threads) as mapper, warnings.catch_warnings():
         # Pillow warns of odd metadata, which decide nothing here but the orientation.
         warnings.simplefilter("ignore")

@@ -28,6 +28,7 @@ _PARTICULAR = ("folder", "lists", "class_pattern", "recognized_only")
 
 _BLOCK_BYTES = 16 << 20
 _MOST_BLOCK = 512
+_MOST_NAMED = 5
 
 
 class Items(ABC):
@@ -80,6 +81,19 @@ class UnreadableItemsError(InputError):
     def __init__(self, reasons: dict[str, str]) -> None:
         super().__init__(f"{len(reasons)} items cannot be read")
         self.reasons = reasons
+
+
+class OverlapError(InputError):
+    """Items that are in several splits of a dataset; the message names the first of them."""
+
+    def __init__(self, overlaps: list[list[tuple[str, str]]]) -> None:
+        named = [" = ".join(f"{name} ({split})" for split, name in places) for places in overlaps[:_MOST_NAMED]]
+        more = f"; and {len(overlaps) - _MOST_NAMED} more" if len(overlaps) > _MOST_NAMED else ""
+        super().__init__(
+            f"{len(overlaps)} image{' is' if len(overlaps) == 1 else 's are'} in more than one split: {'; '.join(named)}{more}. What a network learned from "
+            "cannot test it: remove each from all splits but one, or name the images to use in lists of your own "
+            "(layout: listed)."
+        )
 
 
 @dataclass(frozen=True)

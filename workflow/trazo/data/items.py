@@ -88,11 +88,11 @@ class OverlapError(InputError):
 
     def __init__(self, overlaps: list[list[tuple[str, str]]]) -> None:
         named = [" = ".join(f"{name} ({split})" for split, name in places) for places in overlaps[:_MOST_NAMED]]
+        count = "1 image is" if len(overlaps) == 1 else f"{len(overlaps)} images are"
         more = f"; and {len(overlaps) - _MOST_NAMED} more" if len(overlaps) > _MOST_NAMED else ""
         super().__init__(
-            f"{len(overlaps)} image{' is' if len(overlaps) == 1 else 's are'} in more than one split: {'; '.join(named)}{more}. What a network learned from "
-            "cannot test it: remove each from all splits but one, or name the images to use in lists of your own "
-            "(layout: listed)."
+            f"{count} in more than one split: {'; '.join(named)}{more}. What a network learned from cannot test it: "
+            "remove each from all splits but one, or name the images to use in lists of your own (layout: listed)."
         )
 
 

@@ -251,9 +251,9 @@ def test_unreadable_images_of_given_splits_are_named(tmp_path, layout):
 def test_truncated_image_of_a_folder_is_named(tmp_path):
     folder = tmp_path / "f"
     noise = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
-    for split in ("train", "test"):
+    for split, pixels in (("train", noise), ("test", noise.T)):
         (folder / split / "cat").mkdir(parents=True)
-        (folder / split / "cat" / "1.png").write_bytes(png(noise))
+        (folder / split / "cat" / "1.png").write_bytes(png(pixels))
     (folder / "test" / "cat" / "2.png").write_bytes(png(noise)[:700])
     spec = dataset(layout="split_folders", split={"train": "all", "test": "all"})
     with pytest.raises(UnreadableImagesError, match=r"1 of 2 images .*test/cat/2\.png \("):

@@ -499,9 +499,10 @@ def run_summary(
     """Return in a few lines of Markdown what was run: scale, device, data and stand-ins, versions, command."""
     data = []
     for dataset, spec in study.datasets.items():
-        counts = ", ".join(f"{'all of' if count == 'all' else count} {split}" for split, count in spec.split.items())
-        each = "" if set(spec.split.values()) == {"all"} else " a class"
-        words = f"{dataset} from {sources.get(dataset, spec.source)}, {counts}{each}"
+        counted = ", ".join(f"{count} {split}" for split, count in spec.split.items() if count != "all")
+        whole = [f"all of {split}" for split, count in spec.split.items() if count == "all"]
+        shares = ", ".join([f"{counted} a class"] * bool(counted) + whole)
+        words = f"{dataset} from {sources.get(dataset, spec.source)}, {shares}"
         data.append(f"{words}, in place of {spec.stands_for}" if spec.stands_for else words)
     data += [f"{features} {sources.get(features, '')}".strip() for features in study.features]
     lines = [

@@ -74,8 +74,8 @@ class Dataset(_Strict):
     folder: str = Field("", description="of images: the folder inside the source that holds the classes, or the splits")
     lists: dict[str, str] = Field(
         default_factory=dict,
-        description="`listed`: each split's list, a file in the source or on disk: one image a line, and its class "
-        "behind a blank or comma where the name does not tell it",
+        description="`listed`: each split's list, a file in the source or on disk: one image a line, behind a blank or "
+        "comma its class, where that is not what the name says",
     )
     class_pattern: str = Field(
         "([^/]+)_[^/_]*$",

@@ -279,9 +279,9 @@ _LISTED = re.compile(
 class ListedLayout(ImageLayout):
     """Images anywhere below `folder`, and for each split a file that lists them: the way many sets were published.
 
-    A list has an image a line: its name, or as much of its path as tells it from others, and behind a blank or comma
-    its class, where `class_pattern` does not find it in the name. Empty lines and those that begin with `#` are
-    passed over. The images that no list names are not used.
+    A list has an image a line: its name, or as much of its path as tells it from others. Its class is what
+    `class_pattern` finds in that, or what stands behind a blank or comma. Empty lines and those that begin with `#`
+    are passed over. The images that no list names are not used.
     """
 
     keys = frozenset({"folder", "lists", "class_pattern"})

@@ -216,7 +216,7 @@ def test_the_most_demanding_objective_decides_the_sampling(written, sampling, lo
         ("pml:VICRegLoss", "VICRegLoss cannot learn from one batch of embeddings and their labels"),
         ("pml:CrossBatchMemory", "CrossBatchMemory is made of other losses"),
         ("pml:MultipleLosses", "MultipleLosses is made of other losses"),
-        ("pml:DynamicSoftMarginLoss", "it remembers batches"),
+        ("pml:DynamicSoftMarginLoss", "DynamicSoftMarginLoss remembers batches"),
         ("pml:RankedListLoss", "RankedListLoss needs the options margin and Tn"),
         (
             {"pml:TripletMarginLoss": {"miner": "EmbeddingsAlreadyPackagedAsTriplets"}},
@@ -257,7 +257,8 @@ def test_every_loss_of_the_package_can_be_used_or_says_why_not():
             refused[name] = str(error)
     assert len(usable) > 15
     assert all(re.search(reasons, why) for why in refused.values()), refused
-    batch = batch_of(12)
+    points = batch_of(12).embeddings
+    batch = Batch(torch.arange(12) // 4, None, points)
     assert all(torch.isfinite(part.measure(batch).loss) for part in usable)
 
 

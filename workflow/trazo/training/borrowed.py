@@ -37,11 +37,21 @@ class Borrowed:
         """Return the loss () of (B, D) float embeddings with (B,) int64 labels.
 
         Whatever is drawn at random comes from torch's global state, which training sets by seed and epoch.
-        """
-        return self.loss(embeddings, labels, self._mined(embeddings, labels))
 
-    def _mined(self, embeddings: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
-        return None if self.miner is None else self.miner(embeddings, labels)
+        Raises
+        ------
+        InputError
+            If the loss or the miner cannot work with them.
+        """
+        try:
+            mined = None if self.miner is None else self.miner(embeddings, labels)
+            return self.loss(embeddings, labels, mined)
+        except Exception as error:
+            # It is the package's own code: whatever it says of its input is the user's to read.
+            raise InputError(
+                f"{type(self.loss).__name__} cannot learn from one batch of embeddings and their labels, which is what "
+                f"there is: {type(error).__name__}: {error}"
+            ) from error
 
     def try_out(self) -> None:
         """Measure a small batch twice, and say what stands in the way of training with it.
@@ -56,34 +66,26 @@ class Borrowed:
         if any(True for part in (self.loss, self.miner) if part is not None for _ in part.parameters()):
             raise InputError(_learns(name))
         labels = torch.arange(_TRIED_CLASSES).repeat_interleave(_TRIED_EACH)
-        found = []
+        found: list[float] = []
         with torch.random.fork_rng(devices=[]), _deterministic():
-            for _ in range(2):
-                torch.manual_seed(0)
+            for seed in (0, 1, 0):
+                torch.manual_seed(seed)
                 points = torch.randn(len(labels), _TRIED_WIDTH, requires_grad=True)
-                try:
-                    _check_mined(self._mined(points, labels), labels, type(self.miner).__name__)
-                    loss = self.measure(points, labels)
-                    if isinstance(loss, torch.Tensor) and not loss.ndim:
-                        loss.backward()
-                except InputError:
-                    raise
-                except Exception as error:
-                    # It is the package's own code: whatever it says of its input is the user's to read.
-                    raise InputError(
-                        f"{name} cannot learn from one batch of embeddings and their labels, which is what there is: "
-                        f"{type(error).__name__}: {error}"
-                    ) from error
+                loss = self.measure(points, labels)
                 if not isinstance(loss, torch.Tensor) or loss.ndim:
                     raise InputError(
                         f"{name} gives no single number with this `reducer`; expected one, as MeanReducer."
                     )
+                try:
+                    loss.backward()
+                except RuntimeError as error:
+                    # The second time through a graph that a batch before was part of.
+                    raise InputError(_remembers(name) if found else f"{name} has no gradient: {error}") from error
                 found.append(float(loss.detach()))
-        if found[0] != found[1]:
-            raise InputError(
-                f"{name} gives another loss when it sees a batch again ({found[0]:g}, then {found[1]:g}): it remembers "
-                "batches, and an interrupted training could not go on as if nothing had happened. Choose another."
-            )
+            if self.miner is not None:
+                _check_mined(self.miner(points, labels), labels, type(self.miner).__name__)
+        if found[0] != found[-1]:
+            raise InputError(_remembers(name))
 
 
 @contextmanager
@@ -104,10 +106,15 @@ def _learns(name: str) -> str:
     )
 
 
-def _check_mined(mined: tuple[torch.Tensor, ...] | None, labels: torch.Tensor, name: str) -> None:
+def _remembers(name: str) -> str:
+    return (
+        f"{name} remembers batches: it makes something else of a batch that it sees again, and an interrupted training "
+        "could not go on as if nothing had happened. Choose another loss."
+    )
+
+
+def _check_mined(mined: tuple[torch.Tensor, ...], labels: torch.Tensor, name: str) -> None:
     """Refuse a miner that does not go by the labels of a balanced batch."""
-    if mined is None:
-        return
     anchors, positives, *others = mined
     first, negatives = others if len(others) == 2 else (anchors, others[0])
     if (labels[anchors] != labels[positives]).any() or (labels[first] == labels[negatives]).any():
@@ -161,17 +168,27 @@ def _made(package: ModuleType, kind: str, name: str, options: Mapping[str, Any])
     missing = [option for option, parameter in takes.items() if parameter.default is parameter.empty]
     missing = [option for option in missing if option not in given]
     try:
-        if missing and any(True for _ in known[name](**given, **dict.fromkeys(missing, 2)).parameters()):
-            raise InputError(_learns(name))
         made = None if missing else known[name](**given)
-    except InputError:
-        raise
     except Exception as error:
+        if _learns_something(known[name], given, missing):
+            raise InputError(_learns(name)) from error
         raise InputError(f"{name} cannot be made with options {dict(options)}: {error}") from error
-    if missing:
-        raise InputError(f"{name} needs the option{'s' if len(missing) > 1 else ''} {' and '.join(missing)}.")
+    if made is None:
+        several = "s" if len(missing) > 1 else ""
+        needs = f"{name} needs the option{several} {' and '.join(missing)}."
+        raise InputError(_learns(name) if _learns_something(known[name], given, missing) else needs)
     _check_margins(made, name, options)
     return made
+
+
+def _learns_something(kind: type[torch.nn.Module], given: Mapping[str, Any], missing: list[str]) -> bool:
+    """Return whether a class that could not be made would have parameters, given small numbers for what it lacks."""
+    for assumed in (missing, ["num_classes", "embedding_size"]):
+        try:
+            return any(True for _ in kind(**{**dict.fromkeys(assumed, 2), **given}).parameters())
+        except Exception:
+            continue
+    return False
 
 
 def _options(kind: type) -> dict[str, inspect.Parameter]:

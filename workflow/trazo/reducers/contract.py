@@ -65,6 +65,9 @@ class Reducer(ABC):
             If they do not fit; the message says what would.
         """
 
+    def load(self) -> None:
+        """Import and compile what fitting needs, once a process, so that it is not timed as fitting."""
+
     @abstractmethod
     def fit(self, values: np.ndarray) -> Reducer:
         """Learn from (N, D) float32 features; return itself.

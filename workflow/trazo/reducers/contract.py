@@ -65,6 +65,7 @@ class Reducer(ABC):
             If they do not fit; the message says what would.
         """
 
+    @abstractmethod
     def load(self) -> None:
         """Import and compile what fitting needs, once a process, so that it is not timed as fitting."""
 

@@ -254,6 +254,15 @@ def test_given_splits_that_cannot_be_used_are_refused_before_the_run(photographe
         photographed(**settings)
 
 
+def test_classes_of_a_given_split_that_are_too_small_to_pair_are_named(photographed, monkeypatch):
+    answer = plan.ask_torch()
+    learned = {**answer["objectives"][0], "objectives": ["triplet"], "smallest_class": [4, 2]}
+    monkeypatch.setattr(plan, "ask_torch", lambda *_: {**answer, "objectives": [learned]})
+    words = r"s.data: triplet needs at least 4 images of every class to pair, and d/train has too few of coast \(3\);"
+    with pytest.raises(ConfigError, match=words):
+        photographed()
+
+
 def test_class_missing_from_one_side_is_refused_before_the_run(photographed, tmp_path):
     shutil.rmtree(tmp_path / "photos" / "test" / "street")
     with pytest.raises(ConfigError, match=r"datasets.d.*'street' has images in train and none in test"):

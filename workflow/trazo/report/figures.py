@@ -55,6 +55,7 @@ def validate_figure(figure: Figure, study: Study, computed: Collection[str] | No
         "dataset": ("split", {f"{name}/{split}" for name, d in study.datasets.items() for split in d.split}),
         "stage": ("stage", {stage.name for model in study.models.values() for stage in model.stages}),
         "ranker": ("ranker", {name for r in study.retrievals for name in r.ranker_labels}),
+        "reducer": ("reducer", {name for r in study.retrievals for name in r.reducer_labels}),
     }
     if computed is not None:
         known |= {"metric": ("metric", computed), "metrics": ("metric", computed)}

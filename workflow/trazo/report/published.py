@@ -11,7 +11,7 @@ from pathlib import Path
 from trazo.config import Published, Study
 from trazo.errors import InputError
 from trazo.registry import unknown_name
-from trazo.report.measures import CLASSIFICATION, Measure, measured_names, plain, select, stage_position
+from trazo.report.measures import CLASSIFICATION, TRAINING, Measure, measured_names, plain, select, stage_position
 
 PUBLISHED_COLUMNS = (
     "study",
@@ -41,7 +41,7 @@ _MATCHED = tuple(c for c in PUBLISHED_COLUMNS if c not in {"study", "value"})
 class PublishedValue:
     """One published value with what it is of; texts as printed in the file, `class_name` is the column `class`.
 
-    `our_model` and `our_metric` are what this study calls its model and metric; empty: as printed.
+    `our_model`, `our_metric`, `our_reducer` and `our_size` are what this study calls them; empty: as printed.
     """
 
     study: str
@@ -63,6 +63,8 @@ class PublishedValue:
     bits: str = ""
     our_model: str = ""
     our_metric: str = ""
+    our_reducer: str = ""
+    our_size: str = ""
 
     @property
     def factor(self) -> float:
@@ -77,8 +79,7 @@ class PublishedValue:
 
     def ours(self, dimension: str) -> str:
         """Return the row's value of a dimension as this study calls it."""
-        renamed = {"model": self.our_model, "metric": self.our_metric}.get(dimension)
-        return renamed or self.of(dimension)
+        return getattr(self, f"our_{dimension}", "") or self.of(dimension)
 
 
 def read_published(path: Path | str, study: Study) -> list[PublishedValue]:
@@ -103,11 +104,12 @@ def read_published(path: Path | str, study: Study) -> list[PublishedValue]:
         reader.fieldnames = fields
         rows = list(reader)
     found = []
+    reduced = {label: columns for r in study.retrievals for label, columns in r.reduced.items()}
     for line, row in enumerate(rows, start=2):
         if row["study"] != study.published.study:
             continue
         try:
-            found.append(_published(row, study.published))
+            found.append(_published(row, study.published, reduced))
         except ValueError as error:
             raise InputError(f"{path}, row {line}: {error}; expected a number.") from error
     if not found:
@@ -125,6 +127,7 @@ def validate_published(
     models: Collection[str],
     metrics: Collection[str],
     datasets: Collection[str],
+    reducers: Collection[str] = (),
 ) -> None:
     """Refuse names that neither the published file nor the study knows, before anything runs.
 
@@ -134,9 +137,9 @@ def validate_published(
         The study.
     rows
         Its published values, as `read_published` returns them.
-    models, metrics, datasets
-        What the study trains or imports, what it computes, and its retrievals and splits; also those that a smaller
-        form of it leaves out, so that their published values can still say so.
+    models, metrics, datasets, reducers
+        What the study trains or imports, what it computes, its retrievals and splits, and what paths call its
+        reducers; also those that a smaller form of it leaves out, so that their published values can still say so.
 
     Raises
     ------
@@ -155,6 +158,7 @@ def validate_published(
     for index, rule in enumerate(published.models):
         where = f"published.models[{index}]"
         _need(rule.model, models, "model", f"{where}.model")
+        _need(rule.reducer, {"", *reducers}, "reducer", f"{where}.reducer")
         for column, wanted in rule.match.items():
             _need(column, _MATCHED, "column", f"{where}.match")
             known = {row.of(column) for row in rows}
@@ -187,18 +191,25 @@ def _fits(match: Mapping[str, str | int], of: Callable[[str], str]) -> bool:
     )
 
 
-def _published(row: dict[str, str], published: Published) -> PublishedValue:
+def _published(row: dict[str, str], published: Published, reduced: Mapping[str, tuple[str, str]]) -> PublishedValue:
     cells = {("class_name" if c == "class" else c): row[c] or "" for c in PUBLISHED_COLUMNS}
     epochs, bits = _EPOCHS.search(cells["note"]), _BITS.search(cells["note"])
     epoch = row.get("epoch") or (epochs[1] if epochs else "")
     rule = next((rule for rule in published.models if _fits(rule.match, lambda column: row.get(column) or "")), None)
+    our_metric = published.metrics.get(cells["metric"], "")
+    reducer, size = "", ""
+    if rule and rule.reducer and (our_metric or cells["metric"]) not in (*CLASSIFICATION, *TRAINING):
+        # A reducer that this form of the study leaves out keeps its name, so that its rows say what was not run.
+        reducer, size = reduced.get(rule.reducer, (rule.reducer, ""))
     return PublishedValue(
         **{**cells, "value": float(cells["value"])},
         stage=row.get("stage") or "",
         epoch=float(epoch) if epoch else None,
         bits=row.get("bits") or (bits[1] if bits else ""),
         our_model=rule.model if rule else "",
-        our_metric=published.metrics.get(cells["metric"], ""),
+        our_metric=our_metric,
+        our_reducer=reducer,
+        our_size=size,
     )
 
 
@@ -240,10 +251,10 @@ def matching(
         ("model", {model}, f"model {model!r} is not part of this run"),
         ("dataset", datasets, f"nothing of {model!r} was measured on {row.dataset!r}"),
         ("metric", {metric}, f"metric {metric!r} was not computed"),
-        ("reducer", {row.reducer}, f"reducer {row.reducer or 'none'!r} was not run"),
+        ("reducer", {row.ours("reducer")}, f"reducer {row.ours('reducer') or 'none'!r} was not run"),
     ]
-    if row.size:
-        steps.append(("size", {row.size}, f"size {row.size} was not run"))
+    if size := row.ours("size"):
+        steps.append(("size", {size}, f"size {size} was not run"))
     if row.bits:
         steps.append(("bits", {row.bits}, f"codes of {row.bits} bits were not run"))
     if row.distance:

@@ -21,6 +21,7 @@ from trazo.config import (
     Model,
     OtherModel,
     RandomCategories,
+    RateSchedule,
     Retrieval,
     Settings,
     Study,
@@ -37,6 +38,7 @@ from trazo.report.measures import (
     chance_of,
     last_weights,
     plain,
+    reducer_label,
     select,
     summarize,
     totals,
@@ -232,6 +234,9 @@ def _model_words(name: str, setting: str, before: Any, now: Any, ours: Model, th
         return subject, f"{now} epoch{'' if now == 1 else 's'} instead of {before}"
     if inner == "batch_size":
         return subject, f"batches of {now} instead of {before}"
+    if inner.partition(".")[0] == "schedule":
+        rates = [_rate_words(s[stage].schedule) for s in (stages, before_stages)]
+        return subject, f"learning rate {rates[0]} instead of {rates[1]}"
     if not inner.startswith("optimizer."):
         return subject, f"{_words(inner)} {instead}"
     (kind, chosen), (kind_before, chosen_before) = (s[stage].optimizer.chosen for s in (stages, before_stages))
@@ -239,6 +244,15 @@ def _model_words(name: str, setting: str, before: Any, now: Any, ours: Model, th
         return subject, f"optimizer {kind} (learning rate {chosen.lr}) instead of {kind_before} ({chosen_before.lr})"
     last = inner.rpartition(".")[2]
     return subject, f"{'learning rate' if last == 'lr' else _words(last)} {instead}"
+
+
+def _rate_words(schedule: RateSchedule | None) -> str:
+    if schedule is None:
+        return "constant"
+    if schedule.step is None:
+        return "falling along a cosine"
+    every = schedule.step.every
+    return f"×{schedule.step.factor:g} every {f'{every} epochs' if every > 1 else 'epoch'}"
 
 
 @dataclass(frozen=True)
@@ -303,8 +317,8 @@ def methods(
             and not c.published.class_name
             and c.measured is not None
             and (c.published.ours("model"), c.published.distance) == (model, distance)
-            and plain("reducer", c.published.reducer) == reducer
-            and plain("size", c.published.size) in {size, ""}
+            and plain("reducer", c.published.ours("reducer")) == reducer
+            and plain("size", c.published.ours("size")) in {size, ""}
             and c.published.bits in {bits, ""}
             and ranker in {plain("ranker", name) for name in rankers_meant(c.published)}
             and study.published.datasets.get(c.published.dataset, "").replace("/", "-") == dataset.replace("/", "-")
@@ -337,7 +351,7 @@ def _reducer_words(reducer: str, size: str, bits: str, widths: set[tuple[str, st
     if not reducer:
         return ""
     alike = {other for other in widths if other[:2] == (reducer, size)}
-    return " ".join(part for part in (reducer, size, f"({bits} bits)" if len(alike) > 1 else "") if part)
+    return " ".join(part for part in (reducer_label(reducer), size, f"({bits} bits)" if len(alike) > 1 else "") if part)
 
 
 def chance_levels(measures: Sequence[Measure], study: Study, rankings: Sequence[Keyed]) -> dict[str, float]:
@@ -430,7 +444,7 @@ def steps(records: Sequence[dict[str, Any]]) -> list[Step]:
                 code=str(record.get("code", "")),
             )
         )
-    order = {"images": 0, "train": 1, "import": 2, "extract": 2, "features": 2, "rank": 3}
+    order = {"images": 0, "train": 1, "import": 2, "extract": 2, "features": 2, "reduce": 3, "rank": 4}
     return sorted(found, key=lambda s: (order.get(s.name, 9), s.about))
 
 
@@ -447,7 +461,8 @@ def _about(key: dict[str, Any]) -> str:
         parts.append("/".join(str(key[k]) for k in ("dataset", "split") if key.get(k)))
     parts += [str(key[k]) for k in ("model", "stage") if key.get(k)]
     parts += [f"{k} {key[k]}" for k in ("epoch", "seed") if key.get(k) is not None]
-    parts += [str(key[k]) for k in ("distance", "ranker") if key.get(k)]
+    parts += [str(key["reducer"])] if key.get("reducer", "none") != "none" else []
+    parts += [str(key[k]) for k in ("side", "distance", "ranker") if key.get(k)]
     return " · ".join(parts)
 
 

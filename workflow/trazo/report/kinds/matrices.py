@@ -67,6 +67,7 @@ class KnnConfusion(ModelOptions):
     retrieval: str = Field("", description="retrieval shown; the first with votes if left out")
     distance: str = Field("", description="distance searched by; the retrieval's first if left out")
     ranker: str = Field("", description="ranker shown, as tables name it; the first if left out")
+    reducer: str = Field("", description="reducer shown, as paths name it; the retrieval's first if left out")
 
 
 @figure_kind("knn_confusion", needs=("rankings",), options=KnnConfusion)
@@ -79,6 +80,7 @@ def knn_confusion(options: KnnConfusion, study: Study, material: Material) -> Dr
     if count not in retrieval.votes:
         raise InputError(f"{retrieval.label}: {count} neighbours do not vote there; its `votes` are {retrieval.votes}.")
     wanted = {"retrieval": retrieval.label, "distance": options.distance or retrieval.distances[0]}
+    wanted["reducer"] = options.reducer or retrieval.reducer_labels[0]
     artifacts = [a for a in keyed(material.rankings) if all(a.of(k) == v for k, v in wanted.items())]
     ranker = options.ranker or (artifacts[0].of("ranker") if artifacts else "")
     artifacts = [a for a in artifacts if a.of("ranker") == ranker]
@@ -91,6 +93,7 @@ def knn_confusion(options: KnnConfusion, study: Study, material: Material) -> Dr
         raise InputError(f"no ranking of {retrieval.label} by {wanted['distance']} distance is at hand.")
     words = f"The {count} nearest vote" if count > 1 else "Each query's nearest item decides"
     ways = [f"by {wanted['distance']} distance"] if len(retrieval.distances) > 1 else []
+    ways += [f"reducer {wanted['reducer']}"] if len(retrieval.reducer_labels) > 1 else []
     ways += [f"ranker {ranker}"] if len(retrieval.ranker_labels) > 1 else []
     return _panels(panels, f"{', '.join([words, *ways])}. ")
 

@@ -44,6 +44,9 @@ class ConfusedPairs(ModelOptions):
     dataset: str = Field("", description="`<dataset>/<split>` classified; the first with predictions if left out")
     retrieval: str = Field("", description="`by: neighbour`: retrieval shown; the study's first if left out")
     distance: str = Field("", description="`by: neighbour`: distance searched by; the retrieval's first if left out")
+    reducer: str = Field(
+        "", description="`by: neighbour`: reducer, as paths name it; the retrieval's first if left out"
+    )
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,8 @@ def _searched(
             continue
         distance = options.distance or retrieval.distances[0]
         artifacts: list[Keyed] = [a for a in keyed(material.rankings) if a.of("retrieval") == retrieval.label]
-        artifacts = [a for a in artifacts if a.of("distance") == distance and a.of("model") == model]
+        ways = {"distance": distance, "reducer": options.reducer or retrieval.reducer_labels[0], "model": model}
+        artifacts = [a for a in artifacts if all(a.of(k) == v for k, v in ways.items())]
         # Of several rankers the first shows: the study lists them in its order.
         found = last_of_model([a for a in artifacts if a.of("ranker") == artifacts[0].of("ranker")], model, study)
         if found:

@@ -50,6 +50,7 @@ class ContactSheet(ModelOptions):
     top: int = Field(10, ge=1, le=50, description="results shown for each query")
     distance: str = Field("", description="distance ranked with; the retrieval's first if left out")
     retrieval: str = Field("", description="retrieval shown; the study's first if left out")
+    reducer: str = Field("", description="reducer shown, as paths name it; the retrieval's first if left out")
     pick: Pick = Field("typical", description="which queries of a class: first, typical, best or worst")
 
 
@@ -61,7 +62,8 @@ def contact_sheet(options: ContactSheet, study: Study, material: Material) -> Dr
         raise InputError("a contact sheet shows images, and imported features have none; name a retrieval of models.")
     distance = options.distance or retrieval.distances[0]
     artifacts = [a for a in keyed(material.rankings) if a.of("retrieval") == retrieval.label]
-    artifacts = [a for a in artifacts if a.of("distance") == distance]
+    reducer = options.reducer or retrieval.reducer_labels[0]
+    artifacts = [a for a in artifacts if (a.of("distance"), a.of("reducer")) == (distance, reducer)]
     # Of several rankers the first shows: the study lists them in its order.
     artifacts = [a for a in artifacts if a.of("ranker") == artifacts[0].of("ranker")]
     rankings: dict[str, store.RankingArtifact] = {}

@@ -65,7 +65,11 @@ def compared(study: Study, measures: list[Measure], published: list[PublishedVal
 def _measured_as(row: PublishedValue, found: list[Measure]) -> str:
     if not found:
         return ""
-    words = [f"{part} {row.ours(part)}" for part in ("model", "metric") if row.ours(part) != row.of(part)]
+    words = [
+        f"{part} {row.ours(part)}"
+        for part in ("model", "metric", "ranker", "reducer", "size", "distance")
+        if row.ours(part) != row.of(part)
+    ]
     epoch = plain("epoch", found[0].epoch)
     if row.epoch is not None and epoch != row.of("epoch"):
         words.append(f"epoch {epoch}")

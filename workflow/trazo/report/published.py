@@ -41,7 +41,7 @@ _MATCHED = tuple(c for c in PUBLISHED_COLUMNS if c not in {"study", "value"})
 class PublishedValue:
     """One published value with what it is of; texts as printed in the file, `class_name` is the column `class`.
 
-    `our_model` and `our_metric` are what this study calls its model and metric; empty: as printed.
+    `our_model`, `our_metric` and the like are what this study calls its model and metric; empty: as printed.
     """
 
     study: str
@@ -63,6 +63,10 @@ class PublishedValue:
     bits: str = ""
     our_model: str = ""
     our_metric: str = ""
+    our_ranker: str = ""
+    our_reducer: str = ""
+    our_size: str = ""
+    our_distance: str = ""
 
     @property
     def factor(self) -> float:
@@ -77,8 +81,7 @@ class PublishedValue:
 
     def ours(self, dimension: str) -> str:
         """Return the row's value of a dimension as this study calls it."""
-        renamed = {"model": self.our_model, "metric": self.our_metric}.get(dimension)
-        return renamed or self.of(dimension)
+        return getattr(self, f"our_{dimension}", "") or self.of(dimension)
 
 
 def read_published(path: Path | str, study: Study) -> list[PublishedValue]:
@@ -125,6 +128,7 @@ def validate_published(
     models: Collection[str],
     metrics: Collection[str],
     datasets: Collection[str],
+    rankers: Collection[str] = (),
 ) -> None:
     """Refuse names that neither the published file nor the study knows, before anything runs.
 
@@ -134,9 +138,9 @@ def validate_published(
         The study.
     rows
         Its published values, as `read_published` returns them.
-    models, metrics, datasets
-        What the study trains or imports, what it computes, and its retrievals and splits; also those that a smaller
-        form of it leaves out, so that their published values can still say so.
+    models, metrics, datasets, rankers
+        What the study trains or imports, what it computes, its retrievals and splits, and what searches them; also
+        those that a smaller form of it leaves out, so that their published values can still say so.
 
     Raises
     ------
@@ -152,6 +156,9 @@ def validate_published(
     for name, ours in published.datasets.items():
         _need(name, {row.dataset for row in rows}, "published dataset", "published.datasets")
         _need(ours, datasets, "retrieval or split", f"published.datasets.{name}")
+    for name, ours in published.rankers.items():
+        _need(name, {row.ranker for row in rows}, "published ranker", "published.rankers")
+        _need(ours, rankers, "ranker", f"published.rankers.{name}")
     for index, rule in enumerate(published.models):
         where = f"published.models[{index}]"
         _need(rule.model, models, "model", f"{where}.model")
@@ -166,8 +173,8 @@ def validate_published(
             raise InputError(f"{where}.match: no published row has all of {rule.match}; correct it or leave it out.")
     tables = {row.table for row in rows}
     for name, table in study.tables.items():
-        if table.published:
-            _need(table.published, tables, "published table", f"tables.{name}.published")
+        for wanted in table.published_tables:
+            _need(wanted, tables, "published table", f"tables.{name}.published")
     for name, figure in study.figures.items():
         wanted = figure.options.get("published") or []
         for table in [wanted] if isinstance(wanted, str) else wanted:
@@ -199,6 +206,10 @@ def _published(row: dict[str, str], published: Published) -> PublishedValue:
         bits=row.get("bits") or (bits[1] if bits else ""),
         our_model=rule.model if rule else "",
         our_metric=published.metrics.get(cells["metric"], ""),
+        our_ranker=published.rankers.get(cells["ranker"], ""),
+        our_reducer=rule.reducer if rule else "",
+        our_size=str(rule.size) if rule and rule.size else "",
+        our_distance=rule.distance if rule else "",
     )
 
 
@@ -219,6 +230,8 @@ def nearest_epoch(published: float, epochs: Collection[float]) -> float | None:
 
 def rankers_meant(row: PublishedValue) -> set[str]:
     """Return the names here of the ranker a published row speaks of."""
+    if row.our_ranker:
+        return {row.our_ranker}
     return _EXACT if row.ranker in _EXACT else {row.ranker}
 
 
@@ -234,22 +247,23 @@ def matching(
     datasets = measured_datasets(row, study)
     if not datasets:
         return [], f"the study names no data for the published dataset {row.dataset!r}"
-    model, metric = row.ours("model"), row.ours("metric")
+    model, metric, reducer = row.ours("model"), row.ours("metric"), row.ours("reducer")
+    size, distance = row.ours("size"), row.ours("distance")
     average = study.published.average if study.published and metric not in CLASSIFICATION else "queries"
     steps: list[tuple[str, set[str], str]] = [
         ("model", {model}, f"model {model!r} is not part of this run"),
         ("dataset", datasets, f"nothing of {model!r} was measured on {row.dataset!r}"),
         ("metric", {metric}, f"metric {metric!r} was not computed"),
-        ("reducer", {row.reducer}, f"reducer {row.reducer or 'none'!r} was not run"),
+        ("reducer", {reducer}, f"reducer {reducer or 'none'!r} was not run"),
     ]
-    if row.size:
-        steps.append(("size", {row.size}, f"size {row.size} was not run"))
+    if size:
+        steps.append(("size", {size}, f"size {size} was not run"))
     if row.bits:
         steps.append(("bits", {row.bits}, f"codes of {row.bits} bits were not run"))
-    if row.distance:
-        steps.append(("distance", {row.distance}, f"distance {row.distance!r} was not ranked with"))
+    if distance:
+        steps.append(("distance", {distance}, f"distance {distance!r} was not ranked with"))
     if row.ranker:
-        steps.append(("ranker", rankers_meant(row), f"ranker {row.ranker!r} was not run"))
+        steps.append(("ranker", rankers_meant(row), f"ranker {row.ours('ranker')!r} was not run"))
     steps.append(("class", {row.class_name}, f"class {row.class_name!r} is not in this run's data"))
     if not row.class_name:
         steps[-1] = ("class", {""}, "no total over the classes was measured")

@@ -405,9 +405,10 @@ class Published(_Strict):
     """How the published file speaks of what this study measures."""
 
     study: str = Field(description="the study's name in published.csv")
-    datasets: dict[str, str] = Field(
+    datasets: dict[str, str | list[str]] = Field(
         default_factory=dict,
-        description="published dataset name to the retrieval or `<dataset>/<split>` here",
+        description="published dataset name to the retrieval or `<dataset>/<split>` here; to several where each model "
+        "is in one of them",
     )
     metrics: dict[str, str] = Field(
         default_factory=dict,

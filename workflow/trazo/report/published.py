@@ -155,7 +155,8 @@ def validate_published(
         _need(ours, metrics, "metric", f"published.metrics.{name}")
     for name, ours in published.datasets.items():
         _need(name, {row.dataset for row in rows}, "published dataset", "published.datasets")
-        _need(ours, datasets, "retrieval or split", f"published.datasets.{name}")
+        for meant in [ours] if isinstance(ours, str) else ours:
+            _need(meant, datasets, "retrieval or split", f"published.datasets.{name}")
     for name, ours in published.rankers.items():
         _need(name, {row.ranker for row in rows}, "published ranker", "published.rankers")
         _need(ours, rankers, "ranker", f"published.rankers.{name}")
@@ -215,8 +216,9 @@ def _published(row: dict[str, str], published: Published) -> PublishedValue:
 
 def measured_datasets(row: PublishedValue, study: Study) -> set[str]:
     """Return the names under which a published dataset can stand in `metrics.csv`; empty if the study maps none."""
-    name = study.published.datasets.get(row.dataset) if study.published else None
-    return set() if name is None else measured_names(name, row.ours("metric"), study)
+    named = study.published.datasets.get(row.dataset, []) if study.published else []
+    names = [named] if isinstance(named, str) else named
+    return {found for name in names for found in measured_names(name, row.ours("metric"), study)}
 
 
 def nearest_epoch(published: float, epochs: Collection[float]) -> float | None:

@@ -30,7 +30,7 @@ from trazo.report.measures import (
     totals,
     unit_of,
 )
-from trazo.report.published import rankers_meant
+from trazo.report.published import measured_datasets, rankers_meant
 from trazo.report.significance import Significance
 from trazo.store import METHOD_COLUMNS
 
@@ -263,7 +263,7 @@ def methods(
             and plain("size", c.published.ours("size")) in {size, ""}
             and c.published.bits in {bits, ""}
             and ranker in {plain("ranker", name) for name in rankers_meant(c.published)}
-            and study.published.datasets.get(c.published.dataset, "").replace("/", "-") == dataset.replace("/", "-")
+            and dataset in measured_datasets(c.published, study)
         ]
         found.append(
             Method(

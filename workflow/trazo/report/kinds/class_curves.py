@@ -26,6 +26,7 @@ from trazo.report.drawing import (
     new_canvas,
     shown_models,
 )
+from trazo.report.kinds.curves import INTERPOLATED_CURVE
 from trazo.report.measures import last_weights, ordering, read_measures, select, summarize
 
 if TYPE_CHECKING:
@@ -40,16 +41,17 @@ _SIDE = 2.35
 class PrecisionRecall(ModelOptions):
     """Options of `precision_recall`."""
 
-    of: Literal["depth", "labels"] = Field(
+    of: Literal["depth", "recall", "labels"] = Field(
         "depth",
-        description="`depth`: mean precision against mean recall of the first k, a point for each k; `labels`: each of "
-        "the first k predicts the query to be of its own class, a curve for each k",
+        description="`depth`: mean precision against mean recall of the first k, a point for each k; `recall`: "
+        "interpolated precision at 11 recalls; `labels`: each of the first k predicts the query to be of its own "
+        "class, a curve for each k",
     )
     ks: list[int] = Field(
         default_factory=lambda: [1, 3, 5, 10],
         min_length=1,
-        description="numbers of nearest items; `depth` needs the metrics p@k and recall@k of each, `labels` a "
-        "retrieval's `top` of at least the largest",
+        description="numbers of nearest items; `depth` needs the metrics p@k and recall@k of each, `recall` needs "
+        "recall_precision_interpolated instead, `labels` a retrieval's `top` of at least the largest",
     )
     retrieval: str = Field("", description="retrieval shown; the study's first if left out")
     distance: str = Field("", description="distance searched by; the retrieval's first if left out")
@@ -70,6 +72,11 @@ class Curve:
         return float(np.mean([self.points[i][1] for i in self.marked]))
 
 
+_HEADS = {
+    "depth": "Mean precision and recall of the first k items, {}, by class.",
+    "recall": "Precision at 11 recalls, {}, mean of the queries of each class.",
+    "labels": "Each of the first k items predicts the query to be of its class; a curve's corner is what was measured.",
+}
 # By row (model and ranker) and column (what is said of the numbers of items), by class.
 _Panels = dict[tuple[str, str], dict[str, Curve]]
 
@@ -87,9 +94,12 @@ def _can_be_drawn(options: PrecisionRecall, study: Study, foreseen: Foreseen) ->
             f"ks: {retrieval.label} keeps lists of {retrieval.top} items, and {max(options.ks)} are asked for; raise "
             "its `top`."
         )
-    if options.of == "depth" and foreseen.computed is not None:
-        names = [f"{metric}@{k}" for k in sorted(set(options.ks)) for metric in ("p", "recall")]
-        lacking = [name for name in names if name not in foreseen.computed]
+    if options.of != "labels" and foreseen.computed is not None:
+        lacking = [name for pair in _pairs(options) for name in pair[::-1] if name and name not in foreseen.computed]
+        if lacking and options.of == "recall":
+            return (
+                "of: it shows interpolated precision; add recall_precision_interpolated to the retrieval's `metrics`."
+            )
         if lacking:
             return f"ks: it shows {', '.join(lacking)}, which nothing computes; add them to the retrieval's `metrics`."
     return ""
@@ -107,16 +117,24 @@ def precision_recall(options: PrecisionRecall, study: Study, material: Material)
     retrieval = _retrieval_of(options, study)
     if retrieval is None:
         raise InputError("precision and recall by class need a retrieval.")
-    make = _depths if options.of == "depth" else _labels
+    make = _labels if options.of == "labels" else _averages
     panels = make(options, study, material, retrieval)
     seen = list(dict.fromkeys(name for curves in panels.values() for name in curves))
     classes = sorted(seen, key=ordering(study, "class", seen))
     return _drawn(panels, classes, options)
 
 
-def _depths(options: PrecisionRecall, study: Study, material: Material, retrieval: Retrieval) -> _Panels:
-    ks = sorted(set(options.ks))
-    names = [f"{metric}@{k}" for k in ks for metric in ("recall", "p")]
+def _pairs(options: PrecisionRecall) -> list[tuple[str, str]]:
+    """Return the metrics of recall and precision of every point; of a fixed recall there is no metric."""
+    if options.of == "recall":
+        return [("", f"{INTERPOLATED_CURVE}@{tenth / 10:.1f}") for tenth in range(11)]
+    return [(f"recall@{k}", f"p@{k}") for k in sorted(set(options.ks))]
+
+
+def _averages(options: PrecisionRecall, study: Study, material: Material, retrieval: Retrieval) -> _Panels:
+    pairs = _pairs(options)
+    names = [name for pair in pairs for name in pair if name]
+    said = "interpolated" if options.of == "recall" else f"k = {_listed(sorted(set(options.ks)))}"
     where = {"metric": names, "dataset": retrieval.label, "distance": options.distance or retrieval.distances[0]}
     measures = select([m for m in read_measures(material.metrics) if m.class_name], **where)
     measures = last_weights(measures, study)
@@ -129,13 +147,16 @@ def _depths(options: PrecisionRecall, study: Study, material: Material, retrieva
             curves = {}
             for name in dict.fromkeys(m.class_name for m in mine):
                 own = select(mine, class_name=name)
-                found = {metric: summarize(select(own, metric=metric)) for metric in names}
-                pairs = [(found[f"recall@{k}"], found[f"p@{k}"]) for k in ks]
-                points = [(100 * r.value, 100 * p.value) for r, p in pairs if r is not None and p is not None]
+                found = {m.metric: summarize(select(own, metric=m.metric)).value for m in own}
+                points = [
+                    (100 * (found[r] if r else float(p.partition("@")[2])), 100 * found[p])
+                    for r, p in pairs
+                    if p in found and (not r or r in found)
+                ]
                 if points:
                     curves[name] = Curve(points, list(range(len(points))))
             if curves:
-                panels[_row_name(model, ranker, retrieval), f"k = {_listed(ks)}"] = curves
+                panels[_row_name(model, ranker, retrieval), said] = curves
     if not panels:
         raise InputError(f"none of {', '.join(names)} was measured by class; add them to the retrieval's metrics.")
     return panels
@@ -219,7 +240,7 @@ def _drawn(panels: _Panels, classes: list[str], options: PrecisionRecall) -> Dra
         axes.set_axis_off()
     words = []
     for axes, ((row, column), curves) in zip(grid.ravel(), panels.items(), strict=False):
-        _class_lines(axes, curves, coloured, joined=options.of == "depth")
+        _class_lines(axes, curves, coloured, joined=options.of != "labels")
         alone = len(columns) == 1
         axes.set_title(row if alone else f"{row}, {column}", fontsize=9 if alone else 8)
         axes.set(xlim=(-0.01 * farthest, 1.04 * farthest), ylim=(-1, 104))
@@ -234,12 +255,7 @@ def _drawn(panels: _Panels, classes: list[str], options: PrecisionRecall) -> Dra
     for axes in grid[:, 0]:
         axes.set_ylabel("Precision (%)")
     _legend(canvas, coloured, len(classes) - len(coloured))
-    head = (
-        f"Mean precision and recall of the first k items, {columns[0]}, by class."
-        if options.of == "depth"
-        else "Each of the first k items predicts the query to be of its class; a curve's corner is what was measured."
-    )
-    return Drawing(canvas, " ".join([head, *words]))
+    return Drawing(canvas, " ".join([_HEADS[options.of].format(columns[0]), *words]))
 
 
 def _class_lines(axes: Axes, curves: dict[str, Curve], coloured: list[str], *, joined: bool) -> None:
@@ -273,6 +289,6 @@ def _extremes(head: str, curves: dict[str, Curve]) -> str:
     ends = [ranked[0], *([ranked[-1]] if len(ranked) > 1 else [])]
     told = []
     for name in ends:
-        recall, precision = curves[name].points[curves[name].marked[-1]]
+        recall, precision = curves[name].points[curves[name].marked[len(curves[name].marked) // 2]]
         told.append(f"{label(name)} (precision {precision:.1f} %, recall {recall:.1f} %)")
     return f"{head}: best {told[0]}" + (f", worst {told[1]}." if len(told) > 1 else ".")

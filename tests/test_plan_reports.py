@@ -52,11 +52,11 @@ def test_a_figure_of_predictions_needs_a_classifier_of_its_own(kind):
 def test_a_table_of_what_its_models_do_not_have_is_refused(metric):
     planned(table={"metrics": [metric]})
     planned(table={"metrics": [metric], "where": {"model": ["classifier", "metric"]}})
-    planned(table={"metrics": ["train_loss", "map", "p@5"], "where": {"model": "metric"}})
+    planned(table={"metrics": ["train_loss", "map", "p@5"], "where": {"model": ["metric"]}})
     with pytest.raises(ConfigError, match=rf"tables\.t: {metric} is computed of none of metric"):
-        planned(table={"metrics": ["map", metric], "where": {"model": "metric"}})
+        planned(table={"metrics": ["map", metric], "where": {"model": ["metric"]}})
     with pytest.raises(ConfigError, match="map is computed of none of classifier"):
-        planned(table={"metrics": ["map"], "where": {"model": "classifier"}}, models=["metric"])
+        planned(table={"metrics": ["map"], "where": {"model": ["classifier"]}}, models=["metric"])
     with pytest.raises(ConfigError, match=f"figures.f: {metric} is computed of none of metric"):
         planned(figure={"kind": "epochs", "options": {"models": ["metric"], "metrics": [metric]}})
 

@@ -268,6 +268,7 @@ def _scenes(**changes):
             "models": dict.fromkeys(names, model),
             "retrievals": [
                 {
+                    "name": "scenes-test-in-train",
                     "models": list(names),
                     "queries": "scenes/test",
                     "gallery": "scenes/train",

@@ -100,10 +100,13 @@ def test_on_whole_numbers_exhaustive_rankers_differ_in_ties_alone(ranked):
 
 def test_far_from_the_origin_flat_search_in_float32_exchanges_near_items(ranked):
     draw = np.random.default_rng(1)
-    values, queries = (100 + draw.normal(size=(n, 8)) for n in (400, 60))
+    # FAISS turns to matrix products where queries times values are many.
+    values, queries = (20 + draw.normal(size=(n, 512)) for n in (300, 260))
     row = ranked(values, queries, ["exact", "faiss_flat"])["faiss_flat", 12]
-    assert (int(row["missed"]), int(row["tied"])) == (0, 0)
-    assert int(row["rounded"]) > 3
+    # Distances that float32 cannot tell apart may change places too.
+    assert (int(row["missed"]), int(row["tied"]) < 5) == (0, True)
+    assert "‖x‖² − 2xy + ‖y‖²" in row["computes"]
+    assert int(row["rounded"]) > 20
     assert 1e-6 < float(row["largest_gap"]) <= 2 * float(row["distance_error"])
 
 

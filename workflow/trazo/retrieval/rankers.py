@@ -195,7 +195,7 @@ class _Faiss(Ranker):
 class FaissFlat(_Faiss):
     """FAISS's exhaustive search."""
 
-    computes = "in float32, from ‖x‖² − 2xy + ‖y‖²"
+    computes = "in float32, and in larger searches from ‖x‖² − 2xy + ‖y‖²"
 
     def make(self, items: int, width: int, metric: int) -> faiss.Index:
         """As `_Faiss.make`."""

@@ -230,7 +230,7 @@ def _drawn(panels: _Panels, classes: list[str], options: PrecisionRecall) -> Dra
     coloured = _coloured(panels, classes)
     rows, columns = (list(dict.fromkeys(key[axis] for key in panels)) for axis in (0, 1))
     # Panels of one column would make a tower: they stand side by side.
-    across = min(3, len(rows)) if len(columns) == 1 else len(columns)
+    across = len(columns) if len(columns) > 1 else 2 if len(rows) == 4 else min(3, len(rows))
     down = -(-len(rows) // across) if len(columns) == 1 else len(rows)
     side = _SIDE * (1.45 if across < 3 else 1.25 if across == 3 else 1.0)
     canvas = new_canvas(max(side * across + 0.4, 6.2), side * down + 0.75)
@@ -241,16 +241,17 @@ def _drawn(panels: _Panels, classes: list[str], options: PrecisionRecall) -> Dra
     words = []
     for axes, ((row, column), curves) in zip(grid.ravel(), panels.items(), strict=False):
         _class_lines(axes, curves, coloured, joined=options.of != "labels")
-        alone = len(columns) == 1
-        axes.set_title(row if alone else f"{row}, {column}", fontsize=9 if alone else 8)
+        title = f"{row}, {column}" if options.of == "labels" else row
+        axes.set_title(title, fontsize=9 if len(columns) == 1 else 8)
         axes.set(xlim=(-0.01 * farthest, 1.04 * farthest), ylim=(-1, 104))
         words.append(_extremes(f"{row}, {column}", curves))
+    recall = f"Recall (%), {columns[0]}" if options.of == "depth" else "Recall (%)"
     for axes in grid[-1]:
-        axes.set_xlabel("Recall (%)")
+        axes.set_xlabel(recall)
     # Above a panel that is left out, the one over it is the last of its column.
     for index in range(len(panels), down * across):
         above = grid[index // across - 1, index % across]
-        above.set_xlabel("Recall (%)")
+        above.set_xlabel(recall)
         above.tick_params(labelbottom=True)
     for axes in grid[:, 0]:
         axes.set_ylabel("Precision (%)")

@@ -228,8 +228,8 @@ def _matrix(axes: Axes, panel: Panel, share: Share, *, numbered: bool) -> None:
         style = {"ha": "center", "color": _readable(by_class[row, column])}
         percent = shares[row, column]
         text = f"{percent:.0f} %" if percent >= 9.95 or small else f"{percent:.1f} %"
-        axes.text(column, row - 0.03, panel.counts[row, column], va="bottom", fontsize=6.5 if small else 9, **style)
-        axes.text(column, row + 0.03, text, va="top", fontsize=5 if small else 6.8, **style)
+        axes.text(column, row - 0.03, panel.counts[row, column], va="bottom", fontsize=7 if small else 9, **style)
+        axes.text(column, row + 0.03, text, va="top", fontsize=5.6 if small else 6.8, **style)
 
 
 def _readable(share: float) -> str:

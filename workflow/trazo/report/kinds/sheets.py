@@ -185,8 +185,9 @@ def _ranked_row(
         colour = RIGHT if good else WRONG
         framed(axes, (x, y, cell), pictures[int(index)], colour, "solid" if good else (0, (3, 2)), 1.8)
         sign = RIGHT_SIGN if good else WRONG_SIGN
-        name = label(ranking.classes[int(ranking.gallery_labels[index])], 11)
-        axes.text(x + cell / 2, y + cell + 0.1, f"{sign} {name}", ha="center", size=7.6, color=colour)
+        name = label(ranking.classes[int(ranking.gallery_labels[index])], 12)
+        size = 7.6 if len(name) <= 9 else 6.4
+        axes.text(x + cell / 2, y + cell + 0.1, f"{sign} {name}", ha="center", size=size, color=colour)
         distance = f"{float(ranking.top_distances[query, position]):.3g}"
         axes.text(x + cell / 2, y + cell + 0.24, distance, ha="center", size=6.8, color=SOFT)
     return f"{label(model)}, a {label(ranking.classes[true])}: {int(right.sum())} of the nearest {top} are right."

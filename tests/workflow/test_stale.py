@@ -1,12 +1,11 @@
 """Only what depends on a change runs again: DESIGN's "stale means stale", seen in what a dry run would start."""
 
-import copy
 import os
 import time
 
 import pytest
 
-from tests.workflow.conftest import ALL_JOBS, STUDY
+from tests.workflow.conftest import ALL_JOBS, STUDY, changed
 
 pytestmark = pytest.mark.workflow
 
@@ -28,15 +27,6 @@ def test_everything_a_study_promises_is_there(project):
     ):  # fmt: skip
         assert (results / name).stat().st_size > 0, name
     assert "odd one&#39;s" in (results / "report.html").read_text()
-
-
-def changed(path, value):
-    study = copy.deepcopy(STUDY)
-    inner = study
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
-    return study
 
 
 def test_a_metric_list_touches_rankings_and_what_follows(project):

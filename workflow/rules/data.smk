@@ -62,6 +62,8 @@ rule build_images:
         images="results/{study}/images/{dataset}/{split}.h5",
     log:
         "results/{study}/logs/build_images/{dataset}/{split}.log",
+    # All data first: what is wrong with them is told before anything is trained.
+    priority: 10
     conda:
         "../../envs/environment.yaml"
     params:

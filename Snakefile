@@ -14,6 +14,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/features.smk"
+include: "workflow/rules/reduce.smk"
 include: "workflow/rules/rank.smk"
 include: "workflow/rules/report.smk"
 

@@ -3,8 +3,18 @@
 import copy
 
 import pytest
+import torch
 import yaml
-from trazo.config import ConfigError, Study, differences, overlaid, read_settings, read_study, study_file
+from trazo.config import (
+    ConfigError,
+    RateSchedule,
+    Study,
+    differences,
+    overlaid,
+    read_settings,
+    read_study,
+    study_file,
+)
 
 STUDY = {
     "title": "t",
@@ -184,6 +194,45 @@ def test_objectives_in_another_order_are_the_same_stage(study_path):
     one = stage_of({"triplet": {"margin": 2}, "cross_entropy": None})
     assert one == stage_of({"cross_entropy": {}, "triplet": {"margin": 2}})
     assert str(one.objective) == "{'cross_entropy': {}, 'triplet': {'margin': 2}}"
+
+
+@pytest.mark.parametrize("epochs", [1, 7, 20])
+def test_schedules_are_torch_s(epochs):
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    ours = {
+        "step": RateSchedule(step={"every": 3, "factor": 0.2}),
+        "cosine": RateSchedule(cosine={"end": 0.1}),
+    }
+    for name, schedule in ours.items():
+        optimizer = torch.optim.SGD([parameter], lr=0.5)
+        theirs = {
+            "step": lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 3, 0.2),
+            "cosine": lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs, eta_min=0.05),
+        }[name](optimizer)
+        for epoch in range(1, epochs + 1):
+            assert 0.5 * schedule.share(epoch, epochs) == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
+            optimizer.step()
+            theirs.step()
+
+
+def test_another_schedule_replaces_the_first():
+    base = {"schedule": {"step": {"every": 8, "factor": 0.1}}}
+    assert overlaid(base, {"schedule": {"step": {"every": 2}}}) == {"schedule": {"step": {"every": 2, "factor": 0.1}}}
+    assert overlaid(base, {"schedule": {"cosine": {}}}) == {"schedule": {"cosine": {}}}
+
+
+def test_reducers_are_named_by_their_options(study_path):
+    reducers = ["none", {"pca": {"size": 32}}, {"pca": {"size": 32, "whiten": True}}]
+    retrieval = read_study(study_path(set_in("retrievals", 0, "reducers", value=reducers)), read_settings({}))
+    found = retrieval.retrievals[0]
+    assert found.reduced == {
+        "none": ("none", ""),
+        "pca-size32": ("pca", "32"),
+        "pca-size32-whiten": ("pca-whiten", "32"),
+    }
+    assert list(found.reduced) == found.reducer_labels
+    one = read_study(study_path(set_in("retrievals", 0, "reducers", value={"pca": {"size": 4}})), read_settings({}))
+    assert one.retrievals[0].reducer_labels == ["pca-size4"]
 
 
 def test_an_overlay_for_a_stage_that_is_not_there():

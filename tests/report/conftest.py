@@ -244,6 +244,7 @@ def _ranking(folder: Path, model: str, distance: str) -> Path:
         "stage": "classify",
         "epoch": 2,
         "seed": 0,
+        "reducer": "none",
         "distance": distance,
     }
     path = folder / f"{model}-{distance}.h5"

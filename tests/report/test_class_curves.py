@@ -45,6 +45,7 @@ def ranking_of(model, ranker, classes, queries, gallery, depth=5):
     step = len(classes) * draw.integers(0, gallery // len(classes), where.shape)
     where = np.where(right, labels[:, None] + step, where)
     key = {"retrieval": "search", "model": model, "stage": "train", "epoch": 1, "seed": 0, "distance": "euclidean"}
+    key["reducer"] = "none"
     return store.RankingArtifact(
         metrics=["map"], values=draw.random((queries, 1)), evaluated=np.ones(queries, bool),
         relevant=np.full(queries, 4), top_indices=where, top_distances=np.sort(draw.random(where.shape), axis=1),

@@ -259,7 +259,7 @@ def _scenes(**changes):
         "datasets": {"MIT_split": "scenes-test-in-train"},
         "metrics": {**own, "map": "label_ap@1+3+5+10", "accuracy": "knn_accuracy@1"},
         "rankers": {"knn": "sklearn", "faiss": "faiss_flat"},
-        "models": [{"match": {"model": name}, "model": name, "reducer": "pca", "size": 10} for name in names],
+        "models": [{"match": {"model": name}, "model": name, "reducer": "pca-size10"} for name in names],
     }
     return Study.model_validate(
         {
@@ -274,6 +274,7 @@ def _scenes(**changes):
                     "gallery": "scenes/train",
                     "metrics": ["map", "p@1"],
                     "votes": [1, 3, 5, 10],
+                    "reducers": ["none", {"pca": {"size": 10}}, {"pca": {"size": 20}}],
                     "rankers": ["exact", "sklearn", "faiss_flat"],
                 }
             ],
@@ -296,7 +297,9 @@ def test_every_published_value_of_the_scenes_study_finds_what_was_measured(tmp_p
     store.write_metrics(tmp_path / "m.csv", rows)
     published = read_published(PUBLISHED, study)
     computed = {row["metric"] for row in rows}
-    known = {"models": set(study.models), "datasets": study.measured_on, "rankers": study.retrievals[0].ranker_labels}
+    (search,) = study.retrievals
+    known = {"models": set(study.models), "datasets": study.measured_on}
+    known |= {"rankers": search.ranker_labels, "reducers": search.reducer_labels}
     validate_published(study, published, metrics=computed, **known)
     compare(study=study, metrics=tmp_path / "m.csv", published=PUBLISHED, output=tmp_path / "c.csv")
     with (tmp_path / "c.csv").open(newline="") as file:
@@ -306,7 +309,7 @@ def test_every_published_value_of_the_scenes_study_finds_what_was_measured(tmp_p
     for row in found:
         expected = 0.1 * list(study.models).index(row["model"]) + 0.01 * ["", "knn", "faiss"].index(row["ranker"])
         assert float(row["measured"]) == pytest.approx(expected)
-    assert found[0]["measured_as"] == "metric label_ap@1, ranker faiss_flat, reducer pca, size 10"
+    assert found[0]["measured_as"] == "reducer pca, size 10, metric label_ap@1, ranker faiss_flat"
     with pytest.raises(InputError, match=r"published\.rankers\.faiss: unknown ranker 'faiss_flt'.*'faiss_flat'"):
         validate_published(_scenes(rankers={"faiss": "faiss_flt"}), published, metrics=computed, **known)
     with pytest.raises(InputError, match=r"published\.rankers: unknown published ranker 'fais'.*'faiss'"):

@@ -297,8 +297,8 @@ def test_methods_of_different_rankers_and_codes_are_told_apart(tmp_path, toy_stu
     found = methods(read_measures(tmp_path / "metrics.csv"), toy_study, [])
     assert [method.map.value for method in found] == pytest.approx([50, 40, 30, 20])
     assert [method.name for method in found] == [
-        "small · cosine (exact)", "small · cosine (ivf)", "small · pq 8 (64 bits) · cosine (exact)",
-        "small · pq 8 (32 bits) · cosine (exact)",
+        "small · cosine (exact)", "small · cosine (ivf)", "small · PQ 8 (64 bits) · cosine (exact)",
+        "small · PQ 8 (32 bits) · cosine (exact)",
     ]  # fmt: skip
 
 

@@ -365,9 +365,10 @@ def test_values_of_several_published_tables_stand_beside_what_they_mean(finished
         "datasets": {"Bees-3": "toys-test"},
         "metrics": {"p@1": "map"},
         "rankers": {"knn": "exact", "faiss": "faiss_flat"},
-        "models": [{"match": {"model": "resnet"}, "model": "large", "reducer": "pca", "size": 16}],
+        "models": [{"match": {"model": "resnet"}, "model": "large", "reducer": "pca-size16"}],
     }
-    study = Study.model_validate({**STUDY, "published": told, "tables": {}, "figures": {}})
+    search = {**STUDY["retrievals"][0], "reducers": [{"pca": {"size": 16}}, {"pca": {"size": 8}}]}
+    study = Study.model_validate({**STUDY, "retrievals": [search], "published": told, "tables": {}, "figures": {}})
     table = Table(
         title="t", metrics=["map"], rows=["model", "ranker"], columns=["metric"], published=["task a", "task b"]
     )

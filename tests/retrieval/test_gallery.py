@@ -53,6 +53,16 @@ def test_rows_name_the_ranker_and_what_it_was_given(tmp_path):
     assert {(row["model"], row["stage"], row["epoch"], row["size"]) for row in rows} == {("m", "s", "3", "8")}
 
 
+def test_rows_and_the_record_name_what_reduced_the_features(tmp_path):
+    key = {"model": "m", "stage": "s", "epoch": 3, "seed": 0, "reducer": "pca-size8", "method": "pca"}
+    ranking, rows = ranked(tmp_path, made(record={"settings": {"key": key}}))
+    assert {(row["reducer"], row["size"], row["bits"]) for row in rows} == {("pca", "8", "256")}
+    assert ranking.record["settings"]["key"]["reducer"] == "pca-size8"
+    ranking, rows = ranked(tmp_path, made())
+    assert {(row["reducer"], row["size"]) for row in rows} == {("none", "8")}
+    assert ranking.record["settings"]["key"]["reducer"] == "none"
+
+
 def test_reranking_by_predicted_class(tmp_path):
     features = made(1)
     ranking, rows = ranked(tmp_path, features, rerank="predicted_class")

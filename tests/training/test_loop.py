@@ -1,6 +1,7 @@
 """A stage learns, repeats itself exactly, and goes on after being killed as if nothing had happened."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -337,6 +338,57 @@ def test_objectives_of_embeddings_learn_resume_and_repeat(tmp_path, data, object
     head = [checkpoint.weights[epoch]["stages.head.weight"] for epoch in (0, 8)]
     assert torch.equal(*head) == (not classifies)
     again = train(interrupted(tmp_path / "cut", data, model, validation=held_out), data, model, validation=held_out)
+    assert same_weights(whole, again)
+    assert [row["validation_loss"] for row in read_history(again.parent / "history.json")[1]] == [
+        row["validation_loss"] for row in history
+    ]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ({"step": {"every": 2}}, [0.01, 0.01, 0.001, 0.001, 0.0001]),
+        ({"step": {"every": 2, "factor": 0.5}}, [0.01, 0.01, 0.005, 0.005, 0.0025]),
+        ({"cosine": {}}, [0.01 * (1 + math.cos(math.pi * e / 5)) / 2 for e in range(5)]),
+        (None, [0.01] * 5),
+    ],
+)
+def test_the_learning_rate_follows_its_schedule_also_after_an_interruption(tmp_path, data, schedule, rates):
+    stage = {"optimizer": {"adam": {"lr": 0.01}}, "schedule": schedule, "checkpoints": [3]}
+    model = settings(5, stage=stage)
+    whole = train(tmp_path / "whole", data, model)
+    history = read_history(whole.parent / "history.json")[1]
+    assert [row["learning_rate"] for row in history] == pytest.approx(rates, rel=1e-12)
+    again = train(interrupted(tmp_path / "cut", data, model, 3), data, model)
+    assert same_weights(whole, again)
+    assert [row["learning_rate"] for row in read_history(again.parent / "history.json")[1]] == [
+        row["learning_rate"] for row in history
+    ]
+
+
+def test_a_schedule_counts_the_parts_of_iterations(tmp_path, data):
+    stage = {"iterations": 7, "schedule": {"step": {"every": 1, "factor": 0.5}}, "optimizer": {"sgd": {"lr": 0.08}}}
+    path = train(tmp_path, data, settings(3, stage={**stage, "checkpoints": []}))
+    rates = [row["learning_rate"] for row in read_history(path.parent / "history.json")[1]]
+    assert rates == pytest.approx([0.08, 0.04, 0.02])
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        {"pml:MultiSimilarityLoss": {"options": {"alpha": 1}, "miner": "MultiSimilarityMiner", "per_class": 4}},
+        # This miner draws at random, and dropout beside it.
+        {"pml:MarginLoss": {"miner": "DistanceWeightedMiner"}, "cross_entropy": {"weight": 0.5}},
+    ],
+)
+def test_borrowed_losses_learn_resume_and_repeat(tmp_path, data, objective):
+    held_out = write_bars(tmp_path / "test.h5", 60, 1)
+    stage = {"objective": objective, "checkpoints": [0], "optimizer": {"adam": {"lr": 0.01}}}
+    model = settings(5, stage=stage)
+    whole = train(tmp_path / "whole", data, model, validation=held_out)
+    history = read_history(whole.parent / "history.json")[1]
+    assert history[-1]["validation_loss"] < history[0]["validation_loss"]
+    again = train(interrupted(tmp_path / "cut", data, model, 2, validation=held_out), data, model, validation=held_out)
     assert same_weights(whole, again)
     assert [row["validation_loss"] for row in read_history(again.parent / "history.json")[1]] == [
         row["validation_loss"] for row in history

@@ -2,10 +2,14 @@
 
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
+from pytorch_metric_learning import losses, miners
+from pytorch_metric_learning.distances import LpDistance
+from pytorch_metric_learning.reducers import MeanReducer, SumReducer
 from trazo.errors import InputError
 from trazo.training.objectives import Batch, facts_of, mixture, objectives
 
@@ -160,6 +164,8 @@ def test_a_mixture_is_the_weighted_sum():
         ({"cross_entropy": {}, "triplet": {"mining": "semi_hard"}}, "balanced", True, True, 8),
         ({"contrastive": {}, "triplet": {}}, "triplets", False, True, 3),
         ({"contrastive": {}, "triplet": {"mining": "hard"}}, "triplets", False, True, 3),
+        ({"pml:CircleLoss": {"per_class": 3}}, "balanced", False, True, 6),
+        ({"pml:CircleLoss": {}, "pml:NTXentLoss": {"per_class": 5}}, "balanced", False, True, 10),
     ],
 )
 def test_the_most_demanding_objective_decides_the_sampling(written, sampling, logits, embeddings, smallest):
@@ -181,6 +187,41 @@ def test_the_most_demanding_objective_decides_the_sampling(written, sampling, lo
         ({"cross_entropy": {"weight": 0}}, "cross_entropy: option 'weight': got 0"),
         ({"cross_entropy": {"margin": 1}}, "unknown option 'margin'"),
         ({}, "no objective"),
+        ("cross_entropy:hard", "nothing stands after cross_entropy"),
+        ("pml", "no loss; name one after a colon.*TripletMarginLoss"),
+        ("pml:MultiSimilartyLoss", "unknown loss 'MultiSimilartyLoss'. Did you mean 'MultiSimilarityLoss'"),
+        ({"pml:CircleLoss": {"loss": "CircleLoss"}}, "pml:CircleLoss: names its loss already"),
+        (
+            {"pml:MultiSimilarityLoss": {"options": {"alpa": 2}}},
+            "unknown option of MultiSimilarityLoss 'alpa'. Did you mean 'alpha'.*alpha, base, beta, distance",
+        ),
+        (
+            {"pml:TripletMarginLoss": {"miner": "MultiSimilarityMine"}},
+            "unknown miner 'MultiSimilarityMine'. Did you mean 'MultiSimilarityMiner'",
+        ),
+        (
+            {"pml:TripletMarginLoss": {"miner": "AngularMiner", "miner_options": {"angel": 3}}},
+            "unknown option of AngularMiner 'angel'. Did you mean 'angle'",
+        ),
+        ({"pml:TripletMarginLoss": {"miner_options": {"angle": 3}}}, "miner_options without a miner"),
+        ({"pml:TripletMarginLoss": {"options": {"margin": -0.1}}}, "option 'margin': got -0.1; expected a margin of 0"),
+        ({"pml:TripletMarginLoss": {"per_class": 1}}, "option 'per_class': got 1"),
+        ({"pml:TripletMarginLoss": {"options": {"distance": "Cosine"}}}, "unknown distance 'Cosine'"),
+        ({"pml:TripletMarginLoss": {"options": {"distance": 3}}}, "distance: got 3; expected a name"),
+        ({"pml:TripletMarginLoss": {"options": {"reducer": "DoNothingReducer"}}}, "gives no single number"),
+        ("pml:ArcFaceLoss", "ArcFaceLoss has parameters of its own"),
+        ("pml:ProxyNCALoss", "ProxyNCALoss has parameters of its own"),
+        ("pml:SoftTripleLoss", "SoftTripleLoss has parameters of its own"),
+        ({"pml:MarginLoss": {"options": {"learn_beta": True, "num_classes": 3}}}, "parameters of its own"),
+        ("pml:VICRegLoss", "VICRegLoss cannot learn from one batch of embeddings and their labels"),
+        ("pml:CrossBatchMemory", "CrossBatchMemory is made of other losses"),
+        ("pml:MultipleLosses", "MultipleLosses is made of other losses"),
+        ("pml:DynamicSoftMarginLoss", "DynamicSoftMarginLoss remembers batches"),
+        ("pml:RankedListLoss", "RankedListLoss needs the options margin and Tn"),
+        (
+            {"pml:TripletMarginLoss": {"miner": "EmbeddingsAlreadyPackagedAsTriplets"}},
+            "takes items for pairs by their place",
+        ),
     ],
 )
 def test_mistakes_are_named(written, words):
@@ -188,10 +229,85 @@ def test_mistakes_are_named(written, words):
         mixture(written)
 
 
-@pytest.mark.parametrize("name", objectives.names())
+# One of each; of pytorch-metric-learning's, a loss that does not scale embeddings first.
+UNSCALED = {"distance": {"LpDistance": {"normalize_embeddings": False}}, "reducer": "MeanReducer"}
+ONE_OF_EACH = [
+    {"pml:TripletMarginLoss": {"options": UNSCALED}} if name == "pml" else name for name in objectives.names()
+]
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH, ids=str)
 def test_bfloat16_outputs_are_measured_in_float32(name):
     batch = batch_of(12, 3)
     coarse = Batch(batch.labels, batch.logits.bfloat16(), batch.embeddings.bfloat16(), 3)
     exact = Batch(batch.labels, coarse.logits.double(), coarse.embeddings.double(), 3)
     assert loss_of(name, coarse).dtype == torch.float32
     assert loss_of(name, coarse).item() == pytest.approx(loss_of(name, exact).item(), rel=1e-5)
+
+
+def test_every_loss_of_the_package_can_be_used_or_says_why_not():
+    from trazo.training import borrowed
+
+    reasons = "parameters of its own|cannot learn from one batch|made of other|remembers batches|needs the option"
+    usable, refused = [], {}
+    for name in borrowed._known(borrowed.losses):
+        try:
+            usable.append(mixture(f"pml:{name}"))
+        except InputError as error:
+            refused[name] = str(error)
+    assert len(usable) > 15
+    assert all(re.search(reasons, why) for why in refused.values()), refused
+    points = batch_of(12).embeddings
+    batch = Batch(torch.arange(12) // 4, None, points)
+    assert all(torch.isfinite(part.measure(batch).loss) for part in usable)
+
+
+def test_contrastive_is_the_package_s():
+    """Its mean over positive pairs and its mean over negative ones, each weighed by their number."""
+    batch = batch_of(24, 2, classes=2)
+    first = torch.arange(12)
+    same = batch.labels[:12] == batch.labels[12:]
+    pairs = first[same], first[same] + 12, first[~same], first[~same] + 12
+    distance = LpDistance(normalize_embeddings=False)
+    theirs = losses.ContrastiveLoss(neg_margin=3, distance=distance, reducer=SumReducer())
+    expected = theirs(batch.embeddings, batch.labels, pairs).item() / 12
+    assert 0 < same.sum() < 12
+    assert loss_of({"contrastive": {"margin": 3}}, batch).item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+def test_triplets_and_batch_hard_are_the_package_s(normalise):
+    settings = {"distance": LpDistance(normalize_embeddings=normalise), "reducer": MeanReducer()}
+    theirs = losses.TripletMarginLoss(margin=0.7, **settings)
+    mine = {"margin": 0.7, "normalise": normalise}
+    batch = batch_of(18, 3)
+    triplets = tuple(torch.arange(18).chunk(3))
+    expected = theirs(batch.embeddings, batch.labels, triplets).item()
+    assert loss_of({"triplet": mine}, batch).item() == pytest.approx(expected, rel=1e-9)
+    batch = batch_of(18, classes=4)
+    miner = miners.BatchHardMiner(distance=LpDistance(normalize_embeddings=normalise))
+    expected = theirs(batch.embeddings, batch.labels, miner(batch.embeddings, batch.labels)).item()
+    assert loss_of({"triplet": {**mine, "mining": "hard"}}, batch).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_borrowed_loss_is_what_the_package_computes():
+    batch = batch_of(18, classes=4)
+    miner = miners.MultiSimilarityMiner(epsilon=0.2)
+    theirs = losses.MultiSimilarityLoss(alpha=1, beta=40)
+    expected = theirs(batch.embeddings, batch.labels, miner(batch.embeddings, batch.labels)).item()
+    written = {
+        "options": {"alpha": 1, "beta": 40}, "miner": "MultiSimilarityMiner", "miner_options": {"epsilon": 0.2},
+        "weight": 0.25,
+    }  # fmt: skip
+    assert loss_of({"pml:MultiSimilarityLoss": written}, batch).item() == pytest.approx(0.25 * expected, rel=1e-12)
+
+
+def test_a_miner_that_draws_at_random_draws_by_torch_s_seed():
+    found = mixture({"pml:MarginLoss": {"miner": "DistanceWeightedMiner"}})
+    batch = batch_of(24, classes=3)
+    drawn = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        drawn.append([found.measure(batch).loss.item() for _ in range(3)])
+    assert drawn[0] == drawn[1]
+    assert drawn[0] != drawn[2]

@@ -266,7 +266,7 @@ def test_rankers_votes_and_reranking_run_to_the_report(project):
     plain = {**study["retrievals"][0], "models": ["one"], "metrics": ["map", "p@3", "recall@5", "recall_precision"]}
     several = ["sklearn", {"faiss_ivf": {"lists": 2, "probes": 1}}, "exact"]
     study["retrievals"] = [
-        {**plain, "rankers": several, "votes": [1, 5]},
+        {**plain, "rankers": several, "votes": [1, 5], "reducers": ["none", {"pca": {"size": 4}}]},
         {**plain, "name": "reranked", "rerank": "predicted_class"},
     ]
     study["tables"]["rankers"] = {
@@ -274,7 +274,14 @@ def test_rankers_votes_and_reranking_run_to_the_report(project):
         "metrics": ["p@3", "recall_of_exact@5", "knn_accuracy@5"],
         "rows": "ranker",
         "columns": ["metric"],
-        "where": {"dataset": "pets-test"},
+        "where": {"dataset": "pets-test", "reducer": "none"},
+    }
+    study["tables"]["reducers"] = {
+        "title": "Reducers",
+        "metrics": ["map", "p@3"],
+        "rows": "reducer",
+        "columns": ["metric", "size"],
+        "where": {"dataset": "pets-test", "ranker": "exact"},
     }
     study["figures"]["votes"] = {"title": "Votes", "kind": "knn_confusion", "options": {"neighbours": 5}}
     study["figures"]["sweep"] = {
@@ -297,15 +304,19 @@ def test_rankers_votes_and_reranking_run_to_the_report(project):
     study["figures"]["labels"] = {"title": "Labels", "kind": "precision_recall", "options": labels}
     project.write_study(study)
     stale = project.stale()
-    assert stale["rank_gallery"] == 4
+    assert stale["rank_gallery"] == 7
+    assert stale["reduce_features"] == 1
     assert stale["compare_rankers"] == 1
     assert "train_stage" not in stale
     project.snakemake()
     assert project.stale() == {}
     lines = (project.folder / "results/tiny/tables/rankers.csv").read_text().splitlines()
     assert [line.partition(",")[0] for line in lines[1:]] == ["sklearn", "faiss_ivf-lists2-probes1", "exact"]
+    lines = (project.folder / "results/tiny/tables/reducers.csv").read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines] == ["reducer", "none", "PCA"]
     metrics = (project.folder / "results/tiny/metrics.csv").read_text()
     assert "exact+predicted_class" in metrics
+    assert ",pca,4,128,," in metrics
     assert "train_loss" in metrics
     assert "training_time" not in metrics
     with (project.folder / "results/tiny/tables/training.csv").open(newline="") as file:
@@ -318,6 +329,13 @@ def test_rankers_votes_and_reranking_run_to_the_report(project):
     with (project.folder / "results/tiny/agreement.csv").open(newline="") as file:
         agreed = {(row["dataset"], row["ranker"]) for row in csv.DictReader(file)}
     assert agreed == {("pets-test", "sklearn"), ("pets-test", "faiss_ivf-lists2-probes1")}
+    assert "one · PCA 4 · euclidean" in page
+    assert "explained variance" in page
+    # Another option of the reducer is a reducer of its own; what is not reduced stays.
+    study["retrievals"][0]["reducers"][1]["pca"]["whiten"] = True
+    project.write_study(study)
+    stale = project.stale()
+    assert (stale["reduce_features"], stale["rank_gallery"]) == (1, 3)
 
 
 def test_lint_is_clean():

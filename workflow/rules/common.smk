@@ -58,6 +58,7 @@ wildcard_constraints:
     side="queries|gallery",
     origin=r"[^/]+/seed\d+/[^/]+/epoch\d+|[^/]+/imported",
     retrieval="[^/]+",
+    reducer="[^/]+",
     distance="[^/]+",
     ranker="[^/]+",
     table="[^/]+",

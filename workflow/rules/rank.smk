@@ -1,10 +1,11 @@
 # From features to rankings: per query every metric and the nearest items; their means with intervals.
 #
-#   results/<study>/rankings/<origin>/<retrieval>/<distance>/<ranker>.{h5,csv}
+#   results/<study>/rankings/<origin>/<retrieval>/<reducer>/<distance>/<ranker>.{h5,csv}
 #   results/<study>/significance.csv
 #   results/<study>/agreement.csv, where the exact ranker and others search alike
 #
-# The origin is what gave the features: <model>/seed<seed>/<stage>/epoch<epoch>, or <name>/imported.
+# The origin is what gave the features: <model>/seed<seed>/<stage>/epoch<epoch>, or <name>/imported. The reducer is
+# `none` where the features themselves are searched.
 
 
 rule rank_gallery:
@@ -12,10 +13,10 @@ rule rank_gallery:
         queries=lambda w: plan_of(w).searched_features(w, "queries"),
         gallery=lambda w: plan_of(w).searched_features(w, "gallery"),
     output:
-        ranking="results/{study}/rankings/{origin}/{retrieval}/{distance}/{ranker}.h5",
-        metrics="results/{study}/rankings/{origin}/{retrieval}/{distance}/{ranker}.csv",
+        ranking="results/{study}/rankings/{origin}/{retrieval}/{reducer}/{distance}/{ranker}.h5",
+        metrics="results/{study}/rankings/{origin}/{retrieval}/{reducer}/{distance}/{ranker}.csv",
     log:
-        "results/{study}/logs/rank_gallery/{origin}/{retrieval}/{distance}/{ranker}.log",
+        "results/{study}/logs/rank_gallery/{origin}/{retrieval}/{reducer}/{distance}/{ranker}.log",
     conda:
         "../../envs/environment.yaml"
     threads: THREADS

@@ -4,7 +4,8 @@ from trazo.progress import step
 from trazo.retrieval.gallery import rank_gallery
 
 wildcards, params = snakemake.wildcards, snakemake.params
-title = f"rank {wildcards.retrieval} by {wildcards.origin}, {wildcards.distance}, {wildcards.ranker}"
+ways = ", ".join(part for part in (wildcards.reducer, wildcards.distance, wildcards.ranker) if part != "none")
+title = f"rank {wildcards.retrieval} by {wildcards.origin}, {ways}"
 with step(snakemake.log[0], title):
     rank_gallery(
         queries=snakemake.input.queries,

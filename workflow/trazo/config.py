@@ -7,6 +7,7 @@ choices. What only a network can tell (its feature layers, its smallest input) i
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -160,6 +161,51 @@ class Optimizer(_Strict):
         return ("sgd", self.sgd) if self.sgd is not None else ("adam", self.adam)
 
 
+class StepRate(_Strict):
+    """The learning rate is multiplied by `factor` after every so many epochs, as `torch.optim.lr_scheduler.StepLR`."""
+
+    every: int = Field(ge=1, description="epochs at one rate")
+    factor: float = Field(0.1, gt=0, le=1, description="what the rate is multiplied by then")
+
+    def share(self, epoch: int, epochs: int) -> float:
+        """As `RateSchedule.share`."""
+        return self.factor ** ((epoch - 1) // self.every)
+
+
+class CosineRate(_Strict):
+    """The learning rate falls along half a cosine, as `torch.optim.lr_scheduler.CosineAnnealingLR` over all epochs.
+
+    I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, without restarts. The
+    first epoch has the whole rate; the end of the curve is reached after the last one.
+    """
+
+    end: float = Field(0.0, ge=0, le=1, description="where the curve ends, as a share of the optimizer's rate")
+
+    def share(self, epoch: int, epochs: int) -> float:
+        """As `RateSchedule.share`."""
+        return self.end + (1 - self.end) * (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2
+
+
+class RateSchedule(_Strict):
+    """Exactly one way in which the learning rate changes, with its settings."""
+
+    step: StepRate | None = Field(None, description="times a factor every so many epochs: `{every: 8, factor: 0.1}`")
+    cosine: CosineRate | None = Field(None, description="down along half a cosine: `{}`")
+
+    @model_validator(mode="after")
+    def _one(self) -> RateSchedule:
+        if (self.step is None) == (self.cosine is None):
+            raise ValueError("name exactly one schedule, such as {step: {every: 8, factor: 0.1}} or {cosine: {}}")
+        return self
+
+    def share(self, epoch: int, epochs: int) -> float:
+        """Return what the optimizer's learning rate is multiplied by in epoch 1 … `epochs`.
+
+        It depends on nothing else, so that an interrupted training goes on with the rate it would have had.
+        """
+        return (self.step or self.cosine).share(epoch, epochs)
+
+
 class Stage(_Strict):
     """One training stage of a model."""
 
@@ -180,6 +226,9 @@ class Stage(_Strict):
     )
     batch_size: int = Field(128, ge=1, description="items a step")
     optimizer: Optimizer = Field(description="one optimiser with its settings")
+    schedule: RateSchedule | None = Field(
+        None, description="how the learning rate changes from epoch to epoch; it stays if left out"
+    )
     checkpoints: list[int] = Field(
         default_factory=list, description="epochs whose weights are kept besides the last (0: untrained)"
     )
@@ -238,11 +287,27 @@ class Model(_Strict):
         return stages
 
 
-def ranker_label(written: str | Mapping[str, Mapping[str, Any] | None]) -> str:
-    """Return what paths and tables call a ranker: its name, and the options given ("faiss_ivf-lists64")."""
+# A ranker or reducer as a study has it: a name, or {name: options}.
+Written = str | Mapping[str, Mapping[str, Any] | None]
+
+
+def part_label(written: Written, *, without: str = "") -> str:
+    """Return what paths and tables call a ranker or reducer: its name, and the options given ("faiss_ivf-lists64").
+
+    A switch is called by its name ("pca-size32-whiten", "pca-no-whiten"); the option `without` is left out.
+    """
     if isinstance(written, str):
         return written
-    return "-".join(f"{name}{''.join(f'-{k}{v}' for k, v in (given or {}).items())}" for name, given in written.items())
+    return "-".join(
+        "-".join([name, *(_option_label(k, v) for k, v in (given or {}).items() if k != without)])
+        for name, given in written.items()
+    )
+
+
+def _option_label(option: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return option if value else f"no-{option}"
+    return f"{option}{value}"
 
 
 class Retrieval(_Strict):
@@ -278,6 +343,12 @@ class Retrieval(_Strict):
         min_length=1,
         description="one or several: `none`; `predicted_class`: items that the network takes for the query's class "
         "come first, then all others",
+    )
+    reducers: list[str | dict[str, dict[str, Any] | None]] = Field(
+        default_factory=lambda: ["none"],
+        min_length=1,
+        description="what shortens features before the search, fitted on those of the gallery: `none` (as they are), "
+        "names, or {name: options} such as {pca: {size: 32}}",
     )
     top: int = Field(20, ge=1, le=10_000, description="nearest items kept for pictures and inspection")
 
@@ -329,7 +400,25 @@ class Retrieval(_Strict):
     def ranker_labels(self) -> list[str]:
         """What paths and tables call its rankers, in its order; `+predicted_class` where these are re-ranked."""
         suffixes = ["" if way == "none" else f"+{way}" for way in self.rerank]
-        return [ranker_label(written) + suffix for suffix in suffixes for written in self.rankers]
+        return [part_label(written) + suffix for suffix in suffixes for written in self.rankers]
+
+    @field_validator("reducers", mode="before")
+    @classmethod
+    def _one_reducer(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str | dict) else value
+
+    @property
+    def reducer_labels(self) -> list[str]:
+        """What paths call its reducers, in its order."""
+        return [part_label(written) for written in self.reducers]
+
+    @property
+    def reduced(self) -> dict[str, tuple[str, str]]:
+        """By what paths call its reducers: the columns `reducer` and `size` of their values; no size: the method's."""
+        return {
+            part_label(written): (part_label(written, without="size"), _written_size(written))
+            for written in self.reducers
+        }
 
     @property
     def label(self) -> str:
@@ -338,6 +427,12 @@ class Retrieval(_Strict):
             return self.name or "+".join(self.features)
         queries = self.queries.replace("/", "-")
         return queries if self.queries == self.gallery else f"{queries}-in-{self.gallery.replace('/', '-')}"
+
+
+def _written_size(written: Written) -> str:
+    if isinstance(written, str):
+        return ""
+    return next((str(given["size"]) for given in written.values() if given and "size" in given), "")
 
 
 class Table(_Strict):
@@ -396,9 +491,11 @@ class PublishedModel(_Strict):
         "part",
     )
     model: str = Field(description="the model here whose values stand beside these rows")
-    reducer: str = Field("", description="what reduced its features, where these rows do not name it")
-    size: int | None = Field(None, ge=1, description="values of a reduced feature, where these rows do not name it")
-    distance: str = Field("", description="distance searched by, where these rows do not name it")
+    reducer: str = Field(
+        "",
+        description="the reducer here, as paths name it (`pca-size32`), where the published values are of reduced "
+        "features and their rows do not say so",
+    )
 
 
 class Published(_Strict):
@@ -594,7 +691,7 @@ def overlaid(base: Any, over: Any) -> Any:
         return copy.deepcopy(over)
     merged = {key: copy.deepcopy(value) for key, value in base.items()}
     # One choice out of several: naming another replaces the first instead of standing beside it.
-    if set(base) <= set(Optimizer.model_fields) and set(over) <= set(Optimizer.model_fields) and base:
+    if base and any(set(base) | set(over) <= set(choice.model_fields) for choice in (Optimizer, RateSchedule)):
         merged = {key: value for key, value in merged.items() if key in over}
     for key, value in over.items():
         if value is None:

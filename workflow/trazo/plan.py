@@ -34,6 +34,7 @@ from trazo.data.layouts import layouts
 from trazo.defaults import completed, shares_of_exact
 from trazo.errors import InputError
 from trazo.provenance import LIBRARY, code_fingerprint, digest
+from trazo.reducers.contract import NONE, ReducerChoice, reducer_choice
 from trazo.registry import unknown_name
 from trazo.report.figures import figure_kinds, validate_figure
 from trazo.report.measures import CLASSIFICATION, TRAINING
@@ -99,6 +100,8 @@ class Learning:
         Whether a classifier is trained; whether the feature layer is looked at.
     smallest_batch
         Images a batch needs.
+    smallest_class
+        Images of every class that the data need, and those held out.
     """
 
     objectives: list[str]
@@ -106,6 +109,7 @@ class Learning:
     uses_logits: bool
     uses_embeddings: bool
     smallest_batch: int
+    smallest_class: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,8 @@ class Plan:
         What the files of imported features hold.
     learning
         What each stage minimises, by model and stage.
+    widths
+        How many values each model's feature has.
     """
 
     name: str
@@ -138,6 +144,7 @@ class Plan:
     modules: dict[str, str]
     imported: dict[str, FeatureFile] = field(default_factory=dict)
     learning: dict[tuple[str, str], Learning] = field(default_factory=dict)
+    widths: dict[str, int] = field(default_factory=dict)
 
     @property
     def root(self) -> str:
@@ -254,7 +261,7 @@ class Plan:
         """Return the parts that training a stage loads by name, by module."""
         learning = self.learning[model, stage]
         return {
-            "trazo.training.objectives": learning.objectives,
+            "trazo.training.objectives": [name.partition(":")[0] for name in learning.objectives],
             "trazo.training.sampling": learning.samplings,
         }
 
@@ -378,6 +385,28 @@ class Plan:
         learning = self.learning.get((point.model, point.stage))
         return learning is None or learning.uses_logits
 
+    def codes(self) -> list[str]:
+        """Return the paths of all reduced features."""
+        return [
+            f"{self._codes(search, reducer)}/{side}.h5"
+            for search in self.searches()
+            for reducer, choice in reducer_labels(search.retrieval).items()
+            if choice is not None
+            for side in ("queries", "gallery")
+        ]
+
+    def _codes(self, search: Search, reducer: str) -> str:
+        return f"{self.root}/codes/{search.origin}/{search.retrieval.label}/{reducer}"
+
+    def reducer(self, retrieval: str, label: str) -> Any:
+        """Return a reducer of a retrieval by its label, as the study has it."""
+        found = next(r for r in self.study.retrievals if r.label == retrieval)
+        return dict(zip(found.reducer_labels, found.reducers, strict=True))[label]
+
+    def reducer_module(self, retrieval: str, label: str) -> str:
+        """Return the library module that defines a reducer of a retrieval."""
+        return reducer_choice(self.reducer(retrieval, label)).kind.__module__
+
     def rankings(self) -> list[str]:
         """Return the paths of all rankings."""
         return list(self._rankings_of(self.study.retrievals))
@@ -386,10 +415,11 @@ class Plan:
         labels = {retrieval.label for retrieval in retrievals}
         for search in self.searches():
             if search.retrieval.label in labels:
-                for distance in search.retrieval.distances:
-                    for ranker in ranker_labels(search.retrieval):
-                        folder = f"{self.root}/rankings/{search.origin}/{search.retrieval.label}"
-                        yield f"{folder}/{distance}/{ranker}.h5"
+                folder = f"{self.root}/rankings/{search.origin}/{search.retrieval.label}"
+                for reducer in reducer_labels(search.retrieval):
+                    for distance in search.retrieval.distances:
+                        for ranker in ranker_labels(search.retrieval):
+                            yield f"{folder}/{reducer}/{distance}/{ranker}.h5"
 
     def ranking_metrics(self) -> list[str]:
         """Return the paths of the metrics of all rankings."""
@@ -406,7 +436,7 @@ class Plan:
     def retrieval(self, label: str) -> dict[str, Any]:
         """Return the settings of a retrieval by its label, as plain values, what is not its ranking's left out."""
         found = next(r for r in self.study.retrievals if r.label == label)
-        left_out = {"models", "features", "stage", "epochs", "distances", "rankers", "rerank", "name"}
+        left_out = {"models", "features", "stage", "epochs", "distances", "rankers", "rerank", "reducers", "name"}
         settings = found.model_dump(mode="json", exclude=left_out)
         return {**settings, "metrics": expand_metrics(found.metrics)}
 
@@ -416,10 +446,22 @@ class Plan:
         written, rerank = ranker_labels(found)[label]
         return {"ranker": written, "rerank": rerank}
 
+    def unreduced_features(self, wildcards: Any, side: str) -> str:
+        """Return the path of the features on one side ("queries" or "gallery") of a retrieval, as they are."""
+        return getattr(self._search(wildcards), side)
+
     def searched_features(self, wildcards: Any, side: str) -> str:
-        """Return the path of the features on one side ("queries" or "gallery") of a ranking."""
+        """Return the path of the features, or of their codes, on one side ("queries" or "gallery") of a ranking."""
+        search = self._search(wildcards)
+        if wildcards.reducer == NONE:
+            return getattr(search, side)
+        # Where the gallery holds the queries, both sides are the same codes.
+        shown = "gallery" if search.retrieval.leave_one_out else side
+        return f"{self._codes(search, wildcards.reducer)}/{shown}.h5"
+
+    def _search(self, wildcards: Any) -> Search:
         wanted = (wildcards.origin, wildcards.retrieval)
-        return next(getattr(s, side) for s in self.searches() if (s.origin, s.retrieval.label) == wanted)
+        return next(s for s in self.searches() if (s.origin, s.retrieval.label) == wanted)
 
     def query_images(self) -> list[str]:
         """Return the paths of the images that queries and galleries show."""
@@ -499,7 +541,7 @@ class Plan:
         """Return the paths of all artifacts that carry a record of how they were made."""
         learned = {self.images(stage.data) for model in self.study.models.values() for stage in model.stages}
         images = [*sorted(learned), *self.query_images()]
-        return _distinct([*images, *self.histories(), *self.features(), *self.rankings()])
+        return _distinct([*images, *self.histories(), *self.features(), *self.codes(), *self.rankings()])
 
 
 def ranker_labels(retrieval: Retrieval) -> dict[str, tuple[Any, str]]:
@@ -534,6 +576,28 @@ def _has_rivals(retrieval: Retrieval) -> bool:
     """Return whether the exact ranker and others search by the same features."""
     names = [ranker_choice(written).name for written in retrieval.rankers]
     return EXACT in names and len(names) > 1
+
+
+def reducer_labels(retrieval: Retrieval) -> dict[str, ReducerChoice | None]:
+    """Return the reducers of a retrieval by what paths call them; None for the features as they are.
+
+    Raises
+    ------
+    InputError
+        If one is unknown or has wrong options, or is named twice.
+    """
+    found: dict[str, ReducerChoice | None] = {}
+    for label, written in zip(retrieval.reducer_labels, retrieval.reducers, strict=True):
+        choice = reducer_choice(written)
+        same = [
+            other
+            for other, taken in found.items()
+            if other == label or (choice and taken and (taken.name, taken.options) == (choice.name, choice.options))
+        ]
+        if same:
+            raise InputError(f"{label} is listed twice{'' if same[0] == label else f', the other time as {same[0]}'}.")
+        found[label] = choice
+    return found
 
 
 def imported_files(study: Study, settings: Settings, name: str, where: str) -> dict[str, list[str]]:
@@ -712,6 +776,7 @@ def _check_names(plan: Plan) -> None:
             ranker_labels(retrieval)
         except InputError as error:
             raise ConfigError(f"{where}.rankers: {error}") from error
+        _check_reducers(plan, retrieval, where)
         _check_rankers(plan, retrieval, where)
         if "predicted_class" in retrieval.rerank:
             for name in retrieval.models:
@@ -759,21 +824,57 @@ def _check_published(plan: Plan) -> None:
             metrics={name for form in forms for name in _computed(form)},
             datasets={name for form in forms for name in form.study.measured_on},
             rankers={name for form in forms for r in form.study.retrievals for name in r.ranker_labels},
+            reducers={name for form in forms for r in form.study.retrievals for name in r.reducer_labels},
         )
     except InputError as error:
         raise ConfigError(f"study {plan.name}: {error}") from error
 
 
+def _check_reducers(plan: Plan, retrieval: Retrieval, where: str) -> None:
+    """Refuse reducers that are unknown, or that do not fit the features they are to be fitted on, as far as known."""
+    try:
+        choices = [choice for choice in reducer_labels(retrieval).values() if choice is not None]
+    except InputError as error:
+        raise ConfigError(f"{where}.reducers: {error}") from error
+    items = _gallery_items(plan, retrieval)
+    sizes = {f"features {n}": (held.items, held.width) for n, held in plan.imported.items() if n in retrieval.features}
+    # What is not known yet fits; the step itself can tell.
+    sizes |= {f"model {n}": (items or sys.maxsize, plan.widths[n]) for n in retrieval.models if n in plan.widths}
+    for choice in choices:
+        packed = [name for name in retrieval.features if plan.imported[name].packed]
+        if packed:
+            raise ConfigError(
+                f"{where}.reducers: {choice.name} reduces numbers, and {packed[0]} holds packed bits; leave `reducers` "
+                "out."
+            )
+        for name, size in sizes.items():
+            try:
+                choice.make().check(*size)
+            except InputError as error:
+                raise ConfigError(f"{where}.reducers: {name}: {error}") from error
+
+
 def _check_rankers(plan: Plan, retrieval: Retrieval, where: str) -> None:
     """Refuse rankers whose options do not fit imported features; of a network's, the step itself can tell."""
     for written in retrieval.rankers:
-        choice = ranker_choice(written)
+        ranker = ranker_choice(written)
         for name in retrieval.features:
             held = plan.imported[name]
-            try:
-                choice.kind(choice.options).check(held.items, held.width)
-            except InputError as error:
-                raise ConfigError(f"{where}.rankers: features {name}: {error}") from error
+            for reducer, choice in reducer_labels(retrieval).items():
+                reduced = "" if choice is None else f" by {reducer}"
+                width = held.width if choice is None else choice.make().width(held.width)
+                try:
+                    ranker.kind(ranker.options).check(held.items, width)
+                except InputError as error:
+                    raise ConfigError(f"{where}.rankers: features {name}{reduced}: {error}") from error
+
+
+def _gallery_items(plan: Plan, retrieval: Retrieval) -> int | None:
+    """Return how many items the gallery of a retrieval of models has, None where only the data can tell."""
+    if retrieval.features:
+        return None
+    size = _gallery_size(plan, retrieval)
+    return None if size is None else size + int(retrieval.leave_one_out)
 
 
 def _gallery_size(plan: Plan, retrieval: Retrieval) -> int | None:
@@ -845,19 +946,22 @@ def _checked_networks(plans: dict[str, Plan], cache: Path) -> dict[str, Plan]:
                         f"study {plan.name}: retrievals[{index}].distances: "
                         f"{unknown_name('distance', distance, known['distances'])}"
                     )
+        widths: dict[str, int] = {}
         for name, model, _dataset, dataset_name, request in _network_requests(plan):
-            _check_network(plan.name, name, model, dataset_name, request, next(networks))
+            facts = next(networks)
+            _check_network(plan.name, name, model, dataset_name, request, facts)
+            widths[name] = facts["features"][model.feature]
         learning = {
-            (name, stage.name): _checked_learning(f"study {plan.name}: models.{name}", stage, next(learned))
+            (name, stage.name): _checked_learning(plan, name, stage, next(learned))
             for name, model in plan.study.models.items()
             for stage in model.stages
         }
-        found[plan.name] = replace(plan, modules=modules, learning=learning)
+        found[plan.name] = replace(plan, modules=modules, learning=learning, widths=widths)
     return found
 
 
-def _checked_learning(where: str, stage: Stage, facts: dict[str, Any]) -> Learning:
-    where = f"{where}.stages.{stage.name}"
+def _checked_learning(plan: Plan, model: str, stage: Stage, facts: dict[str, Any]) -> Learning:
+    where = f"study {plan.name}: models.{model}.stages.{stage.name}"
     if "error" in facts:
         raise ConfigError(f"{where}.objective: {facts['error']}")
     learning = Learning(**facts)
@@ -866,6 +970,19 @@ def _checked_learning(where: str, stage: Stage, facts: dict[str, Any]) -> Learni
             f"{where}.batch_size: {stage.batch_size} images are too few a batch for {' + '.join(learning.objectives)}, "
             f"which needs at least {learning.smallest_batch}."
         )
+    for key, needed in zip(("data", "validate_on"), learning.smallest_class, strict=True):
+        reference = getattr(stage, key)
+        if reference is None:
+            continue
+        dataset, _, split = reference.partition("/")
+        count = plan.study.datasets[dataset].split[split]
+        # Where the split says it in words (`rest`), the step itself counts, before it trains.
+        if isinstance(count, int) and count < needed:
+            raise ConfigError(
+                f"{where}.{key}: {reference} has {count} image{'' if count == 1 else 's'} of each class, and "
+                f"{' + '.join(learning.objectives)} needs at least {needed} to pair; make datasets.{dataset}.split."
+                f"{split} larger."
+            )
     return learning
 
 

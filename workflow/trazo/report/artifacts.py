@@ -68,21 +68,23 @@ class Lists:
     ----------
     retrieval
         The retrieval they are of.
-    distance, ranker
-        What it was searched by and with.
+    distance, reducer, ranker
+        What it was searched by and with, and what shortened the features before.
     rankings
         By model, of its last stage and epoch and of the study's first seed; models in the order asked for.
     """
 
     retrieval: Retrieval
     distance: str
+    reducer: str
     ranker: str
     rankings: dict[str, Keyed]
 
     @property
     def words(self) -> list[str]:
-        """What sets them apart from others of the retrieval: distance and ranker, as far as it has several."""
+        """What sets them apart from others of the retrieval: distance, reducer and ranker, as far as it has several."""
         ways = [f"by {self.distance} distance"] if len(self.retrieval.distances) > 1 else []
+        ways += [f"reducer {self.reducer}"] if len(self.retrieval.reducer_labels) > 1 else []
         return [*ways, *([f"ranker {self.ranker}"] if self.several_rankers else [])]
 
     @property
@@ -99,6 +101,7 @@ def chosen_lists(
     *,
     distance: str = "",
     ranker: str = "",
+    reducer: str = "",
 ) -> Lists:
     """Return the rankings of some models on the first of some retrievals.
 
@@ -108,7 +111,7 @@ def chosen_lists(
         All the rankings at hand.
     retrievals
         Those that could be shown, in order.
-    distance, ranker
+    distance, ranker, reducer
         Empty: the retrieval's first.
 
     Raises
@@ -120,7 +123,9 @@ def chosen_lists(
         raise InputError("there is no retrieval whose ranked lists could be shown.")
     retrieval = retrievals[0]
     distance = distance or retrieval.distances[0]
-    found = [a for a in keyed(paths) if (a.of("retrieval"), a.of("distance")) == (retrieval.label, distance)]
+    reducer = reducer or retrieval.reducer_labels[0]
+    wanted = {"retrieval": retrieval.label, "distance": distance, "reducer": reducer}
+    found = [a for a in keyed(paths) if all(a.of(part) == name for part, name in wanted.items())]
     # Artifacts that name no ranker are of the only one.
     at_hand = list(dict.fromkeys(a.of("ranker") for a in found))
     first = next((name for name in retrieval.ranker_labels if name in at_hand), at_hand[0] if at_hand else "")
@@ -131,7 +136,7 @@ def chosen_lists(
         raise InputError(
             f"no ranking of {retrieval.label} by {distance} distance{f' with {ranker}' if ranker else ''} is at hand."
         )
-    return Lists(retrieval, distance, ranker or first, rankings)
+    return Lists(retrieval, distance, reducer, ranker or first, rankings)
 
 
 def class_names(artifacts: Sequence[Keyed]) -> dict[str, list[str]]:

@@ -67,7 +67,7 @@ def _measured_as(row: PublishedValue, found: list[Measure]) -> str:
         return ""
     words = [
         f"{part} {row.ours(part)}"
-        for part in ("model", "metric", "ranker", "reducer", "size", "distance")
+        for part in ("model", "reducer", "size", "metric", "ranker")
         if row.ours(part) != row.of(part)
     ]
     epoch = plain("epoch", found[0].epoch)

@@ -65,6 +65,7 @@ def validate_figure(
         "stage": ("stage", {stage.name for model in study.models.values() for stage in model.stages}),
         "ranker": ("ranker", rankers),
         "rankers": ("ranker", rankers),
+        "reducer": ("reducer", {name for r in study.retrievals for name in r.reducer_labels}),
     }
     if computed is not None:
         known |= {"metric": ("metric", computed), "metrics": ("metric", computed)}

@@ -362,6 +362,37 @@ def metric_label(metric: str) -> str:
     return _LABELS.get(name, name.replace("_", " ")) + at + depth
 
 
+# By their initials, as their papers call them.
+_REDUCERS = {"pca": "PCA", "pq": "PQ", "umap": "UMAP"}
+
+
+def reducer_label(reducer: str) -> str:
+    """Return a reducer, as `metrics.csv` has it, as readers know it ("pca-whiten": "PCA whiten")."""
+    name, *options = reducer.split("-") if reducer else ["none"]
+    return " ".join([_REDUCERS.get(name, name.replace("_", " ")), *options])
+
+
+def reduced_by(measures: Iterable[Measure], label: str, study: Study) -> list[Measure]:
+    """Return the measures found by one reducer of each retrieval; what was not found by searching stays.
+
+    Parameters
+    ----------
+    measures, study
+        What was measured, and the study.
+    label
+        The reducer as paths call it ("pca-size32"); empty for the first of each retrieval.
+    """
+    known = {r.label: r.reduced for r in study.retrievals}
+
+    def shown(measure: Measure) -> bool:
+        reducers = known.get(measure.dataset, {})
+        reducer, size = reducers.get(label or next(iter(reducers), ""), ("none", ""))
+        same = plain("reducer", measure.reducer) == plain("reducer", reducer)
+        return not measure.distance or (same and size in ("", plain("size", measure.size)))
+
+    return [m for m in measures if shown(m)]
+
+
 def class_order(study: Study) -> list[str]:
     """Return the class names that the study lists, in label order."""
     names: list[str] = []
@@ -378,6 +409,7 @@ def ordering(study: Study, dimension: str, seen: Sequence[str], metrics: Sequenc
         "model": study.methods,
         "distance": list(dict.fromkeys(d for r in study.retrievals for d in r.distances)),
         "ranker": list(dict.fromkeys(name for r in study.retrievals for name in r.ranker_labels)),
+        "reducer": [plain("reducer", name) for r in study.retrievals for name, _ in r.reduced.values()],
         "dataset": [r.label for r in study.retrievals],
         "metric": list(metrics),
     }

@@ -231,7 +231,7 @@ def render_page(
         verdicts=verdicts,
         left_out=left_out(measures),
         top_map=max([m.map.ci_high or m.map.value for m in methods] + [m.published or 0 for m in methods], default=100),
-        chance=story.chance_levels(measures, study, [a for a in artifacts if a.of("retrieval")]),
+        chance=story.chance_levels(measures, study, [a for a in artifacts if a.step == "rank"]),
         tally=story.tally(comparisons),
         comparisons=comparisons,
         grids=grids,

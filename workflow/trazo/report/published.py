@@ -11,7 +11,7 @@ from pathlib import Path
 from trazo.config import Published, Study
 from trazo.errors import InputError
 from trazo.registry import unknown_name
-from trazo.report.measures import CLASSIFICATION, Measure, measured_names, plain, select, stage_position
+from trazo.report.measures import CLASSIFICATION, TRAINING, Measure, measured_names, plain, select, stage_position
 
 PUBLISHED_COLUMNS = (
     "study",
@@ -66,7 +66,6 @@ class PublishedValue:
     our_ranker: str = ""
     our_reducer: str = ""
     our_size: str = ""
-    our_distance: str = ""
 
     @property
     def factor(self) -> float:
@@ -106,11 +105,12 @@ def read_published(path: Path | str, study: Study) -> list[PublishedValue]:
         reader.fieldnames = fields
         rows = list(reader)
     found = []
+    reduced = {label: columns for r in study.retrievals for label, columns in r.reduced.items()}
     for line, row in enumerate(rows, start=2):
         if row["study"] != study.published.study:
             continue
         try:
-            found.append(_published(row, study.published))
+            found.append(_published(row, study.published, reduced))
         except ValueError as error:
             raise InputError(f"{path}, row {line}: {error}; expected a number.") from error
     if not found:
@@ -129,6 +129,7 @@ def validate_published(
     metrics: Collection[str],
     datasets: Collection[str],
     rankers: Collection[str] = (),
+    reducers: Collection[str] = (),
 ) -> None:
     """Refuse names that neither the published file nor the study knows, before anything runs.
 
@@ -138,9 +139,10 @@ def validate_published(
         The study.
     rows
         Its published values, as `read_published` returns them.
-    models, metrics, datasets, rankers
-        What the study trains or imports, what it computes, its retrievals and splits, and what searches them; also
-        those that a smaller form of it leaves out, so that their published values can still say so.
+    models, metrics, datasets, rankers, reducers
+        What the study trains or imports, what it computes, its retrievals and splits, what searches them, and what
+        paths call its reducers; also those that a smaller form of it leaves out, so that their published values can
+        still say so.
 
     Raises
     ------
@@ -163,6 +165,7 @@ def validate_published(
     for index, rule in enumerate(published.models):
         where = f"published.models[{index}]"
         _need(rule.model, models, "model", f"{where}.model")
+        _need(rule.reducer, {"", *reducers}, "reducer", f"{where}.reducer")
         for column, wanted in rule.match.items():
             _need(column, _MATCHED, "column", f"{where}.match")
             known = {row.of(column) for row in rows}
@@ -195,22 +198,26 @@ def _fits(match: Mapping[str, str | int], of: Callable[[str], str]) -> bool:
     )
 
 
-def _published(row: dict[str, str], published: Published) -> PublishedValue:
+def _published(row: dict[str, str], published: Published, reduced: Mapping[str, tuple[str, str]]) -> PublishedValue:
     cells = {("class_name" if c == "class" else c): row[c] or "" for c in PUBLISHED_COLUMNS}
     epochs, bits = _EPOCHS.search(cells["note"]), _BITS.search(cells["note"])
     epoch = row.get("epoch") or (epochs[1] if epochs else "")
     rule = next((rule for rule in published.models if _fits(rule.match, lambda column: row.get(column) or "")), None)
+    our_metric = published.metrics.get(cells["metric"], "")
+    reducer, size = "", ""
+    if rule and rule.reducer and (our_metric or cells["metric"]) not in (*CLASSIFICATION, *TRAINING):
+        # A reducer that this form of the study leaves out keeps its name, so that its rows say what was not run.
+        reducer, size = reduced.get(rule.reducer, (rule.reducer, ""))
     return PublishedValue(
         **{**cells, "value": float(cells["value"])},
         stage=row.get("stage") or "",
         epoch=float(epoch) if epoch else None,
         bits=row.get("bits") or (bits[1] if bits else ""),
         our_model=rule.model if rule else "",
-        our_metric=published.metrics.get(cells["metric"], ""),
+        our_metric=our_metric,
         our_ranker=published.rankers.get(cells["ranker"], ""),
-        our_reducer=rule.reducer if rule else "",
-        our_size=str(rule.size) if rule and rule.size else "",
-        our_distance=rule.distance if rule else "",
+        our_reducer=reducer,
+        our_size=size,
     )
 
 
@@ -250,7 +257,7 @@ def matching(
     if not datasets:
         return [], f"the study names no data for the published dataset {row.dataset!r}"
     model, metric, reducer = row.ours("model"), row.ours("metric"), row.ours("reducer")
-    size, distance = row.ours("size"), row.ours("distance")
+    size, distance = row.ours("size"), row.distance
     average = study.published.average if study.published and metric not in CLASSIFICATION else "queries"
     steps: list[tuple[str, set[str], str]] = [
         ("model", {model}, f"model {model!r} is not part of this run"),

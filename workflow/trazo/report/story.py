@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trazo import store
-from trazo.config import Dataset, Model, RandomCategories, Retrieval, Settings, Study, differences
+from trazo.config import Dataset, Model, RandomCategories, RateSchedule, Retrieval, Settings, Study, differences
 from trazo.report.artifacts import Keyed, read_record
 from trazo.report.comparison import Compared
 from trazo.report.measures import (
@@ -25,6 +25,7 @@ from trazo.report.measures import (
     chance_of,
     last_weights,
     plain,
+    reducer_label,
     select,
     summarize,
     totals,
@@ -188,6 +189,9 @@ def _model_words(name: str, setting: str, before: Any, now: Any, ours: Model, th
         return subject, f"{now} epoch{'' if now == 1 else 's'} instead of {before}"
     if inner == "batch_size":
         return subject, f"batches of {now} instead of {before}"
+    if inner.partition(".")[0] == "schedule":
+        rates = [_rate_words(s[stage].schedule) for s in (stages, before_stages)]
+        return subject, f"learning rate {rates[0]} instead of {rates[1]}"
     if not inner.startswith("optimizer."):
         return subject, f"{_words(inner)} {instead}"
     (kind, chosen), (kind_before, chosen_before) = (s[stage].optimizer.chosen for s in (stages, before_stages))
@@ -195,6 +199,15 @@ def _model_words(name: str, setting: str, before: Any, now: Any, ours: Model, th
         return subject, f"optimizer {kind} (learning rate {chosen.lr}) instead of {kind_before} ({chosen_before.lr})"
     last = inner.rpartition(".")[2]
     return subject, f"{'learning rate' if last == 'lr' else _words(last)} {instead}"
+
+
+def _rate_words(schedule: RateSchedule | None) -> str:
+    if schedule is None:
+        return "constant"
+    if schedule.step is None:
+        return "falling along a cosine"
+    every = schedule.step.every
+    return f"×{schedule.step.factor:g} every {f'{every} epochs' if every > 1 else 'epoch'}"
 
 
 @dataclass(frozen=True)
@@ -258,7 +271,7 @@ def methods(
             if c.published.ours("metric") == "map"
             and not c.published.class_name
             and c.measured is not None
-            and (c.published.ours("model"), c.published.ours("distance")) == (model, distance)
+            and (c.published.ours("model"), c.published.distance) == (model, distance)
             and plain("reducer", c.published.ours("reducer")) == reducer
             and plain("size", c.published.ours("size")) in {size, ""}
             and c.published.bits in {bits, ""}
@@ -293,7 +306,7 @@ def _reducer_words(reducer: str, size: str, bits: str, widths: set[tuple[str, st
     if not reducer:
         return ""
     alike = {other for other in widths if other[:2] == (reducer, size)}
-    return " ".join(part for part in (reducer, size, f"({bits} bits)" if len(alike) > 1 else "") if part)
+    return " ".join(part for part in (reducer_label(reducer), size, f"({bits} bits)" if len(alike) > 1 else "") if part)
 
 
 def chance_levels(measures: Sequence[Measure], study: Study, rankings: Sequence[Keyed]) -> dict[str, float]:
@@ -372,12 +385,18 @@ def agreements(rows: Sequence[dict[str, str]], measures: Sequence[Measure], stud
         depths = sorted({int(row["k"]) for row in mine})
         longest = [row for row in mine if int(row["k"]) == depths[-1]]
         recall = next((m for m in values[ranker] if m.startswith("recall_of_exact@") and values[ranker][m]), "")
-        parts = [f"{c} {v}" if c in {"epoch", "bits"} else v for c, v, told in zip(_OF_FEATURES, features, several)
-                 if v and (told or c == "model") and c != "dataset"]  # fmt: skip
+        reducer = " ".join([reducer_label(cells["reducer"]), cells["size"]]) if cells["reducer"] else ""
+        told = {c for c, many in zip(_OF_FEATURES, several, strict=True) if many}
+        parts = [cells["model"], cells["stage"] if "stage" in told else ""]
+        parts += [
+            f"epoch {cells['epoch']}" if "epoch" in told else "",
+            reducer,
+            cells["distance"] * ("distance" in told),
+        ]
         found.append(
             Agreement(
                 retrieval=cells["dataset"],
-                method=" · ".join(parts),
+                method=" · ".join(part for part in parts if part),
                 ranker=ranker,
                 queries=_sum_of(longest, "queries"),
                 k=depths[-1],
@@ -518,7 +537,7 @@ def steps(records: Sequence[dict[str, Any]]) -> list[Step]:
                 code=str(record.get("code", "")),
             )
         )
-    order = {"images": 0, "train": 1, "import": 2, "extract": 2, "features": 2, "rank": 3}
+    order = {"images": 0, "train": 1, "import": 2, "extract": 2, "features": 2, "reduce": 3, "rank": 4}
     return sorted(found, key=lambda s: (order.get(s.name, 9), s.about))
 
 
@@ -535,7 +554,8 @@ def _about(key: dict[str, Any]) -> str:
         parts.append("/".join(str(key[k]) for k in ("dataset", "split") if key.get(k)))
     parts += [str(key[k]) for k in ("model", "stage") if key.get(k)]
     parts += [f"{k} {key[k]}" for k in ("epoch", "seed") if key.get(k) is not None]
-    parts += [str(key[k]) for k in ("distance", "ranker") if key.get(k)]
+    parts += [str(key["reducer"])] if key.get("reducer", "none") != "none" else []
+    parts += [str(key[k]) for k in ("side", "distance", "ranker") if key.get(k)]
     return " · ".join(parts)
 
 

@@ -34,6 +34,7 @@ from trazo.report.measures import (
     ordering,
     plain,
     read_measures,
+    reducer_label,
     select,
     summarize,
     unit_of,
@@ -171,6 +172,7 @@ def _measured_values(table: Table, study: Study) -> dict[str, set[str]]:
     found = {
         "distance": {d for r in study.retrievals for d in r.distances},
         "ranker": {name for r in study.retrievals for name in r.ranker_labels},
+        "reducer": {plain("reducer", name) for r in study.retrievals for name, _ in r.reduced.values()},
         "stage": {stage.name for stage in stages},
         "dataset": set(study.measured_on),
         "seed": {plain("seed", seed) for seed in study.seeds},
@@ -243,6 +245,8 @@ def build_table(
         if dimension == "metric":
             sign = unit_of(value).sign
             return metric_label(value) + (f" ({sign})" if sign not in {"", RATE.sign} else "")
+        if dimension == "reducer":
+            return reducer_label(value)
         return value or "–"
 
     grid_cells = {}

@@ -45,7 +45,7 @@ def rank_gallery(
     Parameters
     ----------
     queries, gallery
-        `features.h5` of both sides; the same file for leave-one-out.
+        `features.h5` of both sides, or their codes; the same file for leave-one-out.
     ranking, metrics
         `ranking.h5` and the tidy CSV to write.
     study, retrieval
@@ -104,6 +104,7 @@ def rank_gallery(
         log.info("%d of %d queries have no relevant item and are left out", found.excluded, len(asked))
     made_by = asked.record.get("settings", {}).get("key", {})
     key = {**{name: made_by.get(name) for name in ("model", "stage", "epoch", "seed")}, "retrieval": retrieval}
+    key["reducer"] = made_by.get("reducer", "none")
     record = describe(
         "rank",
         settings={
@@ -150,7 +151,7 @@ def rank_gallery(
         "study": study,
         "dataset": retrieval,
         **{name: made_by.get(name) for name in ("model", "stage", "epoch", "seed")},
-        "reducer": "none",
+        "reducer": made_by.get("method", "none"),
         "size": "" if packed else width,
         "bits": width * (8 if packed else 32),
         "ranker": label,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from trazo.config import ranker_label
+from trazo.config import part_label
 from trazo.errors import InputError
 from trazo.progress import log
 from trazo.registry import Registry, unknown_name
@@ -342,7 +342,7 @@ class RankerChoice:
     options
         All its options, checked.
     label
-        What tables and paths call it (`config.ranker_label`).
+        What tables and paths call it (`config.part_label`).
     """
 
     name: str
@@ -381,4 +381,4 @@ def ranker_choice(written: str | Mapping[str, Mapping[str, Any] | None]) -> Rank
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"{name}: option {first['loc'][0]!r}: got {first['input']!r}; {first['msg']}.") from error
-    return RankerChoice(name, options, ranker_label(written))
+    return RankerChoice(name, options, part_label(written))

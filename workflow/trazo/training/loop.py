@@ -261,6 +261,7 @@ def _train(
         history.append({"epoch": 0, **course.validated()})
     first = state["epoch"] + 1 if state is not None else 1
     for epoch in range(first, settings.epochs + 1):
+        _set_rate(optimizer, settings, epoch)
         history.append(train_epoch(course, epoch))
         log.info("%s", _sentence(history[-1], settings.epochs))
         if epoch in settings.kept_epochs:
@@ -278,6 +279,13 @@ def _train(
             fingerprint,
         )
     return kept, history
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, settings: Stage, epoch: int) -> None:
+    """Give the optimiser the learning rate of an epoch; a function of the epoch alone, whatever came before."""
+    share = settings.schedule.share(epoch, settings.epochs) if settings.schedule else 1.0
+    for group in optimizer.param_groups:
+        group["lr"] = share * settings.optimizer.chosen[1].lr
 
 
 def train_epoch(course: Course, epoch: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from torch.nn import functional
 
 from trazo.errors import InputError
@@ -68,11 +68,14 @@ class Objective(BaseModel):
     ----------
     uses_logits, uses_embeddings
         What of a network it looks at.
+    after_colon
+        The option that stands after a colon in its name ("pml:TripletMarginLoss"); empty if none does.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     uses_logits: ClassVar[bool] = False
     uses_embeddings: ClassVar[bool] = False
+    after_colon: ClassVar[str] = ""
 
     weight: float = Field(1.0, gt=0, allow_inf_nan=False, description="factor of this objective in the sum of several")
 
@@ -190,6 +193,56 @@ class Triplet(_ByDistance):
         return Outcome(losses.sum() / valid.sum().clamp(min=1))
 
 
+@objectives.register("pml")
+class PyTorchMetricLearning(Objective):
+    """A loss of pytorch-metric-learning by its name there: `pml:MultiSimilarityLoss`; with a miner of its, if named.
+
+    Options are those of the loss and of the miner; `distance` and `reducer` among them are again names there, or {name:
+    options}, such as `distance: {LpDistance: {normalize_embeddings: false}}`. Left out, most losses scale embeddings to
+    length 1. Losses that learn proxies or weights of their own, keep a state from batch to batch, or compare two sets
+    of embeddings are refused. K. Musgrave, S. Belongie, S.-N. Lim, "PyTorch Metric Learning", 2020.
+    """
+
+    uses_embeddings = True
+    after_colon = "loss"
+
+    loss: str = Field("", description="the loss, if it does not stand after the colon")
+    options: dict[str, Any] = Field({}, description="of the loss")
+    miner: str = Field(
+        "", description="what chooses pairs or triplets within each batch; the loss's own way if left out"
+    )
+    miner_options: dict[str, Any] = Field({}, description="of the miner")
+    per_class: int = Field(4, ge=2, description="images a class and batch")
+    _borrowed: Any = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _usable(self) -> PyTorchMetricLearning:
+        if self.miner_options and not self.miner:
+            raise InputError("miner_options without a miner; name one, such as miner: MultiSimilarityMiner.")
+        # Loading the package takes a second; only what uses it does.
+        from trazo.training.borrowed import borrow
+
+        self._borrowed = borrow(self.loss, self.options, self.miner, self.miner_options)
+        # Here, so that what is wrong with it is said when the study is planned.
+        self._borrowed.try_out()
+        return self
+
+    @property
+    def sampling(self) -> str:
+        """As `Objective.sampling`."""
+        return "balanced"
+
+    @property
+    def sampling_options(self) -> dict[str, Any]:
+        """As `Objective.sampling_options`."""
+        return {"per_class": self.per_class}
+
+    def measure(self, batch: Batch) -> Outcome:
+        """As `Objective.measure`."""
+        embeddings = batch.embeddings.float() if batch.embeddings.dtype != torch.float64 else batch.embeddings
+        return Outcome(self._borrowed.measure(embeddings, batch.labels))
+
+
 def euclidean(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Return (B,) Euclidean distances between rows of (B, D); where one is 0, so is its gradient."""
     squared = (first - second).square().sum(dim=1)
@@ -275,6 +328,12 @@ class Mixture:
         """How many images a batch needs."""
         return samplings.get(self.sampling).smallest_batch(**self.sampling_options)
 
+    @property
+    def smallest_class(self) -> tuple[int, int]:
+        """How many images of every class the data need, and those held out (where fewer a class may be mined)."""
+        held_out = max(min(samplings.get(p.sampling).smallest_class(), 2) for p in self.parts.values())
+        return samplings.get(self.sampling).smallest_class(**self.sampling_options), held_out
+
     def measure(self, batch: Batch) -> Outcome:
         """Return the weighted sum of the losses, and how many were classified rightly, if any part says so."""
         outcomes = {name: part.measure(batch) for name, part in self.parts.items()}
@@ -298,7 +357,13 @@ def mixture(written: str | Mapping[str, Mapping[str, Any] | None]) -> Mixture:
 
 
 def _objective(name: str, given: Mapping[str, Any]) -> Objective:
-    kind = objectives.get(name)
+    base, colon, detail = name.partition(":")
+    kind = objectives.get(base)
+    if colon and not kind.after_colon:
+        raise InputError(f"{name}: nothing stands after {base}; expected the name alone.")
+    if colon and kind.after_colon in given:
+        raise InputError(f"{name}: names its {kind.after_colon} already; leave the option out.")
+    given = {**({kind.after_colon: detail} if colon else {}), **given}
     for key in given:
         if key not in kind.model_fields:
             raise InputError(f"{name}: {unknown_name('option', str(key), kind.model_fields)}")
@@ -306,6 +371,8 @@ def _objective(name: str, given: Mapping[str, Any]) -> Objective:
         return kind.model_validate(dict(given))
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "value_error":
+            raise InputError(f"{name}: {first['ctx']['error']}") from error
         raise InputError(f"{name}: option {first['loc'][0]!r}: got {first['input']!r}; {first['msg']}.") from error
 
 
@@ -318,4 +385,5 @@ def facts_of(written: str | Mapping[str, Mapping[str, Any] | None]) -> dict[str,
         "uses_logits": found.uses_logits,
         "uses_embeddings": found.uses_embeddings,
         "smallest_batch": found.smallest_batch,
+        "smallest_class": found.smallest_class,
     }

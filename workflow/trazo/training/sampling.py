@@ -52,6 +52,11 @@ class Sampling(ABC):
         """Return how many images a batch needs, by the sampling's options."""
         return cls.groups
 
+    @classmethod
+    def smallest_class(cls, **options: Any) -> int:
+        """Return how many images every class needs, by the sampling's options."""
+        return 1
+
     @abstractmethod
     def batches(self, *, seed: int, number: int) -> list[torch.Tensor]:
         """Return the batches of pass `number`: (B,) int64 rows each."""
@@ -105,6 +110,11 @@ class _ByClass(Sampling):
         self._starts = np.cumsum(self._counts) - self._counts
         self._place = np.empty(len(self._rows), np.int64)
         self._place[self._rows] = np.arange(len(self._rows)) - np.repeat(self._starts, self._counts)
+
+    @classmethod
+    def smallest_class(cls, **options: Any) -> int:
+        """As `Sampling.smallest_class`."""
+        return options.get("per_class", 2)
 
     def _positives(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return for each row another one of its class, all equally likely."""

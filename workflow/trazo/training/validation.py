@@ -41,6 +41,8 @@ class Validation:
     def measure(self, learner: Learner) -> dict[str, float]:
         """Return `validation_loss`, and `validation_accuracy` if a classifier learns; leaves evaluation mode on."""
         learner.network.eval()
+        # Whatever draws random numbers inside an objective (miners) draws the same ones for every epoch.
+        torch.manual_seed(0)
         labels = torch.from_numpy(self.held_out.labels).to(learner.device)
         with torch.inference_mode():
             outputs = [

@@ -35,6 +35,7 @@ from trazo.report.measures import (
     metric_label,
     ordering,
     read_measures,
+    reduced_by,
     select,
     summarize,
     unit_of,
@@ -53,6 +54,7 @@ class _ByClass(ModelOptions):
     metric: str = Field("map", description="metric shown")
     retrieval: str = Field("", description="retrieval shown; the study's first if left out")
     ranker: str = Field("", description="ranker shown, as tables name it; the first if left out")
+    reducer: str = Field("", description="reducer shown, as paths name it; the retrieval's first if left out")
 
 
 class ClassBars(_ByClass):
@@ -74,7 +76,7 @@ def _class_measures(options: _ByClass, study: Study, everything: list[Measure]) 
     datasets = [r.label for r in study.retrievals] or sorted({m.dataset for m in measures})
     names = {d: measured_names(d, options.metric, study) for d in [*datasets, options.retrieval]}
     dataset = options.retrieval or next((d for d in datasets if select(measures, dataset=names[d])), "")
-    measures = select(measures, dataset=names[dataset])
+    measures = reduced_by(select(measures, dataset=names[dataset]), options.reducer, study)
     rankers = sorted({m.ranker for m in measures}, key=ordering(study, "ranker", [m.ranker for m in measures]))
     return select(measures, ranker=options.ranker or rankers[:1]), dataset
 

@@ -27,7 +27,7 @@ from trazo.report.drawing import (
     shown_models,
 )
 from trazo.report.kinds.curves import INTERPOLATED_CURVE
-from trazo.report.measures import last_weights, ordering, read_measures, select, summarize
+from trazo.report.measures import last_weights, ordering, read_measures, reduced_by, select, summarize
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,6 +56,7 @@ class PrecisionRecall(ModelOptions):
     retrieval: str = Field("", description="retrieval shown; the study's first if left out")
     distance: str = Field("", description="distance searched by; the retrieval's first if left out")
     rankers: list[str] = Field(default_factory=list, description="rankers shown; all of the retrieval's if left out")
+    reducer: str = Field("", description="reducer shown, as paths name it; the retrieval's first if left out")
     classes: list[str] = Field(default_factory=list, description="classes shown; all of them if left out")
 
 
@@ -137,7 +138,7 @@ def _averages(options: PrecisionRecall, study: Study, material: Material, retrie
     said = "interpolated" if options.of == "recall" else f"k = {_listed(sorted(set(options.ks)))}"
     where = {"metric": names, "dataset": retrieval.label, "distance": options.distance or retrieval.distances[0]}
     measures = select([m for m in read_measures(material.metrics) if m.class_name], **where)
-    measures = last_weights(measures, study)
+    measures = reduced_by(last_weights(measures, study), options.reducer, study)
     for wanted, dimension in ((options.rankers, "ranker"), (options.classes, "class_name")):
         measures = select(measures, **{dimension: wanted}) if wanted else measures
     panels: _Panels = {}
@@ -167,7 +168,8 @@ def _labels(options: PrecisionRecall, study: Study, material: Material, retrieva
     models = shown_models(options, study)
     at_hand = {
         ranker: chosen_lists(
-            material.rankings, study, [retrieval], models, distance=options.distance, ranker=ranker
+            material.rankings, study, [retrieval], models, distance=options.distance, ranker=ranker,
+            reducer=options.reducer,
         ).rankings
         for ranker in options.rankers or retrieval.ranker_labels
     }  # fmt: skip

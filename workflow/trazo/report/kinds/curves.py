@@ -21,7 +21,16 @@ from trazo.report.drawing import (
     new_canvas,
     shown_models,
 )
-from trazo.report.measures import Measure, last_weights, ordering, read_measures, select, summarize, totals
+from trazo.report.measures import (
+    Measure,
+    last_weights,
+    ordering,
+    read_measures,
+    reduced_by,
+    select,
+    summarize,
+    totals,
+)
 from trazo.store import read_history
 
 if TYPE_CHECKING:
@@ -36,6 +45,7 @@ class RecallPrecision(ModelOptions):
     interpolated: bool = Field(False, description="true: best precision at or beyond each recall, at 11 points")
     distances: list[str] = Field(default_factory=list, description="distances shown; all of them if left out")
     retrieval: str = Field("", description="retrieval shown; all of them, a panel each, if left out")
+    reducer: str = Field("", description="reducer shown, as paths name it; each retrieval's first if left out")
     average: Literal["queries", "classes"] = Field("queries", description="what a point averages over")
 
 
@@ -49,6 +59,7 @@ def recall_precision(options: RecallPrecision, study: Study, material: Material)
     name = INTERPOLATED_CURVE if options.interpolated else STUDY_CURVE
     measures = [m for m in read_measures(material.metrics) if m.metric.partition("@")[0] == name]
     measures = last_weights(select(measures, model=shown_models(options, study)), study)
+    measures = reduced_by(measures, options.reducer, study)
     if options.distances:
         measures = select(measures, distance=options.distances)
     if options.retrieval:

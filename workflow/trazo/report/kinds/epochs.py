@@ -32,6 +32,7 @@ from trazo.report.measures import (
     measured_names,
     metric_label,
     read_measures,
+    reduced_by,
     select,
     summarize,
     totals,
@@ -56,6 +57,7 @@ class Epochs(ModelOptions):
     distance: str = Field("", description="distance searched by; the retrieval's first if left out")
     retrieval: str = Field("", description="retrieval shown; each model's first if left out")
     ranker: str = Field("", description="ranker shown, as tables name it; the retrieval's first if left out")
+    reducer: str = Field("", description="reducer shown, as paths name it; the retrieval's first if left out")
     stage: str = Field("", description="training stage shown; each model's last if left out")
     average: Literal["queries", "classes"] = Field("queries", description="what a point averages over")
     published: list[str] = Field(
@@ -89,7 +91,7 @@ class _Line:
 def epochs(options: Epochs, study: Study, material: Material) -> Drawing:
     """Draw metrics against epochs of training: a colour a model, a dash a metric, a panel a unit."""
     everything = read_measures(material.metrics, material.timings)
-    everything = [m for m in totals(everything, options.average) if m.epoch and m.reducer in {"", "none"}]
+    everything = reduced_by([m for m in totals(everything, options.average) if m.epoch], options.reducer, study)
     everything = select(everything, stage=options.stage) if options.stage else everything
     everything = last_stages(everything, study)
     models = shown_models(options, study)

@@ -121,6 +121,7 @@ class KnnConfusion(_Matrix):
     retrieval: str = Field("", description="retrieval shown; the first with such votes if left out")
     distance: str = Field("", description="distance searched by; the retrieval's first if left out")
     ranker: str = Field("", description="ranker shown, as tables name it; the first if left out")
+    reducer: str = Field("", description="reducer shown, as paths name it; the retrieval's first if left out")
 
 
 def _chosen_vote(options: KnnConfusion, study: Study) -> tuple[list[Retrieval], int]:
@@ -152,7 +153,7 @@ def knn_confusion(options: KnnConfusion, study: Study, material: Material) -> Dr
     retrievals, count = _chosen_vote(options, study)
     lists = chosen_lists(
         material.rankings, study, retrievals, shown_models(options, study),
-        distance=options.distance, ranker=options.ranker,
+        distance=options.distance, ranker=options.ranker, reducer=options.reducer,
     )  # fmt: skip
     panels = [
         Panel(model, *vote_matrix(store.read_ranking(found.path), count)) for model, found in lists.rankings.items()

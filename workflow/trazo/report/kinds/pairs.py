@@ -45,6 +45,9 @@ class ConfusedPairs(ModelOptions):
     dataset: str = Field("", description="`<dataset>/<split>` classified; the first with predictions if left out")
     retrieval: str = Field("", description="`by: neighbour`: retrieval shown; the study's first if left out")
     distance: str = Field("", description="`by: neighbour`: distance searched by; the retrieval's first if left out")
+    reducer: str = Field(
+        "", description="`by: neighbour`: reducer, as paths name it; the retrieval's first if left out"
+    )
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,9 @@ def _searched(
     retrievals = [r for r in study.retrievals if options.retrieval in (r.label, "") and model in r.models]
     for retrieval in retrievals:
         try:
-            lists = chosen_lists(material.rankings, study, [retrieval], [model], distance=options.distance)
+            lists = chosen_lists(
+                material.rankings, study, [retrieval], [model], distance=options.distance, reducer=options.reducer
+            )
         except InputError:
             continue
         ranking = store.read_ranking(lists.rankings[model].path)

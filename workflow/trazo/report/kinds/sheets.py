@@ -56,6 +56,7 @@ class ContactSheet(ModelOptions):
     distance: str = Field("", description="distance ranked with; the retrieval's first if left out")
     retrieval: str = Field("", description="retrieval shown; the study's first if left out")
     ranker: str = Field("", description="ranker shown, as tables name it; the retrieval's first if left out")
+    reducer: str = Field("", description="reducer shown, as paths name it; the retrieval's first if left out")
     pick: Pick = Field(
         "typical",
         description="which queries of a class: first, typical, best or worst; or random ones of all `classes`",
@@ -80,7 +81,7 @@ def contact_sheet(options: ContactSheet, study: Study, material: Material) -> Dr
         raise InputError(_NO_IMAGES)
     lists = chosen_lists(
         material.rankings, study, retrievals, shown_models(options, study),
-        distance=options.distance, ranker=options.ranker,
+        distance=options.distance, ranker=options.ranker, reducer=options.reducer,
     )  # fmt: skip
     retrieval, distance = lists.retrieval, lists.distance
     rankings = {model: store.read_ranking(found.path) for model, found in lists.rankings.items()}

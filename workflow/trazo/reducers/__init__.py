@@ -1,0 +1,1 @@
+"""Reducers: what makes features shorter, fitted on the features of a gallery."""

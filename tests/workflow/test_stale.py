@@ -69,7 +69,7 @@ def test_a_word_on_the_data_leaves_the_data_alone(project):
         ("retrieval/distances.py", '@distances.register("mine")\nclass Mine:\n    pass\n'),
         ("retrieval/metrics.py", '@metric("mine")\ndef mine(groups, argument):\n    return None\n'),
         ("retrieval/rankers.py", '@rankers.register("mine")\nclass Mine(Ranker):\n    pass\n'),
-        ("data/layouts.py", '@_registered("mine")\nclass Mine(QuickdrawLayout):\n    pass\n'),
+        ("data/drawing_layouts.py", '@registered("mine")\nclass Mine(QuickdrawLayout):\n    pass\n'),
         ("config.py", "class Unused(_Strict):\n    pass\n"),
     ],
 )

@@ -66,15 +66,16 @@ def test_lists_are_added_up_over_seeds_and_metrics_set_against_exact_ones(told):
 
 def test_words_give_the_numbers_and_the_reasons(told):
     study, measures, rows, _ = told
-    flat, pq = agreement_words(agreements(rows, measures, study))
+    flat, pq, ties = agreement_words(agreements(rows, measures, study))
     assert flat.startswith(
-        "faiss_flat: of 200 lists of 10, 196 are those of the exact ranker, item by item. 2 differ in"
+        "faiss_flat: of 200 lists of 10, 196 are those of the exact ranker, item by item. In 2, items at"
     )
-    assert "2 exchange items" in flat
+    assert "In 2, items change places" in flat
     assert "(off by up to 3e-06 of their value: it computes them in float32)" in flat
-    assert "farther away" not in flat
-    assert "80 hold items farther away than that explains, in place of nearer ones: it compares codes." in pq
-    assert "exchange" not in pq
+    assert "nearer ones" not in flat
+    assert "In 80, items stand in the place of nearer ones, by more than that explains: it compares codes." in pq
+    assert "change places" not in pq
+    assert ties.startswith("Of items at one distance, the exact ranker's metrics are the expectation")
     (same,) = agreement_words(agreements([row for row in rows if row["k"] == "1"], measures, study))
     assert same == "faiss_flat: all 100 lists of 1 are those of the exact ranker, item by item."
 

@@ -359,7 +359,8 @@ def metric_label(metric: str) -> str:
     name, at, depth = metric.partition("@")
     if name in _CONVENTIONS:
         return _CONVENTIONS[name].format(at + depth)
-    return _LABELS.get(name, name.replace("_", " ")) + at + depth
+    several = "mean " if "+" in depth else ""
+    return several + _LABELS.get(name, name.replace("_", " ")) + at + depth.replace("+", ", ")
 
 
 # By their initials, as their papers call them.

@@ -443,23 +443,25 @@ def agreement_words(found: Sequence[Agreement]) -> list[str]:
             continue
         sentences = [f"{ranker}: of {lists}, {number(same)} are those of the exact ranker, item by item"]
         if tied:
-            sentences.append(
-                f"{number(tied)} differ in the order of items at one and the same distance: the exact ranker lists "
-                "these by a hash of their names, and its metrics are the expectation over their order; this one lists "
-                "them as it comes upon them, and its metrics are those of that list"
-            )
+            sentences.append(f"In {number(tied)}, items at one and the same distance stand in another order")
         if rounded:
             how = f": it computes them {computes}" if computes else ""
             sentences.append(
-                f"{number(rounded)} exchange items whose distances are as near to each other as its own are to the "
-                f"exact ones (off by up to {error:.1g} of their value{how})"
+                f"In {number(rounded)}, items change places whose distances are as near to each other as its own are "
+                f"to the exact ones (off by up to {error:.1g} of their value{how})"
             )
         if missed:
             why = f": {misses}" if misses else ""
             sentences.append(
-                f"{number(missed)} hold items farther away than that explains, in place of nearer ones{why}"
+                f"In {number(missed)}, items stand in the place of nearer ones, by more than that explains{why}"
             )
-        told.append(". ".join(s[0].upper() + s[1:] if i else s for i, s in enumerate(sentences)) + ".")
+        told.append(". ".join(sentences) + ".")
+    if any(a.tied for a in found):
+        told.append(
+            "Of items at one distance, the exact ranker's metrics are the expectation over all orders, and it lists "
+            "them by a hash of their names; the others list them as they come upon them, and their metrics are of that "
+            "list."
+        )
     return told
 
 

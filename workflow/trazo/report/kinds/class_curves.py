@@ -143,7 +143,8 @@ def _averages(options: PrecisionRecall, study: Study, material: Material, retrie
         measures = select(measures, **{dimension: wanted}) if wanted else measures
     panels: _Panels = {}
     for model in shown_models(options, study):
-        for ranker in dict.fromkeys(m.ranker for m in select(measures, model=model)):
+        seen = list(dict.fromkeys(m.ranker for m in select(measures, model=model)))
+        for ranker in sorted(seen, key=ordering(study, "ranker", seen)):
             mine = select(measures, model=model, ranker=ranker)
             curves = {}
             for name in dict.fromkeys(m.class_name for m in mine):

@@ -180,15 +180,15 @@ def _ranked_row(
     axes.text(left - 0.12, y + 0.58, f"{int(right.sum())} of {top} right", ha="right", va="center", color=SOFT, size=8)
     framed(axes, (left, y, cell), picture, INK, "solid", 1.2)
     axes.text(left + cell / 2, y + cell + 0.1, label(ranking.classes[true], 13), ha="center", size=8, weight="bold")
+    names = [label(ranking.classes[int(ranking.gallery_labels[index])], 12) for index in hits]
+    size = 7.6 if max(map(len, names), default=0) <= 9 else 6.4
     for position, index in enumerate(hits):
         x = left + (position + 1.15) * cell
         good = bool(right[position])
         colour = RIGHT if good else WRONG
         framed(axes, (x, y, cell), pictures[int(index)], colour, "solid" if good else (0, (3, 2)), 1.8)
         sign = RIGHT_SIGN if good else WRONG_SIGN
-        name = label(ranking.classes[int(ranking.gallery_labels[index])], 12)
-        size = 7.6 if len(name) <= 9 else 6.4
-        axes.text(x + cell / 2, y + cell + 0.1, f"{sign} {name}", ha="center", size=size, color=colour)
+        axes.text(x + cell / 2, y + cell + 0.1, f"{sign} {names[position]}", ha="center", size=size, color=colour)
         distance = f"{float(ranking.top_distances[query, position]):.3g}"
         axes.text(x + cell / 2, y + cell + 0.24, distance, ha="center", size=6.8, color=SOFT)
     return f"{label(model)}, a {label(ranking.classes[true])}: {int(right.sum())} of the nearest {top} are right."

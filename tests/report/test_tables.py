@@ -260,7 +260,7 @@ def test_values_that_a_run_never_measures_are_refused_before_it(toy_study, where
     ("metrics", "where"),
     [
         (["map"], {"distance": "cosine", "epoch": 2.0, "dataset": "toys-test", "stage": "classify", "ranker": "exact"}),
-        (["map"], {"class": CLASSES[:2], "seed": 0, "size": 64, "reducer": "pca"}),
+        (["map"], {"class": CLASSES[:2], "seed": 0, "size": 64, "reducer": "none"}),
         (["accuracy"], {"distance": "", "dataset": ["toys/test"]}),
         # Every epoch trained has a loss, searched with or not.
         (["train_loss"], {"epoch": [1, 2], "dataset": "toys-train"}),

@@ -1025,6 +1025,17 @@ def _checked_networks(plans: dict[str, Plan], cache: Path) -> dict[str, Plan]:
     return found
 
 
+def _class_sizes(plan: Plan, reference: str) -> dict[str, int]:
+    """Return how many images of each class a split has, by name; nothing where only the data can tell."""
+    dataset, _, split = reference.partition("/")
+    count, given = plan.study.datasets[dataset].split[split], plan.given_counts(dataset)
+    classes = plan.categories(dataset) or []
+    if isinstance(count, int):
+        # Downloads name their classes later; each has as many.
+        return dict.fromkeys(classes or ["each class"], count)
+    return {name: given[split][name] for name in classes} if given is not None else {}
+
+
 def _checked_learning(plan: Plan, model: str, stage: Stage, facts: dict[str, Any]) -> Learning:
     where = f"study {plan.name}: models.{model}.stages.{stage.name}"
     if "error" in facts:
@@ -1039,14 +1050,12 @@ def _checked_learning(plan: Plan, model: str, stage: Stage, facts: dict[str, Any
         reference = getattr(stage, key)
         if reference is None:
             continue
-        dataset, _, split = reference.partition("/")
-        count = plan.study.datasets[dataset].split[split]
-        # Where the split says it in words (`rest`), the step itself counts, before it trains.
-        if isinstance(count, int) and count < needed:
+        few = [f"{name} ({count})" for name, count in _class_sizes(plan, reference).items() if count < needed]
+        if few:
+            more = f" and {len(few) - 5} more" if len(few) > 5 else ""
             raise ConfigError(
-                f"{where}.{key}: {reference} has {count} image{'' if count == 1 else 's'} of each class, and "
-                f"{' + '.join(learning.objectives)} needs at least {needed} to pair; make datasets.{dataset}.split."
-                f"{split} larger."
+                f"{where}.{key}: {' + '.join(learning.objectives)} needs at least {needed} images of every class to "
+                f"pair, and {reference} has too few of {', '.join(few[:5])}{more}; add images, or leave classes out."
             )
     return learning
 

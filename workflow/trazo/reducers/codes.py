@@ -63,6 +63,7 @@ def reduce_features(
     sides["queries"] = sides["gallery"] if Path(queries) == Path(gallery) else read_features(queries)
     _check(sides, choice)
     fitted = choice.make()
+    fitted.load()
     with threadpool_limits(limits=max(1, threads)):
         seconds = {"gallery": {"fit": _timed(lambda: fitted.fit(sides["gallery"].values))[1]}}
         codes = {}

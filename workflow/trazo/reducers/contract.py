@@ -66,6 +66,10 @@ class Reducer(ABC):
         """
 
     @abstractmethod
+    def load(self) -> None:
+        """Import and compile what fitting needs, once a process, so that it is not timed as fitting."""
+
+    @abstractmethod
     def fit(self, values: np.ndarray) -> Reducer:
         """Learn from (N, D) float32 features; return itself.
 

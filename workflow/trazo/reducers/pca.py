@@ -47,6 +47,10 @@ class Pca(Reducer):
         if size > items:
             raise InputError(f"pca: {size} components of {items} items; choose a size up to {items}, or add items.")
 
+    def load(self) -> None:
+        """As `Reducer.load`."""
+        import sklearn.decomposition  # noqa: F401
+
     def fit(self, values: np.ndarray) -> Pca:
         """As `Reducer.fit`."""
         import numpy as np

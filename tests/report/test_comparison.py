@@ -246,3 +246,79 @@ def test_a_table_beside_values_that_nobody_published_is_refused(tmp_path):
             study, read_published(tmp_path / "p.csv", study), models={"small", "large"},
             metrics={"accuracy", "map_hits"}, datasets=study.measured_on,
         )  # fmt: skip
+
+
+def _scenes(**changes):
+    """Study 5's models and how the published file speaks of them; its networks do not matter here."""
+    stage = {"name": "train", "data": "scenes/train", "epochs": 1, "optimizer": {"adam": {"lr": 0.1}}}
+    model = {"architecture": "resnet18", "feature": "pool", "stages": [stage]}
+    names = ("resnet50", "siamese", "triplet")
+    own = {f"p@{k}": f"label_ap@{k}" for k in (1, 3, 5, 10)}
+    published = {
+        "study": "scenes",
+        "datasets": {"MIT_split": "scenes-test-in-train"},
+        "metrics": {**own, "map": "label_ap@1+3+5+10", "accuracy": "knn_accuracy@1"},
+        "rankers": {"knn": "sklearn", "faiss": "faiss_flat"},
+        "models": [{"match": {"model": name}, "model": name, "reducer": "pca-size10"} for name in names],
+    }
+    return Study.model_validate(
+        {
+            "title": "Scenes",
+            "datasets": {"scenes": {"categories": ["coast"], "split": {"train": 1, "test": 1}}},
+            "models": dict.fromkeys(names, model),
+            "retrievals": [
+                {
+                    "name": "scenes-test-in-train",
+                    "models": list(names),
+                    "queries": "scenes/test",
+                    "gallery": "scenes/train",
+                    "metrics": ["map", "p@1"],
+                    "votes": [1, 3, 5, 10],
+                    "reducers": ["none", {"pca": {"size": 10}}, {"pca": {"size": 20}}],
+                    "rankers": ["exact", "sklearn", "faiss_flat"],
+                }
+            ],
+            "published": {**published, **changes},
+        }
+    )
+
+
+def test_every_published_value_of_the_scenes_study_finds_what_was_measured(tmp_path):
+    study = _scenes()
+    rows = [
+        {"study": "scenes", "dataset": "scenes-test-in-train", "model": m, "stage": "train", "epoch": 1, "seed": 0,
+         "reducer": reducer, "size": size, "ranker": r, "distance": "euclidean", "metric": metric,
+         "average": "" if "label" in metric else "queries", "value": value}
+        for i, m in enumerate(study.models)
+        for j, r in enumerate(["exact", "sklearn", "faiss_flat"])
+        for metric in ("knn_accuracy@1", "p@1", *(f"label_ap@{k}" for k in (1, 3, 5, 10, "1+3+5+10")))
+        for reducer, size, value in (("none", 512, 0.99), ("pca", 10, 0.1 * i + 0.01 * j), ("pca", 20, 0.98))
+    ]  # fmt: skip
+    store.write_metrics(tmp_path / "m.csv", rows)
+    published = read_published(PUBLISHED, study)
+    computed = {row["metric"] for row in rows}
+    (search,) = study.retrievals
+    known = {"models": set(study.models), "datasets": study.measured_on}
+    known |= {"rankers": search.ranker_labels, "reducers": search.reducer_labels}
+    validate_published(study, published, metrics=computed, **known)
+    compare(study=study, metrics=tmp_path / "m.csv", published=PUBLISHED, output=tmp_path / "c.csv")
+    with (tmp_path / "c.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert len(found) == len(published) == 33
+    assert {row["why"] for row in found} == {""}
+    for row in found:
+        expected = 0.1 * list(study.models).index(row["model"]) + 0.01 * ["", "knn", "faiss"].index(row["ranker"])
+        assert float(row["measured"]) == pytest.approx(expected)
+    assert found[0]["measured_as"] == "reducer pca, size 10, metric label_ap@1, ranker faiss_flat"
+    with pytest.raises(InputError, match=r"published\.rankers\.faiss: unknown ranker 'faiss_flt'.*'faiss_flat'"):
+        validate_published(_scenes(rankers={"faiss": "faiss_flt"}), published, metrics=computed, **known)
+    with pytest.raises(InputError, match=r"published\.rankers: unknown published ranker 'fais'.*'faiss'"):
+        validate_published(_scenes(rankers={"fais": "faiss_flat"}), published, metrics=computed, **known)
+
+
+def test_the_scenes_study_prints_as_map_the_mean_of_its_four_precisions():
+    values = {(row.model, row.ranker, row.metric): row.value for row in read_published(PUBLISHED, _scenes())}
+    for model in ("resnet50", "siamese", "triplet"):
+        for ranker in ("knn", "faiss"):
+            mean = sum(values[model, ranker, f"p@{k}"] for k in (1, 3, 5, 10)) / 4
+            assert values[model, ranker, "map"] == pytest.approx(mean, abs=0.00501)

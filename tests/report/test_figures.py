@@ -229,5 +229,5 @@ def test_votes_name_distance_and_ranker_where_there_are_several(finished, tmp_pa
 
 
 def test_a_vote_that_was_not_held_is_named(finished, tmp_path):
-    with pytest.raises(InputError, match=r"5 neighbours do not vote there; its `votes` are \[1, 3\]"):
+    with pytest.raises(InputError, match=r"5 neighbours do not vote there \(votes: 1, 3\)"):
         _draw(finished, "votes", tmp_path, neighbours=5)

@@ -3,13 +3,13 @@ import re
 
 import pytest
 from trazo import store
-from trazo.config import Table, read_settings, read_study
+from trazo.config import Study, Table, read_settings, read_study
 from trazo.errors import InputError
 from trazo.report.measures import read_measures
 from trazo.report.published import read_published
 from trazo.report.tables import build_table, latex, markdown, render_table, validate_table
 
-from .conftest import CLASSES, DISTANCES, MODELS, measure, toy_value, two_stages, write_published
+from .conftest import CLASSES, DISTANCES, MODELS, STUDY, measure, toy_value, two_stages, write_published
 
 
 def _render(finished, table, folder, metrics=None, study=None):
@@ -319,3 +319,60 @@ def test_published_epochs_stand_beside_the_epochs_they_mean(finished, tmp_path):
         grid = build_table(table, finished.study, measures, spoken)
         found = {column[0] if column else "": grid.cell("small", column).published for column in grid.columns}
         assert found == expected
+
+
+def _ranked(metric="p@1"):
+    return [
+        measure(model=m, metric=metric, distance="cosine", ranker=r, reducer="pca", size=s, value=v)
+        for m, s, base in (("small", 8, 0.2), ("large", 16, 0.5))
+        for r, v in (("exact", base), ("faiss_flat", base + 0.1))
+    ]
+
+
+def test_two_dimensions_run_down_in_the_studys_order(finished, tmp_path):
+    store.write_metrics(tmp_path / "m.csv", _ranked()[::-1])
+    retrieval = finished.study.retrievals[0].model_copy(update={"rankers": ["exact", "faiss_flat"]})
+    study = finished.study.model_copy(update={"retrievals": [retrieval]})
+    table = Table(title="t", metrics=["p@1"], rows=["model", "ranker"], columns=["metric"])
+    rows = _render(finished, table, tmp_path, tmp_path / "m.csv", study)
+    named = ["small · exact", "small · faiss_flat", "large · exact", "large · faiss_flat"]
+    assert [row["model · ranker"] for row in rows] == named
+    assert [float(row["p@1"]) for row in rows] == pytest.approx([20, 30, 50, 60])
+    assert "| small · faiss\\_flat |" in (tmp_path / "table.md").read_text()
+
+
+def test_rows_of_two_dimensions_leave_no_column_for_either(finished):
+    for rows, columns in ((["model", "ranker"], ["ranker"]), (["model", "model"], [])):
+        with pytest.raises(InputError, match="can stand in rows, columns or where"):
+            validate_table(Table(title="t", metrics=["map"], rows=rows, columns=columns), finished.study)
+    with pytest.raises(ValueError, match="needs a dimension that runs down"):
+        Table(title="t", metrics=["map"], rows=[])
+
+
+def test_values_of_several_published_tables_stand_beside_what_they_mean(finished, tmp_path):
+    store.write_metrics(tmp_path / "m.csv", _ranked("map"))
+    spoken = [
+        {"model": model, "ranker": ranker, "metric": "p@1", "value": value, "table": f"task {letter}"}
+        for letter, model, ranker, value in [
+            ("a", "resnet", "knn", 1),
+            ("b", "small", "faiss", 2),
+            ("b", "small", "knn", 3),
+        ]
+    ]
+    write_published(tmp_path / "p.csv", spoken)
+    told = {
+        "study": "bees",
+        "datasets": {"Bees-3": "toys-test"},
+        "metrics": {"p@1": "map"},
+        "rankers": {"knn": "exact", "faiss": "faiss_flat"},
+        "models": [{"match": {"model": "resnet"}, "model": "large", "reducer": "pca-size16"}],
+    }
+    search = {**STUDY["retrievals"][0], "reducers": [{"pca": {"size": 16}}, {"pca": {"size": 8}}]}
+    study = Study.model_validate({**STUDY, "retrievals": [search], "published": told, "tables": {}, "figures": {}})
+    table = Table(
+        title="t", metrics=["map"], rows=["model", "ranker"], columns=["metric"], published=["task a", "task b"]
+    )
+    grid = build_table(table, study, read_measures(tmp_path / "m.csv"), read_published(tmp_path / "p.csv", study))
+    found = {row: grid.cell(row, ("map",)).published for row in grid.rows}
+    assert found == {"small · exact": 3, "small · faiss_flat": 2, "large · exact": 1, "large · faiss_flat": None}
+    assert grid.published == "task a and task b"

@@ -184,6 +184,10 @@ def test_votes_of_the_nearest(tmp_path):
     nearest = features.labels[ranking.top_indices[:, 0]]
     assert total(rows, "knn_accuracy@1") == pytest.approx((nearest == features.labels).mean())
     assert ranking.vote_counts == [1, 9]
+    assert {"label_ap@1", "label_ap@9", "label_ap@1+9"} <= {row["metric"] for row in rows}
+    of_labels = {row["class"]: row for row in rows if row["metric"] == "label_ap@1+9"}
+    assert set(of_labels) == {"", *CLASSES}
+    assert of_labels[""]["average"] == ""
     expected = [np.bincount(features.labels[row]).max() for row in ranking.top_indices]
     found = [(features.labels[row] == voted).sum() for row, voted in zip(ranking.top_indices, ranking.votes[:, 1])]
     assert found == expected
@@ -226,8 +230,8 @@ def test_cells_of_an_interval_that_one_query_cannot_give_are_empty(tmp_path):
     of_votes = {(row["class"], row["average"]): row for row in rows if row["metric"] == "knn_accuracy@3"}
     assert (of_votes["owl", "queries"]["ci_low"], of_votes["owl", "queries"]["ci_high"]) == ("", "")
     assert float(of_votes["", "classes"]["ci_low"]) < float(of_votes["", "classes"]["value"])
-    (measure,) = [m for m in read_measures(tmp_path / "r.csv") if m.class_name == "owl"]
-    assert (measure.ci_low, measure.ci_high) == (None, None)
+    alone = {m.metric: (m.ci_low, m.ci_high) for m in read_measures(tmp_path / "r.csv") if m.class_name == "owl"}
+    assert alone == {"knn_accuracy@3": (None, None), "label_ap@3": (None, None)}
 
 
 def test_more_votes_than_items_are_refused(tmp_path):

@@ -300,10 +300,13 @@ def test_rankers_votes_and_reranking_run_to_the_report(project):
         "where": {"dataset": "pets-test"},
     }
     study["figures"]["bars"] = {"title": "Bars", "kind": "class_bars", "options": {"metric": "p@3"}}
+    labels = {"of": "labels", "ks": [1, 5], "rankers": ["exact", "sklearn"]}
+    study["figures"]["labels"] = {"title": "Labels", "kind": "precision_recall", "options": labels}
     project.write_study(study)
     stale = project.stale()
     assert stale["rank_gallery"] == 7
     assert stale["reduce_features"] == 1
+    assert stale["compare_rankers"] == 1
     assert "train_stage" not in stale
     project.snakemake()
     assert project.stale() == {}
@@ -322,6 +325,10 @@ def test_rankers_votes_and_reranking_run_to_the_report(project):
     assert min(trained.values()) > 0
     page = (project.folder / "results/tiny/report.html").read_text()
     assert "index 0." in page
+    assert "Other rankers beside the exact one" in page
+    with (project.folder / "results/tiny/agreement.csv").open(newline="") as file:
+        agreed = {(row["dataset"], row["ranker"]) for row in csv.DictReader(file)}
+    assert agreed == {("pets-test", "sklearn"), ("pets-test", "faiss_ivf-lists2-probes1")}
     assert "one · PCA 4 · euclidean" in page
     assert "explained variance" in page
     # Another option of the reducer is a reducer of its own; what is not reduced stays.

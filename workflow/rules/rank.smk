@@ -2,6 +2,7 @@
 #
 #   results/<study>/rankings/<origin>/<retrieval>/<reducer>/<distance>/<ranker>.{h5,csv}
 #   results/<study>/significance.csv
+#   results/<study>/agreement.csv, where the exact ranker and others search alike
 #
 # The origin is what gave the features: <model>/seed<seed>/<stage>/epoch<epoch>, or <name>/imported. The reducer is
 # `none` where the features themselves are searched.
@@ -49,3 +50,22 @@ rule compare_methods:
         code=code_of("compare_methods"),
     script:
         "../scripts/compare_methods.py"
+
+
+# How far the lists of other rankers are from the exact ones, and what explains it.
+rule compare_rankers:
+    input:
+        rankings=lambda w: plan_of(w).rivals_of_exact(),
+        metrics=lambda w: [
+            f"{path.removesuffix('.h5')}.csv" for path in plan_of(w).rivals_of_exact()
+        ],
+    output:
+        agreement="results/{study}/agreement.csv",
+    log:
+        "results/{study}/logs/compare_rankers.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        code=code_of("compare_rankers"),
+    script:
+        "../scripts/compare_rankers.py"

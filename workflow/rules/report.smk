@@ -104,6 +104,7 @@ rule render_report:
         timings="results/{study}/timings.csv",
         comparison="results/{study}/comparison.csv",
         significance="results/{study}/significance.csv",
+        agreement=lambda w: plan_of(w).agreements(),
         tables=lambda w: plan_of(w).tables(),
         figures=lambda w: plan_of(w).pictures(),
         artifacts=lambda w: plan_of(w).artifacts(),

@@ -17,6 +17,7 @@ with step(snakemake.log[0], "report"):
         timings=Path(files.timings),
         comparison=Path(files.comparison),
         significance=Path(files.significance),
+        agreement=Path(files.agreement[0]) if files.agreement else None,
         tables=[Path(path) for path in files.tables],
         figures=[Path(path) for path in files.figures],
         records=[Path(path) for path in files.artifacts],

@@ -426,7 +426,9 @@ class Retrieval(_Strict):
         description="what searches: names, or {name: options}; all but `exact` give the metrics with a k only",
     )
     votes: list[int] = Field(
-        default_factory=list, description="kNN classification by so many nearest items: `knn_accuracy@k`"
+        default_factory=list,
+        description="kNN classification by so many nearest items: `knn_accuracy@k`, and `label_ap@k`; of several also "
+        "the mean of the latter (`label_ap@1+3`)",
     )
     rerank: list[Literal["none", "predicted_class"]] = Field(
         default_factory=lambda: ["none"],
@@ -530,14 +532,38 @@ class Table(_Strict):
 
     title: str = Field(description="heading")
     metrics: list[str] = Field(min_length=1, description="metrics shown")
-    rows: str = Field("class", description="the dimension that runs down: class, model, distance, epoch, metric")
+    rows: str | list[str] = Field(
+        "class",
+        description="the dimension that runs down: class, model, distance, epoch, metric; of several, such as "
+        "[model, ranker], a row each combination",
+    )
     columns: list[str] = Field(
         default_factory=lambda: ["model", "distance"], description="the dimensions that run across"
     )
     where: dict[str, Any] = Field(default_factory=dict, description="fixed dimensions, such as {distance: cosine}")
     average: Literal["queries", "classes"] = Field("queries", description="what the total row averages over")
-    published: str = Field("", description="the published table it stands beside, as named in published.csv")
+    published: str | list[str] = Field(
+        "", description="the published table, or tables, that it stands beside, as named in published.csv"
+    )
     note: str = Field("", description="a sentence below the table")
+
+    @field_validator("rows")
+    @classmethod
+    def _some_rows(cls, rows: str | list[str]) -> str | list[str]:
+        if not rows:
+            raise ValueError("a table needs a dimension that runs down, such as `rows: model`")
+        return rows
+
+    @property
+    def row_dimensions(self) -> list[str]:
+        """The dimensions that run down."""
+        return [self.rows] if isinstance(self.rows, str) else self.rows
+
+    @property
+    def published_tables(self) -> list[str]:
+        """The published tables that it stands beside."""
+        named = [self.published] if isinstance(self.published, str) else self.published
+        return [name for name in named if name]
 
 
 class Figure(_Strict):
@@ -568,13 +594,19 @@ class Published(_Strict):
     """How the published file speaks of what this study measures."""
 
     study: str = Field(description="the study's name in published.csv")
-    datasets: dict[str, str] = Field(
+    datasets: dict[str, str | list[str]] = Field(
         default_factory=dict,
-        description="published dataset name to the retrieval or `<dataset>/<split>` here",
+        description="published dataset name to the retrieval or `<dataset>/<split>` here; to several where each model "
+        "is in one of them",
     )
     metrics: dict[str, str] = Field(
         default_factory=dict,
         description="published metric name to the one here, such as {test_accuracy: accuracy}; others keep their name",
+    )
+    rankers: dict[str, str] = Field(
+        default_factory=dict,
+        description="published ranker to the one here, such as {faiss: faiss_flat}; others keep their name, and what "
+        "searches exhaustively is `exact`",
     )
     models: list[PublishedModel] = Field(
         default_factory=list,

@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,9 @@ from trazo.report.measures import CLASSIFICATION, TRAINING
 from trazo.report.published import read_published, validate_published
 from trazo.report.story import caveat
 from trazo.report.tables import validate_table
+from trazo.retrieval.labels import vote_metrics
 from trazo.retrieval.metrics import expand_metrics, metrics, validate_metric
-from trazo.retrieval.rankers import ranker_choice
+from trazo.retrieval.rankers import EXACT, ranker_choice
 from trazo.store import write_text
 
 # Relative to the folder of the run, so that a project that moved is not stale.
@@ -411,6 +412,14 @@ class Plan:
             if self._learned_classes(point.model, retrieval.queries) and self._classifies(point)
         )
 
+    def classified_splits(self) -> dict[str, list[str]]:
+        """Return by model the splits (`<dataset>/<split>`) on which its classifier's predictions are kept."""
+        found: dict[str, list[str]] = {}
+        for point, retrieval in self._trained():
+            if self._learned_classes(point.model, retrieval.queries) and self._classifies(point):
+                found.setdefault(point.model, []).append(retrieval.queries)
+        return {model: _distinct(splits) for model, splits in found.items()}
+
     def _classifies(self, point: Trained) -> bool:
         # A model that only the study's full form has was not looked at; what is lost is a check, no artifact.
         learning = self.learning.get((point.model, point.stage))
@@ -440,17 +449,29 @@ class Plan:
 
     def rankings(self) -> list[str]:
         """Return the paths of all rankings."""
-        return [
-            f"{self.root}/rankings/{search.origin}/{search.retrieval.label}/{reducer}/{distance}/{ranker}.h5"
-            for search in self.searches()
-            for reducer in reducer_labels(search.retrieval)
-            for distance in search.retrieval.distances
-            for ranker in ranker_labels(search.retrieval)
-        ]
+        return list(self._rankings_of(self.study.retrievals))
+
+    def _rankings_of(self, retrievals: Collection[Retrieval]) -> Iterator[str]:
+        labels = {retrieval.label for retrieval in retrievals}
+        for search in self.searches():
+            if search.retrieval.label in labels:
+                folder = f"{self.root}/rankings/{search.origin}/{search.retrieval.label}"
+                for reducer in reducer_labels(search.retrieval):
+                    for distance in search.retrieval.distances:
+                        for ranker in ranker_labels(search.retrieval):
+                            yield f"{folder}/{reducer}/{distance}/{ranker}.h5"
 
     def ranking_metrics(self) -> list[str]:
         """Return the paths of the metrics of all rankings."""
         return [path.removesuffix(".h5") + ".csv" for path in self.rankings()]
+
+    def rivals_of_exact(self) -> list[str]:
+        """Return the rankings of retrievals that the exact ranker and others search alike."""
+        return list(self._rankings_of([r for r in self.study.retrievals if _has_rivals(r)]))
+
+    def agreements(self) -> list[str]:
+        """Return the path of the comparison of rankers with the exact one, none where there is nothing to compare."""
+        return [f"{self.root}/agreement.csv"] if self.rivals_of_exact() else []
 
     def retrieval(self, label: str) -> dict[str, Any]:
         """Return the settings of a retrieval by its label, as plain values, what is not its ranking's left out."""
@@ -589,6 +610,12 @@ def ranker_labels(retrieval: Retrieval) -> dict[str, tuple[Any, str]]:
                 "ranking; add metrics with a k, such as p@10 or recall@10."
             )
     return found
+
+
+def _has_rivals(retrieval: Retrieval) -> bool:
+    """Return whether the exact ranker and others search by the same features."""
+    names = [ranker_choice(written).name for written in retrieval.rankers]
+    return EXACT in names and len(names) > 1
 
 
 def reducer_labels(retrieval: Retrieval) -> dict[str, ReducerChoice | None]:
@@ -889,13 +916,21 @@ def _check_overlaps(plan: Plan, cache: Path) -> None:
             raise ConfigError(f"study {plan.name}: datasets.{name}: {source}: {OverlapError(overlaps)}")
 
 
-def _computed(plan: Plan) -> list[str]:
-    """Return the names of all metrics that a study computes."""
-    names = [*CLASSIFICATION] if plan.classifications() else []
-    names += TRAINING if plan.study.models else ()
+def _computed(plan: Plan, shown: Collection[str] | None = None) -> list[str]:
+    """Return the names of all metrics that a study computes, or those of some of its models (or imported features)."""
+    shown = plan.study.methods if shown is None else shown
+    names = [*CLASSIFICATION] if set(plan.classified_splits()) & set(shown) else []
+    stages = [
+        (name, stage.name) for name, model in plan.study.models.items() if name in shown for stage in model.stages
+    ]
+    # Of a model that only the study's full form has it is not known what it learns.
+    classifying = any(key not in plan.learning or plan.learning[key].uses_logits for key in stages)
+    names += [metric for metric in TRAINING if stages and (classifying or metric != "train_accuracy")]
     for retrieval in plan.study.retrievals:
+        if not set(shown) & {*retrieval.models, *retrieval.features}:
+            continue
         names += expand_metrics(retrieval.metrics)
-        names += [f"knn_accuracy@{count}" for count in retrieval.votes]
+        names += vote_metrics(retrieval.votes)
         names += shares_of_exact(retrieval)
     return names
 
@@ -925,13 +960,27 @@ def _check_names(plan: Plan) -> None:
     for name, table in plan.study.tables.items():
         try:
             validate_table(table, plan.study, computed)
+            _check_shown(plan, table.metrics, table.where.get("model"))
         except InputError as error:
             raise ConfigError(f"study {plan.name}: tables.{name}: {error}") from error
     for name, figure in plan.study.figures.items():
         try:
-            validate_figure(figure, plan.study, computed)
+            validate_figure(figure, plan.study, computed, plan.classified_splits())
+            _check_shown(plan, figure.options.get("metrics"), figure.options.get("models"))
         except InputError as error:
             raise ConfigError(f"study {plan.name}: figures.{name}: {error}") from error
+
+
+def _check_shown(plan: Plan, metrics: list[str] | None, models: Any) -> None:
+    """Refuse metrics that are computed, but of none of the models that a table or figure chooses."""
+    names = [str(name) for name in (models if isinstance(models, list) else [models]) if name not in (None, "")]
+    if not names:
+        return
+    computed = _computed(plan, names)
+    for metric in metrics or ():
+        if metric not in computed:
+            reason = "they are not searched for it, or, if a classifier is to give it, train none"
+            raise InputError(f"{metric} is computed of none of {', '.join(names)}: {reason}.")
 
 
 def _check_published(plan: Plan) -> None:
@@ -944,6 +993,7 @@ def _check_published(plan: Plan) -> None:
             models={name for form in forms for name in form.study.methods},
             metrics={name for form in forms for name in _computed(form)},
             datasets={name for form in forms for name in form.study.measured_on},
+            rankers={name for form in forms for r in form.study.retrievals for name in r.ranker_labels},
             reducers={name for form in forms for r in form.study.retrievals for name in r.reducer_labels},
         )
     except InputError as error:

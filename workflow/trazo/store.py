@@ -436,6 +436,21 @@ def write_metrics(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
             writer.writerow({k: repr(float(v)) if isinstance(v, float | np.floating) else v for k, v in row.items()})
 
 
+def read_first_metrics(path: Path | str) -> dict[str, str]:
+    """Return the first row of a tidy metrics file: it names what all rows of a ranking are of.
+
+    Raises
+    ------
+    ArtifactError
+        If there is none.
+    """
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        first = next(csv.DictReader(file), None)
+    if first is None:
+        raise ArtifactError(f"{path} holds no metric; delete it and run again.")
+    return first
+
+
 # What tells the methods of a retrieval apart; seeds and folds are repetitions of one method.
 METHOD_COLUMNS = ("model", "stage", "epoch", "reducer", "size", "bits", "ranker", "distance")
 SIGNIFICANCE_COLUMNS = (
@@ -469,9 +484,56 @@ def read_significance(path: Path | str) -> list[dict[str, str]]:
     ArtifactError
         If its columns are others.
     """
+    return _read_columns(path, SIGNIFICANCE_COLUMNS)
+
+
+# What tells rankings of the same features apart, and their features from others.
+AGREEMENT_KEY = ("study", "dataset", "model", "stage", "epoch", "seed", "reducer", "size", "bits", "fold", "distance",
+                 "ranker")  # fmt: skip
+AGREEMENT_COLUMNS = (
+    *AGREEMENT_KEY,
+    "k",
+    "queries",
+    "same",
+    "tied",
+    "rounded",
+    "missed",
+    "other_items",
+    "distance_error",
+    "largest_gap",
+    "computes",
+    "misses",
+)
+
+
+def write_agreement(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
+    """Write how far rankers' lists are from exact ones, columns `AGREEMENT_COLUMNS`.
+
+    Of `queries`, the first k items of a list are the `same` in the same order, or differ by no more than the order of
+    `tied` items or what was `rounded`, or items were `missed`; `distance_error` and `largest_gap` are relative.
+    `computes` and `misses` say in words how the ranker computes distances, and why it may miss items.
+    """
+    with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, AGREEMENT_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: repr(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+
+
+def read_agreement(path: Path | str) -> list[dict[str, str]]:
+    """Return the rows of `agreement.csv`, as text.
+
+    Raises
+    ------
+    ArtifactError
+        If its columns are others.
+    """
+    return _read_columns(path, AGREEMENT_COLUMNS)
+
+
+def _read_columns(path: Path | str, columns: tuple[str, ...]) -> list[dict[str, str]]:
     with Path(path).open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != SIGNIFICANCE_COLUMNS:
+        if tuple(reader.fieldnames or ()) != columns:
             raise ArtifactError(f"{path} has the columns {reader.fieldnames}; delete it and run again.")
         return list(reader)
 

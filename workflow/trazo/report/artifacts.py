@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from trazo import store
-from trazo.config import Study
+from trazo.config import Retrieval, Study
 from trazo.errors import InputError
 from trazo.report.measures import stage_position
 
@@ -58,6 +58,85 @@ def last_of_model(artifacts: Sequence[Keyed], model: str, study: Study) -> Keyed
         return stage_position(study, model, artifact.of("stage")), float(artifact.of("epoch") or 0), -position
 
     return max(mine, key=rank, default=None)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The rankings that a figure of lists shows.
+
+    Attributes
+    ----------
+    retrieval
+        The retrieval they are of.
+    distance, reducer, ranker
+        What it was searched by and with, and what shortened the features before.
+    rankings
+        By model, of its last stage and epoch and of the study's first seed; models in the order asked for.
+    """
+
+    retrieval: Retrieval
+    distance: str
+    reducer: str
+    ranker: str
+    rankings: dict[str, Keyed]
+
+    @property
+    def words(self) -> list[str]:
+        """What sets them apart from others of the retrieval: distance, reducer and ranker, as far as it has several."""
+        ways = [f"by {self.distance} distance"] if len(self.retrieval.distances) > 1 else []
+        ways += [f"reducer {self.reducer}"] if len(self.retrieval.reducer_labels) > 1 else []
+        return [*ways, *([f"ranker {self.ranker}"] if self.several_rankers else [])]
+
+    @property
+    def several_rankers(self) -> bool:
+        """Whether the retrieval was searched by others too."""
+        return len(self.retrieval.ranker_labels) > 1
+
+
+def chosen_lists(
+    paths: Sequence[Path],
+    study: Study,
+    retrievals: Sequence[Retrieval],
+    models: Sequence[str],
+    *,
+    distance: str = "",
+    ranker: str = "",
+    reducer: str = "",
+) -> Lists:
+    """Return the rankings of some models on the first of some retrievals.
+
+    Parameters
+    ----------
+    paths
+        All the rankings at hand.
+    retrievals
+        Those that could be shown, in order.
+    distance, ranker, reducer
+        Empty: the retrieval's first.
+
+    Raises
+    ------
+    InputError
+        If there is no such ranking.
+    """
+    if not retrievals:
+        raise InputError("there is no retrieval whose ranked lists could be shown.")
+    retrieval = retrievals[0]
+    distance = distance or retrieval.distances[0]
+    reducer = reducer or retrieval.reducer_labels[0]
+    wanted = {"retrieval": retrieval.label, "distance": distance, "reducer": reducer}
+    found = [a for a in keyed(paths) if all(a.of(part) == name for part, name in wanted.items())]
+    # Artifacts that name no ranker are of the only one.
+    at_hand = list(dict.fromkeys(a.of("ranker") for a in found))
+    first = next((name for name in retrieval.ranker_labels if name in at_hand), at_hand[0] if at_hand else "")
+    found = [a for a in found if a.of("ranker") == (ranker or first)]
+    last = {model: last_of_model(found, model, study) for model in models}
+    rankings = {model: artifact for model, artifact in last.items() if artifact}
+    if not rankings:
+        raise InputError(
+            f"no ranking of {retrieval.label} by {distance} distance{f' with {ranker}' if ranker else ''} is at hand."
+        )
+    return Lists(retrieval, distance, reducer, ranker or first, rankings)
 
 
 def class_names(artifacts: Sequence[Keyed]) -> dict[str, list[str]]:

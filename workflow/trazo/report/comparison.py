@@ -66,7 +66,9 @@ def _measured_as(row: PublishedValue, found: list[Measure]) -> str:
     if not found:
         return ""
     words = [
-        f"{part} {row.ours(part)}" for part in ("model", "reducer", "size", "metric") if row.ours(part) != row.of(part)
+        f"{part} {row.ours(part)}"
+        for part in ("model", "reducer", "size", "metric", "ranker")
+        if row.ours(part) != row.of(part)
     ]
     epoch = plain("epoch", found[0].epoch)
     if row.epoch is not None and epoch != row.of("epoch"):

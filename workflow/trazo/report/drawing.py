@@ -6,7 +6,7 @@ functions only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +101,48 @@ class Drawing:
 
 
 @dataclass(frozen=True)
+class Foreseen:
+    """What planning knows of a run; None where it was not asked.
+
+    Attributes
+    ----------
+    computed
+        Names of all metrics that the run computes.
+    classified
+        By model, the splits (`<dataset>/<split>`) on which its classifier's predictions will be at hand.
+    """
+
+    computed: Collection[str] | None = None
+    classified: Mapping[str, Collection[str]] | None = None
+
+    def lacks_predictions(self, models: Sequence[str], study: Study, split: str = "") -> str:
+        """Return why a figure of predictions cannot be drawn, empty if it can.
+
+        Parameters
+        ----------
+        models
+            Models asked for by name, each of which must predict; none: any model of the study will do.
+        split
+            The split asked for, if any.
+        """
+        if self.classified is None:
+            return ""
+        silent = [name for name in models or study.methods if not _predicts(self.classified.get(name, ()), split)]
+        if not (silent if models else len(silent) == len(study.methods)):
+            return ""
+        where = f" on {split}" if split else " on the queries of a retrieval"
+        return (
+            f"it shows predictions of classifiers, and {', '.join(silent)} predict{'' if len(silent) > 1 else 's'} "
+            f"nothing{where}: no classifier is trained (add cross_entropy to the last stage's `objective`), or it "
+            "learned another dataset. What nearest items take an item for is a knn_confusion."
+        )
+
+
+def _predicts(splits: Collection[str], split: str) -> bool:
+    return split in splits if split else bool(splits)
+
+
+@dataclass(frozen=True)
 class FigureKind:
     """A kind of figure.
 
@@ -114,6 +156,8 @@ class FigureKind:
         The class of its options.
     draw
         Makes the picture.
+    check
+        Says before a run why a figure with such options cannot be drawn, beyond names that are unknown; or nothing.
     """
 
     name: str
@@ -121,20 +165,27 @@ class FigureKind:
     options: type[Options]
     draw: Callable[[Any, Study, Material], Drawing]
     uses: tuple[str, ...] = ()
+    check: Check | None = None
 
 
 figure_kinds: Registry[FigureKind] = Registry("figure kind")
 
 Draw = Callable[[Any, Study, Material], Drawing]
+Check = Callable[[Any, Study, Foreseen], str]
 
 
 def figure_kind(
-    name: str, *, needs: Sequence[str], options: type[Options], uses: Sequence[str] = ()
+    name: str,
+    *,
+    needs: Sequence[str],
+    options: type[Options],
+    uses: Sequence[str] = (),
+    check: Check | None = None,
 ) -> Callable[[Draw], Draw]:
     """Return a decorator that registers a drawing function as the figure kind `name`."""
 
     def keep(draw: Draw) -> Draw:
-        figure_kinds.register(name)(FigureKind(name, tuple(needs), options, draw, tuple(uses)))
+        figure_kinds.register(name)(FigureKind(name, tuple(needs), options, draw, tuple(uses), check))
         return draw
 
     return keep

@@ -5,24 +5,29 @@ Light to import (no matplotlib, no pandas): the process that plans a run reads `
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from trazo.config import Figure, Study
 from trazo.errors import InputError
 from trazo.registry import unknown_name
-from trazo.report.drawing import Material, figure_kinds, house_style, parse_options, save
-from trazo.report.kinds import bars, curves, epochs, matrices, pairs, sheets
+from trazo.report.drawing import Foreseen, Material, figure_kinds, house_style, parse_options, save
+from trazo.report.kinds import bars, class_curves, curves, epochs, matrices, pairs, sheets
 from trazo.report.measures import class_order
 
 __all__ = ["KIND_MODULES", "Material", "figure_kinds", "render_figure", "validate_figure"]
 
 # Importing a kind registers it; a new file of kinds is added here.
-KIND_MODULES = (bars, curves, epochs, matrices, pairs, sheets)
+KIND_MODULES = (bars, class_curves, curves, epochs, matrices, pairs, sheets)
 
 
-def validate_figure(figure: Figure, study: Study, computed: Collection[str] | None = None) -> None:
+def validate_figure(
+    figure: Figure,
+    study: Study,
+    computed: Collection[str] | None = None,
+    classified: Mapping[str, Collection[str]] | None = None,
+) -> None:
     """Refuse a figure that cannot be drawn for this study, before anything runs.
 
     Parameters
@@ -31,11 +36,14 @@ def validate_figure(figure: Figure, study: Study, computed: Collection[str] | No
         The figure, and the study that it shows.
     computed
         Names of all metrics that the run computes; left out, the metrics are not checked.
+    classified
+        By model, the splits on which its classifier's predictions will be at hand; left out, they are not checked.
 
     Raises
     ------
     InputError
-        If the kind, an option, or a class, model, distance, retrieval or dataset it names is unknown.
+        If the kind, an option, or a class, model, distance, retrieval or dataset it names is unknown, or the run will
+        not make what it shows.
     """
     where = f"figure {figure.title!r}"
     try:
@@ -47,6 +55,7 @@ def validate_figure(figure: Figure, study: Study, computed: Collection[str] | No
     # Categories drawn at random or taken from a folder are known only once the data are read.
     listed = not study.features and all(isinstance(d.categories, list) for d in study.datasets.values())
     distances = {d for r in study.retrievals for d in r.distances}
+    rankers = {name for r in study.retrievals for name in r.ranker_labels}
     known: dict[str, tuple[str, Any]] = {
         "models": ("model", study.methods),
         "distance": ("distance", distances),
@@ -54,7 +63,8 @@ def validate_figure(figure: Figure, study: Study, computed: Collection[str] | No
         "retrieval": ("retrieval", {r.label for r in study.retrievals}),
         "dataset": ("split", {f"{name}/{split}" for name, d in study.datasets.items() for split in d.split}),
         "stage": ("stage", {stage.name for model in study.models.values() for stage in model.stages}),
-        "ranker": ("ranker", {name for r in study.retrievals for name in r.ranker_labels}),
+        "ranker": ("ranker", rankers),
+        "rankers": ("ranker", rankers),
         "reducer": ("reducer", {name for r in study.retrievals for name in r.reducer_labels}),
     }
     if computed is not None:
@@ -72,14 +82,15 @@ def validate_figure(figure: Figure, study: Study, computed: Collection[str] | No
             f"{where}: a {figure.kind} shows {' and '.join(learned)} of a model, and the study has none; show "
             "imported features as recall_precision or class_bars."
         )
-    if figure.kind == "knn_confusion" and not any(r.votes for r in study.retrievals):
-        raise InputError(f"{where}: a knn_confusion needs a retrieval with `votes`, such as `votes: [5]`.")
     if getattr(options, "published", None) and study.published is None:
         raise InputError(f"{where}: published: the study says nothing of published values; add `published:` to it.")
     if "rankings" in kind.needs and not study.retrievals:
         raise InputError(f"{where}: a {figure.kind} shows ranked lists, and the study has no `retrievals`.")
     if "images" in kind.needs and not any(r.models for r in study.retrievals):
         raise InputError(f"{where}: a {figure.kind} shows what is searched, and no model is in the `retrievals`.")
+    problem = kind.check(options, study, Foreseen(computed, classified)) if kind.check else ""
+    if problem:
+        raise InputError(f"{where}: {problem}")
 
 
 def render_figure(*, figure: Figure, study: Study, material: Material, svg: Path, png: Path) -> None:

@@ -183,7 +183,7 @@ def totals(measures: Iterable[Measure], average: str) -> list[Measure]:
 def _averages(metric: str, average: str) -> set[str]:
     if metric in TRAINING:
         return {""}
-    return {"queries", ""} if metric in CLASSIFICATION else {average}
+    return {"queries", ""} if metric in CLASSIFICATION else {average, ""}
 
 
 def last_weights(measures: Iterable[Measure], study: Study) -> list[Measure]:
@@ -338,7 +338,7 @@ _OTHER_UNITS = {
 }
 _LOWER_IS_BETTER = frozenset(_OTHER_UNITS) - {"images_per_second"}
 _LABELS = {"map": "mAP", "p": "P", "mrr": "MRR", "r_precision": "R-precision", "recall": "R", "ndcg": "nDCG"}
-_LABELS |= {"knn_accuracy": "kNN accuracy", "recall_of_exact": "share of the exact list"}
+_LABELS |= {"knn_accuracy": "kNN accuracy", "label_ap": "AP of labels", "recall_of_exact": "share of the exact list"}
 _LABELS |= {"train_accuracy": "training accuracy", "train_loss": "training loss", "images_per_second": "training speed"}
 # The studies' own conventions of mAP (README, "What the metrics mean"), after the depth.
 _CONVENTIONS = {"map_hits": "mAP{} (by hits)", "map_hits_excl": "mAP{} (by earlier hits)"}
@@ -359,7 +359,8 @@ def metric_label(metric: str) -> str:
     name, at, depth = metric.partition("@")
     if name in _CONVENTIONS:
         return _CONVENTIONS[name].format(at + depth)
-    return _LABELS.get(name, name.replace("_", " ")) + at + depth
+    several = "mean " if "+" in depth else ""
+    return several + _LABELS.get(name, name.replace("_", " ")) + at + depth.replace("+", ", ")
 
 
 # By their initials, as their papers call them.

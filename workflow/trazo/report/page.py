@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 from xml.etree import ElementTree
@@ -20,7 +20,7 @@ from trazo.report import story
 from trazo.report.artifacts import class_names, keyed
 from trazo.report.comparison import compared
 from trazo.report.drawing import INK, LINE, PALETTE, PAPER, SOFT
-from trazo.report.measures import left_out, lower_is_better, metric_label, read_measures
+from trazo.report.measures import left_out, lower_is_better, metric_label, read_measures, unit_of
 from trazo.report.published import read_published
 from trazo.report.significance import LEVEL, Significance
 from trazo.report.tables import (
@@ -31,7 +31,7 @@ from trazo.report.tables import (
     published_text,
     table_legend,
 )
-from trazo.store import write_text
+from trazo.store import read_agreement, write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 _TYPES = {".csv": "text/csv", ".md": "text/markdown", ".tex": "application/x-tex"}
@@ -144,6 +144,7 @@ def render_page(
     output: Path,
     timings: Path | None = None,
     significance: Path | None = None,
+    agreement: Path | None = None,
     summary: Path | None = None,
     command: str = "",
 ) -> None:
@@ -169,6 +170,8 @@ def render_page(
         `timings.csv` of the run, if there is one.
     significance
         `significance.csv`, for the marks in tables.
+    agreement
+        `agreement.csv`, if rankers were compared with the exact one.
     command
         The command that makes it again; put together from the settings if left out.
     """
@@ -206,6 +209,7 @@ def render_page(
         metric_label=metric_label,
         lower_is_better=lower_is_better,
         LEVEL=LEVEL,
+        signed=lambda metric, value: replace(unit_of(metric), decimals=2).signed(value),
         duration=story.duration,
         number=story.number,
     )
@@ -214,6 +218,7 @@ def render_page(
     verdicts: dict[str, list[story.Method]] = {}
     for method in methods:
         verdicts.setdefault(method.retrieval, []).append(method)
+    agreed = story.agreements(read_agreement(agreement), measures, study) if agreement else []
     html = environment.get_template("report.html.jinja").render(
         name=name,
         study=study,
@@ -230,6 +235,9 @@ def render_page(
         tally=story.tally(comparisons),
         comparisons=comparisons,
         grids=grids,
+        agreements=agreed,
+        agreement_words=story.agreement_words(agreed),
+        agreement_files=_downloads([Path(agreement)]) if agreement else [],
         pictures=[p for p in pictures if p],
         classes=class_names(artifacts),
         training=story.training_rows([Path(r) for r in records if Path(r).suffix == ".json"], study),

@@ -41,7 +41,7 @@ _MATCHED = tuple(c for c in PUBLISHED_COLUMNS if c not in {"study", "value"})
 class PublishedValue:
     """One published value with what it is of; texts as printed in the file, `class_name` is the column `class`.
 
-    `our_model`, `our_metric`, `our_reducer` and `our_size` are what this study calls them; empty: as printed.
+    `our_model`, `our_metric` and the like are what this study calls its model and metric; empty: as printed.
     """
 
     study: str
@@ -63,6 +63,7 @@ class PublishedValue:
     bits: str = ""
     our_model: str = ""
     our_metric: str = ""
+    our_ranker: str = ""
     our_reducer: str = ""
     our_size: str = ""
 
@@ -127,6 +128,7 @@ def validate_published(
     models: Collection[str],
     metrics: Collection[str],
     datasets: Collection[str],
+    rankers: Collection[str] = (),
     reducers: Collection[str] = (),
 ) -> None:
     """Refuse names that neither the published file nor the study knows, before anything runs.
@@ -137,9 +139,10 @@ def validate_published(
         The study.
     rows
         Its published values, as `read_published` returns them.
-    models, metrics, datasets, reducers
-        What the study trains or imports, what it computes, its retrievals and splits, and what paths call its
-        reducers; also those that a smaller form of it leaves out, so that their published values can still say so.
+    models, metrics, datasets, rankers, reducers
+        What the study trains or imports, what it computes, its retrievals and splits, what searches them, and what
+        paths call its reducers; also those that a smaller form of it leaves out, so that their published values can
+        still say so.
 
     Raises
     ------
@@ -154,7 +157,11 @@ def validate_published(
         _need(ours, metrics, "metric", f"published.metrics.{name}")
     for name, ours in published.datasets.items():
         _need(name, {row.dataset for row in rows}, "published dataset", "published.datasets")
-        _need(ours, datasets, "retrieval or split", f"published.datasets.{name}")
+        for meant in [ours] if isinstance(ours, str) else ours:
+            _need(meant, datasets, "retrieval or split", f"published.datasets.{name}")
+    for name, ours in published.rankers.items():
+        _need(name, {row.ranker for row in rows}, "published ranker", "published.rankers")
+        _need(ours, rankers, "ranker", f"published.rankers.{name}")
     for index, rule in enumerate(published.models):
         where = f"published.models[{index}]"
         _need(rule.model, models, "model", f"{where}.model")
@@ -170,8 +177,8 @@ def validate_published(
             raise InputError(f"{where}.match: no published row has all of {rule.match}; correct it or leave it out.")
     tables = {row.table for row in rows}
     for name, table in study.tables.items():
-        if table.published:
-            _need(table.published, tables, "published table", f"tables.{name}.published")
+        for wanted in table.published_tables:
+            _need(wanted, tables, "published table", f"tables.{name}.published")
     for name, figure in study.figures.items():
         wanted = figure.options.get("published") or []
         for table in [wanted] if isinstance(wanted, str) else wanted:
@@ -208,6 +215,7 @@ def _published(row: dict[str, str], published: Published, reduced: Mapping[str, 
         bits=row.get("bits") or (bits[1] if bits else ""),
         our_model=rule.model if rule else "",
         our_metric=our_metric,
+        our_ranker=published.rankers.get(cells["ranker"], ""),
         our_reducer=reducer,
         our_size=size,
     )
@@ -215,8 +223,9 @@ def _published(row: dict[str, str], published: Published, reduced: Mapping[str, 
 
 def measured_datasets(row: PublishedValue, study: Study) -> set[str]:
     """Return the names under which a published dataset can stand in `metrics.csv`; empty if the study maps none."""
-    name = study.published.datasets.get(row.dataset) if study.published else None
-    return set() if name is None else measured_names(name, row.ours("metric"), study)
+    named = study.published.datasets.get(row.dataset, []) if study.published else []
+    names = [named] if isinstance(named, str) else named
+    return {found for name in names for found in measured_names(name, row.ours("metric"), study)}
 
 
 def nearest_epoch(published: float, epochs: Collection[float]) -> float | None:
@@ -230,6 +239,8 @@ def nearest_epoch(published: float, epochs: Collection[float]) -> float | None:
 
 def rankers_meant(row: PublishedValue) -> set[str]:
     """Return the names here of the ranker a published row speaks of."""
+    if row.our_ranker:
+        return {row.our_ranker}
     return _EXACT if row.ranker in _EXACT else {row.ranker}
 
 
@@ -245,22 +256,23 @@ def matching(
     datasets = measured_datasets(row, study)
     if not datasets:
         return [], f"the study names no data for the published dataset {row.dataset!r}"
-    model, metric = row.ours("model"), row.ours("metric")
+    model, metric, reducer = row.ours("model"), row.ours("metric"), row.ours("reducer")
+    size, distance = row.ours("size"), row.distance
     average = study.published.average if study.published and metric not in CLASSIFICATION else "queries"
     steps: list[tuple[str, set[str], str]] = [
         ("model", {model}, f"model {model!r} is not part of this run"),
         ("dataset", datasets, f"nothing of {model!r} was measured on {row.dataset!r}"),
         ("metric", {metric}, f"metric {metric!r} was not computed"),
-        ("reducer", {row.ours("reducer")}, f"reducer {row.ours('reducer') or 'none'!r} was not run"),
+        ("reducer", {reducer}, f"reducer {reducer or 'none'!r} was not run"),
     ]
-    if size := row.ours("size"):
+    if size:
         steps.append(("size", {size}, f"size {size} was not run"))
     if row.bits:
         steps.append(("bits", {row.bits}, f"codes of {row.bits} bits were not run"))
-    if row.distance:
-        steps.append(("distance", {row.distance}, f"distance {row.distance!r} was not ranked with"))
+    if distance:
+        steps.append(("distance", {distance}, f"distance {distance!r} was not ranked with"))
     if row.ranker:
-        steps.append(("ranker", rankers_meant(row), f"ranker {row.ranker!r} was not run"))
+        steps.append(("ranker", rankers_meant(row), f"ranker {row.ours('ranker')!r} was not run"))
     steps.append(("class", {row.class_name}, f"class {row.class_name!r} is not in this run's data"))
     if not row.class_name:
         steps[-1] = ("class", {""}, "no total over the classes was measured")

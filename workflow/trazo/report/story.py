@@ -44,7 +44,7 @@ from trazo.report.measures import (
     totals,
     unit_of,
 )
-from trazo.report.published import rankers_meant
+from trazo.report.published import measured_datasets, rankers_meant
 from trazo.report.significance import Significance
 from trazo.store import METHOD_COLUMNS
 
@@ -321,7 +321,7 @@ def methods(
             and plain("size", c.published.ours("size")) in {size, ""}
             and c.published.bits in {bits, ""}
             and ranker in {plain("ranker", name) for name in rankers_meant(c.published)}
-            and study.published.datasets.get(c.published.dataset, "").replace("/", "-") == dataset.replace("/", "-")
+            and dataset in measured_datasets(c.published, study)
         ]
         found.append(
             Method(
@@ -368,6 +368,146 @@ def chance_levels(measures: Sequence[Measure], study: Study, rankings: Sequence[
         if level is not None:
             levels[retrieval.label] = 100 * level
     return levels
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a ranker's lists are from the exact ones of the same features, over seeds and folds.
+
+    Attributes
+    ----------
+    differing
+        By number k of items, the share of queries whose first k are others or stand in another order, per cent.
+    tied, rounded, missed
+        Of the longest lists compared, the queries that differ in the order of tied items, within rounding, or more.
+    recall
+        Share of the exact list that it found, per cent, and its depth; None if that was not measured.
+    differences
+        By metric, its value minus the exact ranker's, in the metric's unit.
+    """
+
+    retrieval: str
+    method: str
+    ranker: str
+    queries: int
+    k: int
+    differing: dict[int, float]
+    tied: int
+    rounded: int
+    missed: int
+    distance_error: float
+    largest_gap: float
+    recall: tuple[str, float] | None
+    differences: dict[str, float]
+    computes: str = ""
+    misses: str = ""
+
+
+_OF_FEATURES = ("dataset", "model", "stage", "epoch", "reducer", "size", "bits", "distance")
+
+
+def agreements(rows: Sequence[dict[str, str]], measures: Sequence[Measure], study: Study) -> list[Agreement]:
+    """Return what `agreement.csv` and the metrics tell of every ranker beside the exact one, last weights only.
+
+    The metrics are those of the study's tables.
+    """
+    last = totals(last_weights(measures, study), "queries")
+    asked = list(dict.fromkeys(metric for table in study.tables.values() for metric in table.metrics))
+    shown = {tuple(plain(c, m.of(c)) for c in _OF_FEATURES) for m in last}
+    groups: dict[tuple[tuple[str, ...], str], list[dict[str, str]]] = {}
+    for row in rows:
+        features = tuple(plain(c, row[c]) for c in _OF_FEATURES)
+        if features in shown:
+            groups.setdefault((features, row["ranker"]), []).append(row)
+    several = [len({features[i] for features, _ in groups}) > 1 for i in range(len(_OF_FEATURES))]
+    found = []
+    for (features, ranker), mine in groups.items():
+        cells = dict(zip(_OF_FEATURES, features, strict=True))
+        values = {
+            name: {m: summarize(select(last, metric=m, ranker=name, **cells)) for m in {x.metric for x in last}}
+            for name in (ranker, "exact")
+        }
+        depths = sorted({int(row["k"]) for row in mine})
+        longest = [row for row in mine if int(row["k"]) == depths[-1]]
+        recall = next((m for m in values[ranker] if m.startswith("recall_of_exact@") and values[ranker][m]), "")
+        reducer = " ".join([reducer_label(cells["reducer"]), cells["size"]]) if cells["reducer"] else ""
+        told = {c for c, many in zip(_OF_FEATURES, several, strict=True) if many}
+        parts = [cells["model"], cells["stage"] if "stage" in told else ""]
+        parts += [
+            f"epoch {cells['epoch']}" if "epoch" in told else "",
+            reducer,
+            cells["distance"] * ("distance" in told),
+        ]
+        found.append(
+            Agreement(
+                retrieval=cells["dataset"],
+                method=" · ".join(part for part in parts if part),
+                ranker=ranker,
+                queries=_sum_of(longest, "queries"),
+                k=depths[-1],
+                differing={k: _differing([row for row in mine if int(row["k"]) == k]) for k in depths},
+                tied=_sum_of(longest, "tied"),
+                rounded=_sum_of(longest, "rounded"),
+                missed=_sum_of(longest, "missed"),
+                distance_error=max(float(row["distance_error"]) for row in mine),
+                largest_gap=max(float(row["largest_gap"]) for row in mine),
+                recall=(recall.partition("@")[2], 100 * values[ranker][recall].value) if recall else None,
+                differences={
+                    m: unit_of(m).factor * (values[ranker][m].value - values["exact"][m].value)
+                    for m in asked
+                    if values[ranker].get(m) and values["exact"].get(m)
+                },
+                computes=longest[0]["computes"],
+                misses=longest[0]["misses"],
+            )
+        )
+    return found
+
+
+def _sum_of(rows: Sequence[dict[str, str]], column: str) -> int:
+    return sum(int(row[column]) for row in rows)
+
+
+def _differing(rows: Sequence[dict[str, str]]) -> float:
+    queries = _sum_of(rows, "queries")
+    return 100 * (queries - _sum_of(rows, "same")) / max(queries, 1)
+
+
+def agreement_words(found: Sequence[Agreement]) -> list[str]:
+    """Return for every ranker in a few sentences how many of its lists differ from exact ones, and why."""
+    told = []
+    for ranker in dict.fromkeys(a.ranker for a in found):
+        mine = [a for a in found if a.ranker == ranker]
+        queries, tied, rounded, missed = (sum(getattr(a, n) for a in mine) for n in ("queries", "tied", "rounded",
+                                                                                    "missed"))  # fmt: skip
+        lists = f"{number(queries)} lists of {'up to ' if len({a.k for a in mine}) > 1 else ''}{max(a.k for a in mine)}"
+        same = queries - tied - rounded - missed
+        error, computes, misses = max(a.distance_error for a in mine), mine[0].computes, mine[0].misses
+        if same == queries:
+            told.append(f"{ranker}: all {lists} are those of the exact ranker, item by item.")
+            continue
+        sentences = [f"{ranker}: of {lists}, {number(same)} are those of the exact ranker, item by item"]
+        if tied:
+            sentences.append(f"In {number(tied)}, items at one and the same distance stand in another order")
+        if rounded:
+            how = f": it computes them {computes}" if computes else ""
+            sentences.append(
+                f"In {number(rounded)}, items change places whose distances are as near to each other as its own are "
+                f"to the exact ones (off by up to {error:.1g} of their value{how})"
+            )
+        if missed:
+            why = f": {misses}" if misses else ""
+            sentences.append(
+                f"In {number(missed)}, items stand in the place of nearer ones, by more than that explains{why}"
+            )
+        told.append(". ".join(sentences) + ".")
+    if any(a.tied for a in found):
+        told.append(
+            "Of items at one distance, the exact ranker's metrics are the expectation over all orders, and it lists "
+            "them by a hash of their names; the others list them as they come upon them, and their metrics are of that "
+            "list."
+        )
+    return told
 
 
 @dataclass(frozen=True)

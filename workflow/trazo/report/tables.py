@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -89,9 +89,10 @@ class Grid:
     Attributes
     ----------
     row_dimension, column_dimensions
-        What runs down and across.
+        What runs down and across; of several dimensions that run down, their names joined.
     rows, columns
-        Values of the row dimension, and tuples of values of the column dimensions, as in `metrics.csv`.
+        Values of the row dimension (of several, joined), and tuples of values of the column dimensions, as in
+        `metrics.csv`.
     row_labels, column_labels
         The same as readers see them.
     cells
@@ -142,10 +143,10 @@ def validate_table(table: Table, study: Study, computed: Collection[str] | None 
     for metric in table.metrics if computed is not None else ():
         if metric not in computed:
             raise InputError(f"table {table.title!r}: nothing computes it: {unknown_name('metric', metric, computed)}")
-    for dimension in (table.rows, *table.columns, *table.where):
+    for dimension in (*table.row_dimensions, *table.columns, *table.where):
         if dimension not in DIMENSIONS:
             raise InputError(f"table {table.title!r}: {unknown_name('dimension', dimension, DIMENSIONS)}")
-    used = [table.rows, *table.columns]
+    used = [*table.row_dimensions, *table.columns]
     # A list in `where` chooses among what runs down or across; one value leaves nothing to run.
     fixed = {dimension for dimension, wanted in table.where.items() if not isinstance(wanted, list)}
     twice = sorted({d for d in used if used.count(d) > 1} | (set(used) & fixed))
@@ -200,31 +201,37 @@ def build_table(
     it are marked.
     """
     validate_table(table, study)
-    named = {table.rows, *table.columns, *table.where}
+    down = table.row_dimensions
+    named = {*down, *table.columns, *table.where}
     chosen = select(measures, metric=table.metrics)
     if "stage" not in named:
         chosen = last_stages(chosen, study)
     if "epoch" not in named:
         chosen = last_epochs(chosen)
     chosen = [m for m in _selected(chosen, table, study) if _shown(m, table)]
-    spoken = [row for row in published if table.published and row.table == table.published]
+    spoken = [row for row in published if row.table in table.published_tables]
     spoken = [row for row in spoken if row.ours("metric") in table.metrics and _fits(row, table, study)]
     spoken = _at_measured_epochs(spoken, chosen)
 
     columns = list(table.columns)
     for dimension in DIMENSIONS:
-        if dimension not in (table.rows, *columns, *_NEVER_COLUMNS) and _differs(dimension, chosen, table, columns):
+        if dimension not in (*down, *columns, *_NEVER_COLUMNS) and _differs(dimension, chosen, table, columns):
             columns.append(dimension)
 
     cells: dict[tuple[str, tuple[str, ...]], list[Measure]] = {}
+    parts: dict[str, tuple[str, ...]] = {}
     for measure in chosen:
-        cells.setdefault(_cell_of(measure, table.rows, columns), []).append(measure)
+        place = _cell_of(measure, down, columns)
+        cells.setdefault(place, []).append(measure)
+        parts[place[0]] = _values(measure, down)
     beside: dict[tuple[str, tuple[str, ...]], PublishedValue] = {}
     for row in spoken:
-        beside[_place(row, table.rows, study), tuple(_place(row, c, study) for c in columns)] = row
+        values = tuple(_place(row, d, study) for d in down)
+        beside[_joined_row(values), tuple(_place(row, c, study) for c in columns)] = row
+        parts[_joined_row(values)] = values
 
     places = [*cells, *beside]
-    rows = _ordered(study, table.rows, [row for row, _ in places], table.metrics)
+    rows = _ordered(study, down, parts, table.metrics)
     across = list(dict.fromkeys(column for _, column in places))
     keys = [ordering(study, c, [column[i] for column in across], table.metrics) for i, c in enumerate(columns)]
     across.sort(key=lambda column: tuple(key(value) for key, value in zip(keys, column)))
@@ -233,7 +240,7 @@ def build_table(
         if dimension == "class" and not value:
             return TOTAL_NAMES[table.average]
         # A bare number at the head of a column says nothing; down the rows, the corner names the dimension.
-        if dimension in NUMERIC_DIMENSIONS and dimension != table.rows and value:
+        if dimension in NUMERIC_DIMENSIONS and [dimension] != down and value:
             return f"{dimension} {value}"
         if dimension == "metric":
             sign = unit_of(value).sign
@@ -258,15 +265,15 @@ def build_table(
         )
     return Grid(
         title=table.title,
-        row_dimension=table.rows,
+        row_dimension=_joined_row(down),
         column_dimensions=tuple(columns),
         rows=rows,
         columns=across,
-        row_labels=[label(table.rows, row) for row in rows],
+        row_labels=[_joined_row([label(d, v) for d, v in zip(down, parts[row])]) for row in rows],
         column_labels=[tuple(label(d, v) for d, v in zip(columns, column)) for column in across],
         cells=grid_cells,
         note=table.note,
-        published=table.published,
+        published=_joined(table.published_tables),
         left_out=_left_out(chosen, measures),
     )
 
@@ -318,8 +325,17 @@ def _at_measured_epochs(spoken: list[PublishedValue], chosen: list[Measure]) -> 
     return found
 
 
-def _cell_of(measure: Measure, rows: str, columns: Iterable[str]) -> tuple[str, tuple[str, ...]]:
-    return plain(rows, measure.of(rows)), tuple(plain(c, measure.of(c)) for c in columns)
+def _cell_of(measure: Measure, down: Iterable[str], columns: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+    return _joined_row(_values(measure, down)), _values(measure, columns)
+
+
+def _values(measure: Measure, dimensions: Iterable[str]) -> tuple[str, ...]:
+    return tuple(plain(d, measure.of(d)) for d in dimensions)
+
+
+def _joined_row(values: Sequence[str]) -> str:
+    """Return what stands at the head of a row: one value as it is, several joined."""
+    return values[0] if len(values) == 1 else " · ".join(value for value in values if value)
 
 
 def _differs(dimension: str, chosen: list[Measure], table: Table, columns: list[str]) -> bool:
@@ -329,7 +345,7 @@ def _differs(dimension: str, chosen: list[Measure], table: Table, columns: list[
         group: object = measure.metric
         # Values that the table itself chose among are told apart by its rows and columns, as long as these do.
         if dimension in (*_WIDTHS, *table.where):
-            group = _cell_of(measure, table.rows, columns)
+            group = _cell_of(measure, table.row_dimensions, columns)
         elif dimension in {"metric", "class"}:
             group = None
         elif dimension in {"stage", "epoch"}:
@@ -351,7 +367,7 @@ def _selected(measures: list[Measure], table: Table, study: Study) -> list[Measu
 
 
 def _shown(measure: Measure, table: Table) -> bool:
-    by_class = "class" in (table.rows, *table.columns, *table.where)
+    by_class = "class" in (*table.row_dimensions, *table.columns, *table.where)
     if measure.class_name:
         return by_class
     average = "queries" if measure.metric in CLASSIFICATION else table.average
@@ -369,7 +385,7 @@ def _fits(row: PublishedValue, table: Table, study: Study) -> bool:
                 return False
         elif dimension != "average" and plain(dimension, row.ours(dimension)) not in values:
             return False
-    return "class" in (table.rows, *table.columns, *table.where) or not row.class_name
+    return "class" in (*table.row_dimensions, *table.columns, *table.where) or not row.class_name
 
 
 def _place(row: PublishedValue, dimension: str, study: Study) -> str:
@@ -379,8 +395,11 @@ def _place(row: PublishedValue, dimension: str, study: Study) -> str:
     return plain(dimension, row.ours(dimension))
 
 
-def _ordered(study: Study, dimension: str, seen: list[str], metrics: list[str]) -> list[str]:
-    return sorted(dict.fromkeys(seen), key=ordering(study, dimension, seen, metrics))
+def _ordered(study: Study, down: list[str], parts: dict[str, tuple[str, ...]], metrics: list[str]) -> list[str]:
+    """Return rows in the order of their values, the first dimension's before the second's."""
+    seen = [list(values) for values in zip(*parts.values())]
+    keys = [ordering(study, dimension, values, metrics) for dimension, values in zip(down, seen)]
+    return sorted(parts, key=lambda row: tuple(key(value) for key, value in zip(keys, parts[row])))
 
 
 def render_table(
@@ -419,7 +438,7 @@ def render_table(
     InputError
         If the table cannot be laid out, or nothing at all was measured or published for it.
     """
-    spoken = read_published(published, study) if table.published else []
+    spoken = read_published(published, study) if table.published_tables else []
     tests = Significance.read(significance) if significance else None
     grid = build_table(table, study, read_measures(metrics, timings), spoken, tests)
     if not grid.rows:
@@ -492,6 +511,8 @@ def published_text(value: float) -> str:
 
 
 def _joined(words: list[str]) -> str:
+    if not words:
+        return ""
     return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 

@@ -15,6 +15,7 @@ from trazo.errors import InputError
 from trazo.progress import bar, log
 from trazo.provenance import describe
 from trazo.retrieval.distances import distances
+from trazo.retrieval.labels import label_rows
 from trazo.retrieval.lists import Searched, cutoffs, search, vote
 from trazo.retrieval.metrics import expand_metrics, validate_metric
 from trazo.retrieval.rankers import EXACT, RankerChoice, ranker_choice
@@ -163,7 +164,9 @@ def rank_gallery(
         measured.append(([f"knn_accuracy@{count}" for count in counts], right.astype(np.float64)))
     if listed:
         measured.append(([f"recall_of_exact@{listed.depth}"], listed.shares[:, None]))
-    rows = (row for part in measured for row in metric_rows(*part, query_labels, classes))
+    rows = [row for part in measured for row in metric_rows(*part, query_labels, classes)]
+    if counts:
+        rows += label_rows(found.top_indices, query_labels, gallery_labels, classes, counts)
     write_metrics(metrics, (constant | row for row in rows))
     log.info("%s", _sentence(found))
 

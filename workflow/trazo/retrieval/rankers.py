@@ -39,11 +39,15 @@ class Ranker:
         Names of the distances it can search by; empty for all.
     whole
         Whether it ranks the whole gallery (`ranking.rank`) and not only the nearest items.
+    computes, misses
+        In words, how it computes distances, and why it may miss items that are nearer than those it finds.
     """
 
     options_type: ClassVar[type[RankerOptions]] = RankerOptions
     distances: ClassVar[tuple[str, ...]] = ()
     whole: ClassVar[bool] = False
+    computes: ClassVar[str] = ""
+    misses: ClassVar[str] = ""
 
     def __init__(self, options: RankerOptions, *, threads: int = 1) -> None:
         self.options = options
@@ -101,6 +105,7 @@ class ScikitLearn(Ranker):
     """scikit-learn's `NearestNeighbors` by brute force."""
 
     distances = ("cosine", "euclidean", "manhattan", "squared_euclidean")
+    computes = "in float64, from ‖x‖² − 2xy + ‖y‖²"
 
     def build(self, gallery: np.ndarray, distance: str) -> None:
         """Keep the gallery; there is no index."""
@@ -190,6 +195,8 @@ class _Faiss(Ranker):
 class FaissFlat(_Faiss):
     """FAISS's exhaustive search."""
 
+    computes = "in float32, and in larger searches from ‖x‖² − 2xy + ‖y‖²"
+
     def make(self, items: int, width: int, metric: int) -> faiss.Index:
         """As `_Faiss.make`."""
         import faiss
@@ -209,6 +216,8 @@ class FaissIvf(_Faiss):
     """FAISS's inverted file: k-means cells, of which the nearest few are searched."""
 
     options_type = IvfOptions
+    computes = "in float32, from Σ(x − y)²"
+    misses = "it looks only into the cells nearest to a query"
 
     def check(self, items: int, width: int) -> None:
         """As `Ranker.check`."""
@@ -242,6 +251,8 @@ class FaissHnsw(_Faiss):
     """FAISS's graph of near neighbours (hierarchical navigable small worlds; Malkov and Yashunin 2018)."""
 
     options_type = HnswOptions
+    computes = "in float32, from Σ(x − y)²"
+    misses = "it follows a graph of near neighbours and may not come by all of them"
 
     def make(self, items: int, width: int, metric: int) -> faiss.Index:
         """As `_Faiss.make`."""
@@ -265,6 +276,8 @@ class FaissPq(_Faiss):
     """FAISS's product quantisation (Jégou, Douze and Schmid 2011): codes of pieces x bits, searched exhaustively."""
 
     options_type = PqOptions
+    computes = "between features and the codes of items, which are only near them"
+    misses = "it compares codes instead of features"
 
     def check(self, items: int, width: int) -> None:
         """As `Ranker.check`."""
@@ -294,6 +307,7 @@ class FaissBinaryFlat(Ranker):
     """FAISS's exhaustive search of packed bits."""
 
     distances = ("hamming",)
+    computes = "as whole numbers of bits"
 
     def build(self, gallery: np.ndarray, distance: str) -> None:
         """Fill the index."""

@@ -5,7 +5,6 @@ Reads rankings, writes `significance.csv`; how tables mark it is the report's.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from trazo.errors import InputError
 from trazo.progress import log
 from trazo.retrieval.statistics import Average, pairwise_randomisation_test
-from trazo.store import METHOD_COLUMNS, read_ranking, write_significance
+from trazo.store import METHOD_COLUMNS, read_first_metrics, read_ranking, write_significance
 
 # A curve's points are no measures to choose a method by, and they are many.
 _CURVES = ("precision_at_recall@", "interpolated_precision@")
@@ -71,10 +70,7 @@ def compare_methods(rankings: Sequence[Path | str], metrics: Sequence[Path | str
 
 def _named(rows: Path) -> tuple[str, tuple[str, ...]]:
     """Return the retrieval and the method that a ranking's metrics are of, as its first row says."""
-    with rows.open(newline="", encoding="utf-8") as file:
-        first = next(csv.DictReader(file), None)
-    if first is None:
-        raise InputError(f"{rows} holds no metric; delete it and run again.")
+    first = read_first_metrics(rows)
     return first["dataset"], tuple(first[column] for column in METHOD_COLUMNS)
 
 

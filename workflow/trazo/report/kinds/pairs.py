@@ -11,12 +11,13 @@ from pydantic import Field
 from trazo import store
 from trazo.config import Study
 from trazo.errors import InputError
-from trazo.report.artifacts import Keyed, Pictures, keyed, last_of_model
+from trazo.report.artifacts import Pictures, chosen_lists, keyed, last_of_model
 from trazo.report.drawing import (
     LINE,
     SOFT,
     WRONG,
     Drawing,
+    Foreseen,
     Material,
     ModelOptions,
     blank_axes,
@@ -74,7 +75,19 @@ class Pair:
     typical: int | None
 
 
-@figure_kind("confused_pairs", needs=("images",), uses=("features", "rankings"), options=ConfusedPairs)
+def _has_predictions(options: ConfusedPairs, study: Study, foreseen: Foreseen) -> str:
+    if options.by == "neighbour":
+        return ""
+    return foreseen.lacks_predictions(options.models, study, options.dataset)
+
+
+@figure_kind(
+    "confused_pairs",
+    needs=("images",),
+    uses=("features", "rankings"),
+    options=ConfusedPairs,
+    check=_has_predictions,
+)
 def confused_pairs(options: ConfusedPairs, study: Study, material: Material) -> Drawing:
     """Draw each model's most often confused pairs of classes: how often, an item mistaken, and one of the other class.
 
@@ -140,17 +153,16 @@ def classifier_pairs(features: store.Features, top: int) -> list[Pair]:
 def _searched(
     model: str, options: ConfusedPairs, study: Study, material: Material
 ) -> tuple[list[Pair], str, str] | None:
-    for retrieval in study.retrievals:
-        if options.retrieval not in (retrieval.label, "") or model not in retrieval.models:
+    retrievals = [r for r in study.retrievals if options.retrieval in (r.label, "") and model in r.models]
+    for retrieval in retrievals:
+        try:
+            lists = chosen_lists(
+                material.rankings, study, [retrieval], [model], distance=options.distance, reducer=options.reducer
+            )
+        except InputError:
             continue
-        distance = options.distance or retrieval.distances[0]
-        artifacts: list[Keyed] = [a for a in keyed(material.rankings) if a.of("retrieval") == retrieval.label]
-        ways = {"distance": distance, "reducer": options.reducer or retrieval.reducer_labels[0], "model": model}
-        artifacts = [a for a in artifacts if all(a.of(k) == v for k, v in ways.items())]
-        # Of several rankers the first shows: the study lists them in its order.
-        found = last_of_model([a for a in artifacts if a.of("ranker") == artifacts[0].of("ranker")], model, study)
-        if found:
-            return neighbour_pairs(store.read_ranking(found.path), options.top), retrieval.queries, retrieval.gallery
+        ranking = store.read_ranking(lists.rankings[model].path)
+        return neighbour_pairs(ranking, options.top), retrieval.queries, retrieval.gallery
     return None
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import Field
 
 from trazo import store
-from trazo.config import Study
+from trazo.config import Retrieval, Study
 from trazo.errors import InputError
-from trazo.report.artifacts import Keyed, Pictures, keyed, last_of_model
+from trazo.report.artifacts import Keyed, Pictures, chosen_lists, keyed, last_of_model
 from trazo.report.drawing import (
     INK,
     LINE,
@@ -20,6 +20,7 @@ from trazo.report.drawing import (
     WRONG,
     WRONG_SIGN,
     Drawing,
+    Foreseen,
     Material,
     ModelOptions,
     blank_axes,
@@ -33,13 +34,17 @@ from trazo.report.measures import class_order
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Pick = Literal["first", "typical", "best", "worst"]
+Pick = Literal["first", "typical", "best", "worst", "random"]
 _PICKED = {
     "first": "the first of their class",
     "typical": "those nearest their class's median average precision",
     "best": "the best of their class",
     "worst": "the worst of their class",
+    "random": "drawn at random",
 }
+# Of a contact sheet, in inches.
+_WIDEST = 11.5
+_NO_IMAGES = "a contact_sheet shows images, and imported features have none; name a retrieval of models."
 
 
 class ContactSheet(ModelOptions):
@@ -50,56 +55,81 @@ class ContactSheet(ModelOptions):
     top: int = Field(10, ge=1, le=50, description="results shown for each query")
     distance: str = Field("", description="distance ranked with; the retrieval's first if left out")
     retrieval: str = Field("", description="retrieval shown; the study's first if left out")
+    ranker: str = Field("", description="ranker shown, as tables name it; the retrieval's first if left out")
     reducer: str = Field("", description="reducer shown, as paths name it; the retrieval's first if left out")
-    pick: Pick = Field("typical", description="which queries of a class: first, typical, best or worst")
+    pick: Pick = Field(
+        "typical",
+        description="which queries of a class: first, typical, best or worst; or random ones of all `classes`",
+    )
+    count: int = Field(4, ge=1, le=50, description="`pick: random`: queries in all")
+    seed: int = Field(0, ge=0, description="`pick: random`: seed of the draw")
 
 
-@figure_kind("contact_sheet", needs=("rankings", "images"), options=ContactSheet)
+def _shows_models(options: ContactSheet, study: Study, _: Foreseen) -> str:
+    return "" if _searched(options, study) else _NO_IMAGES
+
+
+def _searched(options: ContactSheet, study: Study) -> list[Retrieval]:
+    return [r for r in study.retrievals if options.retrieval in (r.label, "") and r.models]
+
+
+@figure_kind("contact_sheet", needs=("rankings", "images"), options=ContactSheet, check=_shows_models)
 def contact_sheet(options: ContactSheet, study: Study, material: Material) -> Drawing:
     """Draw queries with what each model retrieves: right hits ticked in solid frames, wrong ones crossed in dashes."""
-    retrieval = next((r for r in study.retrievals if options.retrieval in (r.label, "") and r.models), None)
-    if retrieval is None:
-        raise InputError("a contact sheet shows images, and imported features have none; name a retrieval of models.")
-    distance = options.distance or retrieval.distances[0]
-    artifacts = [a for a in keyed(material.rankings) if a.of("retrieval") == retrieval.label]
-    reducer = options.reducer or retrieval.reducer_labels[0]
-    artifacts = [a for a in artifacts if (a.of("distance"), a.of("reducer")) == (distance, reducer)]
-    # Of several rankers the first shows: the study lists them in its order.
-    artifacts = [a for a in artifacts if a.of("ranker") == artifacts[0].of("ranker")]
-    rankings: dict[str, store.RankingArtifact] = {}
-    for model in shown_models(options, study):
-        found = last_of_model(artifacts, model, study)
-        if found:
-            rankings[model] = store.read_ranking(found.path)
-    if not rankings:
-        raise InputError(f"no ranking of {retrieval.label} by {distance} distance is at hand for a contact sheet.")
-    first = next(iter(rankings.values()))
-    classes = _present(options.classes, first.classes, np.unique(first.query_labels[first.evaluated]), study)
-    queries = [q for name in classes for q in _pick_queries(name, rankings, options)]
+    retrievals = _searched(options, study)
+    if not retrievals:
+        raise InputError(_NO_IMAGES)
+    lists = chosen_lists(
+        material.rankings, study, retrievals, shown_models(options, study),
+        distance=options.distance, ranker=options.ranker, reducer=options.reducer,
+    )  # fmt: skip
+    retrieval, distance = lists.retrieval, lists.distance
+    rankings = {model: store.read_ranking(found.path) for model, found in lists.rankings.items()}
+    queries = _queries(rankings, options, study)
     top = min(options.top, *(r.top_indices.shape[1] for r in rankings.values()))
     pictures = Pictures(material.images)
     shown = pictures.read(retrieval.queries, queries)
     hits = sorted({int(i) for r in rankings.values() for q in queries for i in r.top_indices[q, :top] if i >= 0})
     found_pictures = pictures.read(retrieval.gallery, hits)
 
-    cell, line, head = 0.82, 1.16, 1.5
-    gap = 0.16
-    width = head + (top + 1) * cell + 0.3
-    height = 0.42 + len(queries) * (len(rankings) * line + gap) - gap
+    cell, line, head, gap = 0.82, 1.16, 1.5, 0.16
+    ranker = f", {label(lists.ranker)}" if lists.several_rankers else ""
+    over = f"nearest {top} by {label(distance)} distance{ranker}"
+    wide = max(head + (top + 1.15) * cell + 0.2, head + 1.15 * cell + 0.068 * len(over) + 0.2)
+    tall = len(rankings) * line + gap
+    # Short lists leave room for queries side by side.
+    columns = max(1, min(len(queries), int(_WIDEST / wide)))
+    rows = -(-len(queries) // columns)
+    width, height = columns * wide, 0.42 + rows * tall - gap
     canvas = new_canvas(width, height)
     axes = blank_axes(canvas, width, height)
-    axes.text(head + cell / 2, 0.24, "query", ha="center", color=SOFT)
-    axes.text(head + 1.15 * cell + top * cell / 2, 0.24, f"nearest {top} by {label(distance)} distance", ha="center",
-              color=SOFT)  # fmt: skip
-    words, y = [f"Queries are {_PICKED[options.pick]}."], 0.42
-    for query in queries:
+    told = [f"Queries are {_PICKED[options.pick]}", *([f"searched {', '.join(lists.words)}"] if lists.words else [])]
+    words = [", ".join(told) + "."]
+    for position, query in enumerate(queries):
+        left, y = (position % columns) * wide + head, 0.42 + (position // columns) * tall
+        if position < columns:
+            axes.text(left + cell / 2, 0.24, "query", ha="center", color=SOFT)
+            axes.text(left + 1.18 * cell, 0.24, over, color=SOFT)
+        else:
+            axes.plot([left - head + 0.1, left - head + wide - 0.1], [y - gap * 0.7] * 2, color=LINE, lw=0.8)
         for model, ranking in rankings.items():
-            words.append(_ranked_row(axes, (head, y, cell), model, ranking, query, top, shown[query], found_pictures))
+            words.append(_ranked_row(axes, (left, y, cell), model, ranking, query, top, shown[query], found_pictures))
             y += line
-        y += gap
-        if query != queries[-1]:
-            axes.plot([0.1, width - 0.1], [y - gap * 0.7] * 2, color=LINE, lw=0.8)
     return Drawing(canvas, " ".join(words))
+
+
+def _queries(rankings: dict[str, store.RankingArtifact], options: ContactSheet, study: Study) -> list[int]:
+    """Return the queries to show, as the options pick them."""
+    first = next(iter(rankings.values()))
+    occurring = np.unique(first.query_labels[first.evaluated])
+    if options.pick != "random":
+        classes = _present(options.classes, first.classes, occurring, study)
+        return [q for name in classes for q in _pick_queries(name, rankings, options)]
+    rows = np.flatnonzero(first.evaluated)
+    if options.classes:
+        names = _present(options.classes, first.classes, occurring, study)
+        rows = rows[np.isin(first.query_labels[rows], [first.classes.index(name) for name in names])]
+    return np.random.default_rng(options.seed).permutation(rows)[: options.count].tolist()
 
 
 def _present(asked: list[str], classes: list[str], occurring: np.ndarray, study: Study) -> list[str]:
@@ -150,14 +180,15 @@ def _ranked_row(
     axes.text(left - 0.12, y + 0.58, f"{int(right.sum())} of {top} right", ha="right", va="center", color=SOFT, size=8)
     framed(axes, (left, y, cell), picture, INK, "solid", 1.2)
     axes.text(left + cell / 2, y + cell + 0.1, label(ranking.classes[true], 13), ha="center", size=8, weight="bold")
+    names = [label(ranking.classes[int(ranking.gallery_labels[index])], 12) for index in hits]
+    size = 7.6 if max(map(len, names), default=0) <= 9 else 6.4
     for position, index in enumerate(hits):
         x = left + (position + 1.15) * cell
         good = bool(right[position])
         colour = RIGHT if good else WRONG
         framed(axes, (x, y, cell), pictures[int(index)], colour, "solid" if good else (0, (3, 2)), 1.8)
         sign = RIGHT_SIGN if good else WRONG_SIGN
-        name = label(ranking.classes[int(ranking.gallery_labels[index])], 11)
-        axes.text(x + cell / 2, y + cell + 0.1, f"{sign} {name}", ha="center", size=7.6, color=colour)
+        axes.text(x + cell / 2, y + cell + 0.1, f"{sign} {names[position]}", ha="center", size=size, color=colour)
         distance = f"{float(ranking.top_distances[query, position]):.3g}"
         axes.text(x + cell / 2, y + cell + 0.24, distance, ha="center", size=6.8, color=SOFT)
     return f"{label(model)}, a {label(ranking.classes[true])}: {int(right.sum())} of the nearest {top} are right."
@@ -197,20 +228,23 @@ class Predictions(ModelOptions):
     dataset: str = Field("", description="`<dataset>/<split>` shown; the first retrieval's queries if left out")
 
 
-@figure_kind("predictions", needs=("features", "images"), options=Predictions)
+def _has_predictions(options: Predictions, study: Study, foreseen: Foreseen) -> str:
+    return foreseen.lacks_predictions(options.models, study, options.dataset)
+
+
+@figure_kind("predictions", needs=("features", "images"), options=Predictions, check=_has_predictions)
 def predictions(options: Predictions, study: Study, material: Material) -> Drawing:
     """Draw items with their true class and each model's most probable classes."""
     artifacts = keyed(material.features)
-    reference = options.dataset or _classified(artifacts, study)
-    artifacts = [a for a in artifacts if a.reference == reference]
-    outputs: dict[str, store.Features] = {}
-    for model in shown_models(options, study):
-        found = last_of_model(artifacts, model, study)
-        features = store.read_features(found.path) if found else None
-        if features is not None and features.logits is not None:
-            outputs[model] = features
-    if not outputs:
-        raise InputError(f"no features of {reference} hold predictions (logits); this figure needs a classifier.")
+    references = [options.dataset] if options.dataset else _references(artifacts, study)
+    for reference in references:
+        outputs = _outputs([a for a in artifacts if a.reference == reference], options, study)
+        if outputs:
+            break
+    else:
+        raise InputError(
+            f"no features of {', '.join(references)} hold predictions (logits); this figure needs a classifier."
+        )
     first = next(iter(outputs.values()))
     classes = _present(options.classes, first.classes, np.unique(first.labels), study)
     items = [
@@ -241,9 +275,21 @@ def predictions(options: Predictions, study: Study, material: Material) -> Drawi
     return Drawing(canvas, " ".join(words))
 
 
-def _classified(artifacts: list[Keyed], study: Study) -> str:
-    queries = [r.queries for r in study.retrievals if any(a.reference == r.queries for a in artifacts)]
-    return queries[0] if queries else artifacts[0].reference
+def _references(artifacts: list[Keyed], study: Study) -> list[str]:
+    """Return the splits that features are of, those that are searched for first."""
+    at_hand = [a.reference for a in artifacts]
+    return list(dict.fromkeys([*(r.queries for r in study.retrievals if r.queries in at_hand), *at_hand]))
+
+
+def _outputs(artifacts: list[Keyed], options: Predictions, study: Study) -> dict[str, store.Features]:
+    """Return the features with predictions, by model."""
+    outputs: dict[str, store.Features] = {}
+    for model in shown_models(options, study):
+        found = last_of_model(artifacts, model, study)
+        features = store.read_features(found.path) if found else None
+        if features is not None and features.logits is not None:
+            outputs[model] = features
+    return outputs
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

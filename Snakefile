@@ -15,6 +15,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/rank.smk"
+include: "workflow/rules/maps.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -60,6 +60,7 @@ wildcard_constraints:
     retrieval="[^/]+",
     distance="[^/]+",
     ranker="[^/]+",
+    map="[^/]+",
     table="[^/]+",
     figure="[^/]+",
 

@@ -13,13 +13,13 @@ from trazo.config import Figure, Study
 from trazo.errors import InputError
 from trazo.registry import unknown_name
 from trazo.report.drawing import Material, figure_kinds, house_style, parse_options, save
-from trazo.report.kinds import bars, curves, epochs, matrices, pairs, sheets
+from trazo.report.kinds import bars, curves, epochs, maps, matrices, pairs, sheets
 from trazo.report.measures import class_order
 
 __all__ = ["KIND_MODULES", "Material", "figure_kinds", "render_figure", "validate_figure"]
 
 # Importing a kind registers it; a new file of kinds is added here.
-KIND_MODULES = (bars, curves, epochs, matrices, pairs, sheets)
+KIND_MODULES = (bars, curves, epochs, maps, matrices, pairs, sheets)
 
 
 def validate_figure(figure: Figure, study: Study, computed: Collection[str] | None = None) -> None:
@@ -54,6 +54,7 @@ def validate_figure(figure: Figure, study: Study, computed: Collection[str] | No
         "retrieval": ("retrieval", {r.label for r in study.retrievals}),
         "dataset": ("split", {f"{name}/{split}" for name, d in study.datasets.items() for split in d.split}),
         "stage": ("stage", {stage.name for model in study.models.values() for stage in model.stages}),
+        "maps": ("map", study.maps),
         "ranker": ("ranker", {name for r in study.retrievals for name in r.ranker_labels}),
     }
     if computed is not None:
@@ -75,6 +76,11 @@ def validate_figure(figure: Figure, study: Study, computed: Collection[str] | No
         raise InputError(f"{where}: a knn_confusion needs a retrieval with `votes`, such as `votes: [5]`.")
     if getattr(options, "published", None) and study.published is None:
         raise InputError(f"{where}: published: the study says nothing of published values; add `published:` to it.")
+    if "maps" in kind.needs and not study.maps:
+        raise InputError(
+            f"{where}: an {figure.kind} shows maps, and the study has none; add `maps:`, such as `maps: {{umap: "
+            "{models: [...], data: <dataset>/<split>, method: umap}}`."
+        )
     if "rankings" in kind.needs and not study.retrievals:
         raise InputError(f"{where}: a {figure.kind} shows ranked lists, and the study has no `retrievals`.")
     if "images" in kind.needs and not any(r.models for r in study.retrievals):

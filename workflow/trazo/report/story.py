@@ -110,7 +110,7 @@ def _sentence(key: str, before: Any, now: Any, study: Study, original: Study) ->
     """Return what a difference is about, and what it is, in plain words where the key is a common one."""
     section, _, rest = key.partition(".")
     instead = f"{_listed(now)} instead of {_listed(before)}"
-    if section in {"datasets", "models", "retrievals"}:
+    if section in {"datasets", "models", "retrievals", "maps"}:
         ours, theirs = _named_parts(study, section), _named_parts(original, section)
         name, setting = _split_key(rest, [*ours, *theirs])
         if name not in ours or name not in theirs:
@@ -119,6 +119,8 @@ def _sentence(key: str, before: Any, now: Any, study: Study, original: Study) ->
             return "", f"{section.removesuffix('s')} {shown} was {'added' if name in ours else 'left out'}"
         if section == "retrievals":
             return ours[name].label, f"{_words(setting)} {instead}"
+        if section == "maps":
+            return f"map {name}", f"{_words(setting)} {instead}"
         if section == "datasets":
             return name, _dataset_words(setting, before, now, ours[name], theirs[name])
         return _model_words(name, setting, before, now, ours[name], theirs[name])
@@ -386,7 +388,7 @@ def steps(records: Sequence[dict[str, Any]]) -> list[Step]:
                 code=str(record.get("code", "")),
             )
         )
-    order = {"images": 0, "train": 1, "import": 2, "extract": 2, "features": 2, "rank": 3}
+    order = {"images": 0, "train": 1, "import": 2, "extract": 2, "features": 2, "rank": 3, "map": 4}
     return sorted(found, key=lambda s: (order.get(s.name, 9), s.about))
 
 
@@ -403,7 +405,7 @@ def _about(key: dict[str, Any]) -> str:
         parts.append("/".join(str(key[k]) for k in ("dataset", "split") if key.get(k)))
     parts += [str(key[k]) for k in ("model", "stage") if key.get(k)]
     parts += [f"{k} {key[k]}" for k in ("epoch", "seed") if key.get(k) is not None]
-    parts += [str(key[k]) for k in ("distance", "ranker") if key.get(k)]
+    parts += [str(key[k]) for k in ("distance", "ranker", "map") if key.get(k)]
     return " · ".join(parts)
 
 

@@ -58,7 +58,7 @@ def test_twice_gives_the_same_bytes_and_another_seed_does_not(draw, method):
 
 
 def test_items_stay_in_the_order_of_their_features(draw):
-    found, _ = draw()
+    found, _ = draw(options={"perplexity": 5, "max_iter": 500})
     assert found.labels.tolist() == blobs()[1].tolist()
     assert found.ids == [f"item {i}" for i in range(45)]
     assert found.rows.tolist() == list(range(45))

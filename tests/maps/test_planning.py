@@ -25,12 +25,12 @@ def planned(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     facts = {"features": {"fc7": 64}, "smallest": 8, "module": "trazo.models.alexnet"}
     learned = {"objectives": ["cross_entropy"], "samplings": [], "uses_logits": True, "uses_embeddings": False}
-    answer = {
-        "networks": [facts] * 2,
-        "objectives": [{**learned, "smallest_batch": 1}] * 2,
-        "distances": ["euclidean", "hamming"],
-    }
-    monkeypatch.setattr(plan, "ask_torch", lambda *_: answer)
+
+    def answer(requests, written, cache):
+        objectives = [{**learned, "smallest_batch": 1}] * len(written)
+        return {"networks": [facts] * len(requests), "objectives": objectives, "distances": ["euclidean", "hamming"]}
+
+    monkeypatch.setattr(plan, "ask_torch", answer)
     rng = np.random.default_rng(0)
     np.savez("mine.npz", features=rng.normal(size=(60, 12)), labels=np.arange(60) % 3)
     np.savez("bits.npz", bits=rng.integers(0, 256, (60, 4), dtype=np.uint8), labels=np.arange(60) % 3)
@@ -58,7 +58,7 @@ def test_figures_and_tables_know_maps_and_their_metrics(planned):
         study()
         | {
             "figures": {"maps": {"title": "Maps", "kind": "embedding_map", "options": {"maps": ["plane"]}}},
-            "tables": {"maps": {"title": "t", "metrics": ["trustworthiness@15", "silhouette_map"], "rows": "model"}},
+            "tables": {"maps": {"title": "t", "metrics": ["trustworthiness@15", "silhouette_map"], "rows": "metric"}},
         }
     )
     assert found.figure_inputs("maps") == {"maps": found.maps()}
@@ -122,14 +122,15 @@ def test_one_class_is_refused_before_the_run(planned):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("given", "options", "message"),
     [
-        (BASE, "an embedding_map shows maps, and the study has none; add `maps:`"),
-        (study(), "maps: unknown map 'umap'. Choices: plane"),
+        (BASE, {}, "an embedding_map shows maps, and the study has none; add `maps:`"),
+        (study(), {"maps": ["umap"]}, "maps: unknown map 'umap'. Choices: plane"),
+        (study(), {"models": ["c"]}, "models: unknown model 'c'"),
     ],
 )
-def test_a_figure_of_maps_needs_maps(planned, given, message):
-    figure = {"title": "Maps", "kind": "embedding_map", "options": {"maps": ["umap"]}}
+def test_a_figure_of_maps_needs_maps(planned, given, options, message):
+    figure = {"title": "Maps", "kind": "embedding_map", "options": options}
     with pytest.raises(ConfigError, match=message):
         planned(given | {"figures": {"maps": figure}})
 

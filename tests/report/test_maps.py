@@ -23,7 +23,7 @@ from trazo.report.drawing import Material
 from trazo.report.explorer import GRID, explorer_json, make_sprite
 from trazo.report.figures import render_figure
 from trazo.report.page import render_page
-from trazo.report.panels import centred, columns_of, map_panels
+from trazo.report.panels import arranged, centred, map_panels
 
 from .conftest import STUDY, measure
 
@@ -103,7 +103,7 @@ def test_every_map_gets_a_panel_with_its_quality_and_every_class_a_line_of_the_l
     _, study, paths, _ = mapped
     root, png = render(tmp_path, study, paths)
     words = texts(root)
-    assert [w for w in words if "·" in w] == ["small · UMAP", "small · t-SNE", "large · UMAP", "large · t-SNE"]
+    assert [w for w in words if "·" in w] == ["small · UMAP", "large · UMAP", "small · t-SNE", "large · t-SNE"]
     assert words.count("trustworthiness@15 0.912") == words.count("silhouette −0.125, of the map 0.500") == 4
     assert all(words.count(name) == 1 for name in CLASSES)
     points = sum(use.get("y") is not None for use in root.iter(f"{SVG}use"))
@@ -120,22 +120,36 @@ def test_one_model_and_one_map_can_be_chosen(mapped, tmp_path):
     assert "large · UMAP" in texts(render(tmp_path, study, paths, models=["large"], maps=["plane"])[0])
     (panel,) = map_panels(keyed(paths), study, ["large"], ["plane"])
     assert panel.title == "large · UMAP"
-    assert [p.title for p in map_panels(keyed(paths), study, maps=["third"])] == ["small", "large"]
+    assert [p.title for p in map_panels(keyed(paths), study, maps=["third"])] == ["small · t-SNE", "large · t-SNE"]
 
 
 def test_maps_of_one_method_bear_their_own_names(tmp_path):
     paths = [write_map(tmp_path, "small", name, **drawn(CLASSES)) for name in ("near", "far")]
     panels = map_panels(keyed(paths), study_of({"far": "umap", "near": "umap"}))
-    assert [panel.title for panel in panels] == ["far", "near"]
+    assert [panel.title for panel in panels] == ["small · far", "small · near"]
 
 
-@pytest.mark.parametrize(("maps", "columns"), [(1, 2), (2, 2), (3, 3)])
-def test_the_maps_of_one_model_stand_in_one_row(tmp_path, maps, columns):
+@pytest.mark.parametrize(
+    ("models", "maps", "columns", "second"),
+    [
+        (1, 2, 2, ("small", 1)),
+        (2, 1, 2, ("large", 0)),
+        (2, 2, 2, ("large", 0)),
+        (2, 3, 3, ("small", 1)),
+        (1, 4, 3, ("small", 1)),
+    ],
+)
+def test_panels_stand_in_rows_that_compare(tmp_path, models, maps, columns, second):
     names = [f"map{i}" for i in range(maps)]
-    paths = [write_map(tmp_path, model, name, **drawn(CLASSES)) for model in ("small", "large") for name in names]
-    panels = map_panels(keyed(paths), study_of(dict.fromkeys(names, "umap")))
-    assert columns_of(panels) == columns
-    assert [panel.model for panel in panels] == ["small"] * maps + ["large"] * maps
+    paths = [
+        write_map(tmp_path, model, name, **drawn(CLASSES)) for model in ("small", "large")[:models] for name in names
+    ]
+    panels, found = arranged(map_panels(keyed(paths), study_of(dict.fromkeys(names, "umap"))))
+    assert found == columns
+    assert len(panels) == models * maps
+    assert panels[1].model == second[0]
+    if maps > 1:
+        assert names[second[1]] in panels[1].title
 
 
 def test_up_to_48_classes_differ_in_colour_or_marker(tmp_path):
@@ -205,9 +219,9 @@ def test_the_page_carries_every_point_with_its_class_and_name(mapped):
     assert [items["classes"][label] for label in items["labels"]] == [CLASSES[i * 3 // COUNT] for i in range(COUNT)]
     figure = found["figures"]["maps"]
     assert figure["classes"] == CLASSES
-    assert [len(panel["points"]) for panel in figure["panels"]] == [60, 20, 60, 20]
-    assert [panel["items"] for panel in figure["panels"]] == [None, list(range(0, COUNT, 3))] * 2
-    for panel, path in zip(figure["panels"], paths):
+    assert [len(panel["points"]) for panel in figure["panels"]] == [60, 60, 20, 20]
+    assert [panel["items"] for panel in figure["panels"]] == [None] * 2 + [list(range(0, COUNT, 3))] * 2
+    for panel, path in zip(figure["panels"], [paths[i] for i in (0, 2, 1, 3)]):
         place = np.array(panel["points"]).reshape(-1, 2) / GRID
         original = store.read_map(path).coordinates
         # The same up to place, scale and y pointing down.

@@ -16,7 +16,7 @@ import numpy as np
 
 from trazo.config import Study
 from trazo.report.artifacts import Keyed, Pictures
-from trazo.report.panels import MapPanel, centred, columns_of, figure_panels, joint_classes
+from trazo.report.panels import MapPanel, arranged, centred, figure_panels, joint_classes
 
 # Thumbnails of one split take at most so many bytes (a third more as text): smaller tiles beyond, then fewer.
 MOST_SPRITE_BYTES = 2 << 20
@@ -93,9 +93,11 @@ def _set(reference: str, rows: np.ndarray, panels: Sequence[MapPanel], pictures:
 
 
 def _figure(panels: Sequence[MapPanel], rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    classes = joint_classes(panels)
+    panels, columns = arranged(panels)
     return {
-        "classes": joint_classes(panels),
-        "columns": columns_of(panels),
+        "classes": classes,
+        "columns": columns,
         "panels": [_panel(panel, rows[panel.reference]) for panel in panels],
     }
 

@@ -124,21 +124,26 @@ def _reference(artifact: Keyed) -> str:
 
 
 def _title(own: dict[str, str], parts: Sequence[dict[str, str]]) -> str:
-    """Return what tells a panel from the others; stages and epochs only where one model has several."""
-    telling = [name for name in ("model", "map", "data") if len({p[name] for p in parts}) > 1]
-    mine = [p for p in parts if p["model"] == own["model"]]
-    telling += [name for name in ("stage", "epoch") if len({p[name] for p in mine}) > 1]
-    if own["model"] == own["data"].partition("/")[0]:
-        telling = [name for name in telling if name != "data" or len({p["data"] for p in mine}) > 1]
-    return " · ".join(label(own[name]) for name in telling or ["model", "map"])
+    """Return a panel's model and map, and what else tells it from the other maps of its model."""
+    mine = [part for part in parts if part["model"] == own["model"]]
+    telling = ["model", "map", *(name for name in ("data", "stage", "epoch") if len({p[name] for p in mine}) > 1)]
+    return " · ".join(label(own[name]) for name in telling)
 
 
-def columns_of(panels: Sequence[MapPanel], most: int = 3) -> int:
-    """Return how many panels stand side by side: those of one model, if they fill rows evenly, else up to `most`."""
-    counts = {model: sum(p.model == model for p in panels) for model in dict.fromkeys(p.model for p in panels)}
-    if len(counts) > 1 and len(set(counts.values())) == 1 and 1 < next(iter(counts.values())) <= most:
-        return next(iter(counts.values()))
-    return min(most, len(panels)) if len(panels) != 4 else 2
+def arranged(panels: Sequence[MapPanel], most: int = 3) -> tuple[list[MapPanel], int]:
+    """Return panels as they stand, row by row, and how many stand side by side: at most `most`.
+
+    Models run across and each one's maps down, or the other way round, whichever is wider and fits; where neither does,
+    panels follow each other.
+    """
+    models = list(dict.fromkeys(panel.model for panel in panels))
+    rows = [[panel for panel in panels if panel.model == model] for model in models]
+    even, each = len({len(row) for row in rows}) == 1, len(rows[0])
+    if even and each <= len(models) <= most:
+        return [row[turn] for turn in range(each) for row in rows], len(models)
+    if even and 1 < each <= most:
+        return list(panels), each
+    return list(panels), min(most, len(panels))
 
 
 def joint_classes(panels: Sequence[MapPanel]) -> list[str]:

@@ -27,8 +27,8 @@ from trazo.report.drawing import (
 )
 from trazo.report.panels import (
     MapPanel,
+    arranged,
     centred,
-    columns_of,
     joint_classes,
     map_panels,
     mixed_order,
@@ -60,12 +60,12 @@ def embedding_map(options: EmbeddingMapOptions, study: Study, material: Material
         wanted = ", ".join([*options.models, *options.maps]) or "this study"
         raise InputError(f"no map of {wanted} is at hand; a map is of the models (or features) that it names.")
     classes = joint_classes(panels)
-    columns = columns_of(panels)
+    panels, columns = arranged(panels)
     rows = -(-len(panels) // columns)
     told = len(classes) <= _MOST_TOLD
     width = max(columns * _PANEL, 4.2)
-    legend_columns = max(2, int(width // (0.42 + 0.085 * max(len(label(name, 22)) for name in classes))))
-    foot = 0.3 + 0.2 * -(-len(classes) // legend_columns) if told else 0.1
+    lines = -(-len(classes) // max(2, int(width // (0.42 + 0.085 * max(len(label(name, 22)) for name in classes)))))
+    foot = 0.3 + 0.2 * lines if told else 0.1
     canvas = new_canvas(width, rows * (_PANEL + _FOOT) + foot)
     canvas.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
     pixels = sum(len(panel.drawn) for panel in panels) > _MOST_VECTORS
@@ -75,8 +75,9 @@ def embedding_map(options: EmbeddingMapOptions, study: Study, material: Material
         if not told:
             _names(axes, panel)
     if told:
-        _legend(canvas, classes, legend_columns)
-    head = f"Maps of {len(classes)} classes, a point an item, coloured by class."
+        _legend(canvas, classes, -(-len(classes) // lines))
+    head = f"Maps of {len(classes)} classes, a point an item, coloured by class"
+    head += "." if told else "; colours and markers repeat, and the tightest classes bear their names."
     return Drawing(canvas, " ".join([head, *(panel.words for panel in panels)]))
 
 
@@ -128,6 +129,4 @@ def _legend(canvas: Canvas, classes: list[str], columns: int) -> None:
         Line2D([], [], ls="", marker=MARKERS[i // len(PALETTE)], color=colour_of(i), ms=5.5, label=label(name, 22))
         for i, name in enumerate(classes)
     ]
-    canvas.legend(
-        handles=handles, loc="outside lower center", ncols=min(columns, len(classes)), fontsize=8.5, handletextpad=0.1
-    )
+    canvas.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8.5, handletextpad=0.1)

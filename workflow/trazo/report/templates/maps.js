@@ -77,16 +77,20 @@
 
     activate(panel, index) {
       const item = index === null ? null : panel.itemOf(index);
-      if ((this.active?.item ?? null) === item && this.active?.panel === panel) return;
+      if (this.active ? this.active.item === item && this.active.panel === panel : item === null) return;
       this.active = item === null ? null : { panel, item };
-      this.draw();
+      this.draw(false);
     }
 
-    draw() {
+    // `anew`: whether anything but the active item changed.
+    draw(anew = true) {
       const style = getComputedStyle(document.documentElement);
       const colours = Array.from({ length: COLOURS }, (_, i) => style.getPropertyValue(colourOf(i)));
       const ink = style.getPropertyValue("--ink"), paper = style.getPropertyValue("--card");
-      this.panels.forEach(panel => panel.draw(colours, ink, paper));
+      for (const panel of this.panels) {
+        if (anew) panel.paint(colours);
+        panel.draw(colours, ink, paper);
+      }
       this.place();
     }
 
@@ -101,8 +105,10 @@
       this.thumb.hidden = !pictured;
       if (pictured) {
         const side = 96, tile = item / sprite.every;
+        // The address is the picture itself, a megabyte: not to be read again for every point.
+        if (this.pictures !== set) this.thumb.style.backgroundImage = `url(${sprite.source})`;
+        this.pictures = set;
         Object.assign(this.thumb.style, {
-          backgroundImage: `url(${sprite.source})`,
           backgroundSize: `${side * sprite.columns}px ${side * sprite.rows}px`,
           backgroundPosition: `${-side * (tile % sprite.columns)}px ${-side * Math.floor(tile / sprite.columns)}px`,
         });
@@ -129,6 +135,7 @@
       const mixed = Array.from({ length: this.count }, (_, i) => i * 0.6180339887498949 % 1);
       this.order = Array.from(mixed.keys()).sort((a, b) => mixed[a] - mixed[b]);
       this.view = { scale: 1, x: 0, y: 0 };
+      this.painted = document.createElement("canvas");
       this.canvas = element("canvas", { tabIndex: 0, role: "application",
         "aria-label": `${spec.words} Arrow keys go from item to item, Escape leaves, plus and minus zoom.` });
       const tool = (sign, name, act) => element("button", { type: "button", textContent: sign, title: name,
@@ -146,8 +153,8 @@
 
     // Where a point is on the canvas, in CSS pixels.
     at(index) {
-      const { scale, x, y } = this.view, side = this.canvas.clientWidth;
-      return [0, 1].map(axis => (this.spec.points[2 * index + axis] / data.grid * scale + (axis ? y : x)) * side);
+      const { scale, x, y } = this.view, points = this.spec.points, side = this.side;
+      return [(points[2 * index] / data.grid * scale + x) * side, (points[2 * index + 1] / data.grid * scale + y) * side];
     }
 
     nearest(x, y, within) {
@@ -198,7 +205,7 @@
       };
       canvas.onpointermove = event => {
         if (!held || this.view.scale === 1) return find(event);
-        const [x, y] = inside(event), side = canvas.clientWidth;
+        const [x, y] = inside(event), side = this.side;
         this.move({ ...held.view, x: held.view.x + (x - held.at[0]) / side, y: held.view.y + (y - held.at[1]) / side });
       };
       canvas.onpointerup = canvas.onpointercancel = () => { held = null; };
@@ -207,7 +214,7 @@
       canvas.addEventListener("wheel", event => {
         if (!event.ctrlKey) return;
         event.preventDefault();
-        this.zoom(Math.exp(-event.deltaY / 200), ...inside(event).map(value => value / canvas.clientWidth));
+        this.zoom(Math.exp(-event.deltaY / 200), ...inside(event).map(value => value / this.side));
       }, { passive: false });
       canvas.onkeydown = event => this.key(event);
     }
@@ -215,10 +222,9 @@
     key(event) {
       const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
       const active = this.explorer.active?.panel === this ? this.indexOf(this.explorer.active.item) : null;
-      const centre = active === null ? [] : this.at(active).map(value => value / this.canvas.clientWidth);
+      const centre = active === null ? [] : this.at(active).map(value => value / this.side);
       if (event.key in steps) {
-        const side = this.canvas.clientWidth;
-        const found = active === null ? this.nearest(side / 2, side / 2, Infinity) : this.next(active, ...steps[event.key]);
+        const found = active === null ? this.nearest(this.side / 2, this.side / 2, Infinity) : this.next(active, ...steps[event.key]);
         if (found !== null) this.explorer.activate(this, found);
       } else if (event.key === "Escape") this.explorer.activate(this, null);
       else if (event.key === "+" || event.key === "=") this.zoom(1.6, ...centre);
@@ -228,26 +234,36 @@
       event.preventDefault();
     }
 
+    get radius() {
+      return Math.min(5, Math.max(2, this.side / 8 / Math.sqrt(this.count))) * Math.min(1.6, this.view.scale ** 0.25);
+    }
+
+    mark(context, colours, index, radius) {
+      const [x, y] = this.at(index), { side, ratio } = this, own = this.classes[index];
+      if (x < -9 || y < -9 || x > side + 9 || y > side + 9) return;
+      context.setTransform(radius * ratio, 0, 0, radius * ratio, x * ratio, y * ratio);
+      context.fillStyle = colours[own % COLOURS];
+      context.fill(paths[shapeOf(own)]);
+    }
+
+    // Paints all points where nobody looks: following the pointer then costs a copy, not thousands of points.
+    paint(colours) {
+      const { canvas, painted } = this;
+      this.side = canvas.clientWidth;
+      this.ratio = devicePixelRatio || 1;
+      canvas.width = canvas.height = painted.width = painted.height = Math.round(this.side * this.ratio);
+      const context = painted.getContext("2d");
+      context.globalAlpha = 0.85;
+      for (const index of this.order) if (this.visible(index)) this.mark(context, colours, index, this.radius);
+    }
+
     draw(colours, ink, paper) {
-      const { canvas } = this, side = canvas.clientWidth, ratio = devicePixelRatio || 1;
-      if (!side) return;
-      if (canvas.width !== Math.round(side * ratio)) canvas.width = canvas.height = Math.round(side * ratio);
-      const context = canvas.getContext("2d");
+      const { canvas, painted, ratio, radius } = this, context = canvas.getContext("2d");
+      if (!canvas.width) return;
       context.setTransform(1, 0, 0, 1, 0, 0);
       context.clearRect(0, 0, canvas.width, canvas.height);
-      const radius = Math.min(5, Math.max(2, side / 8 / Math.sqrt(this.count))) * Math.min(1.6, this.view.scale ** 0.25);
-      const mark = (index, size) => {
-        const [x, y] = this.at(index), own = this.classes[index];
-        if (x < -9 || y < -9 || x > side + 9 || y > side + 9) return;
-        context.setTransform(size * ratio, 0, 0, size * ratio, x * ratio, y * ratio);
-        context.fillStyle = colours[own % COLOURS];
-        context.fill(paths[shapeOf(own)]);
-      };
-      context.globalAlpha = 0.85;
-      for (const index of this.order) if (this.visible(index)) mark(index, radius);
-      context.globalAlpha = 1;
-      const active = this.explorer.active, same = active && active.panel.set === this.set;
-      const shown = same ? this.indexOf(active.item) : null;
+      context.drawImage(painted, 0, 0);
+      const active = this.explorer.active, shown = active && active.panel.set === this.set ? this.indexOf(active.item) : null;
       if (!this.visible(shown)) return;
       const [x, y] = this.at(shown);
       context.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -257,7 +273,7 @@
         Object.assign(context, { strokeStyle: style, lineWidth: width });
         context.stroke();
       }
-      mark(shown, radius * 1.3);
+      this.mark(context, colours, shown, radius * 1.3);
     }
   }
 

@@ -1,12 +1,14 @@
-"""What planning knows of imported features before anything runs, and whose code a ranking's fingerprint is of."""
+"""What planning knows of data and imported features before anything runs, and whose code a fingerprint is of."""
 
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
 import yaml
 from trazo import plan
 from trazo.config import ConfigError, Settings
+from trazo.data.layouts import layouts
 from trazo.provenance import LIBRARY, code_fingerprint
 from trazo.retrieval.distances import distances
 
@@ -74,3 +76,157 @@ def test_a_ranking_is_of_its_own_ranker_s_code_and_no_other_s(planned, tmp_path)
     assert touched('algorithm="brute"', 'algorithm="auto"') == {"sklearn"}
     assert touched("whole = True", "whole = 1 > 0") == {"exact"}
     assert touched("return faiss.IndexFlat(width, metric)", "return None") == set()
+
+
+@pytest.fixture
+def photographed(tmp_path, monkeypatch):
+    """Return a function that plans a study of 2 classes in given splits: 3 + 4 to train, 2 + 1 to test."""
+    monkeypatch.chdir(tmp_path)
+    network = {"module": "trazo.models.alexnet", "features": {"fc7": 8}, "parameters": 1, "smallest": 8}
+    learned = {"objectives": ["cross_entropy"], "samplings": ["shuffled"], "uses_logits": True}
+    learned |= {"uses_embeddings": False, "smallest_batch": 1}
+    answer = {"networks": [network], "objectives": [learned], "distances": distances.names()}
+    monkeypatch.setattr(plan, "ask_torch", lambda *_: answer)
+    for split, counts in {"train": {"coast": 3, "street": 4}, "test": {"coast": 2, "street": 1}}.items():
+        for name, count in counts.items():
+            (tmp_path / "photos" / split / name).mkdir(parents=True)
+            for index in range(count):
+                (tmp_path / "photos" / split / name / f"{name}_{split}{index}.png").write_text(f"{split}{name}{index}")
+
+    def make(metrics=("map",), place="photos", **dataset):
+        dataset = {"layout": "split_folders", "split": {"train": "all", "test": "all"}, **dataset}
+        stage = {"name": "s", "data": "d/train", "epochs": 1, "optimizer": {"adam": {}}}
+        model = {"architecture": "alexnet", "feature": "fc7", "stages": [stage]}
+        retrieval = {"models": ["m"], "queries": "d/test", "gallery": "d/train", "metrics": list(metrics)}
+        study = {"title": "t", "datasets": {"d": {"source": "web", **dataset}}, "models": {"m": model}}
+        (tmp_path / "s.yaml").write_text(yaml.safe_dump({**study, "retrievals": [retrieval]}, sort_keys=False))
+        return plan.make_plans(Settings(studies=["s.yaml"], sources={"web": place}), tmp_path / "cache")["s"]
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"split": {"train": "all", "test": 2}}, r"d.split.test: 2 images a class .* 1 of 'street'; .* `all`"),
+        ({"split": {"train": "all", "test": "rest"}}, "d.split.test: `rest` .* write `all`"),
+        ({"split": {"train": "all", "test": 1}, "layout": "folders"}, "d.split.train: `all` .* write `rest`"),
+        ({"layout": "listed"}, "d.lists: there is none for split 'train'"),
+        ({"layout": "listed", "lists": {"train": "a.txt", "test": "b.txt"}}, "datasets.d: lists.train: 'a.txt' is nei"),
+        ({"metrics": ["p@8"]}, r"retrievals\[0\].metrics: p@8 looks at 8 items, and the gallery d/train has 7"),
+        ({"metrics": ["p@4"], "categories": ["coast"]}, "p@4 looks at 4 items, and the gallery d/train has 3"),
+        ({"categories": ["coats"]}, "d.categories: unknown category 'coats'.*'coast'"),
+        ({"folder": "train"}, "unknown split folder 'train'"),
+    ],
+)
+def test_given_splits_that_cannot_be_used_are_refused_before_the_run(photographed, settings, message):
+    with pytest.raises(ConfigError, match=rf"study s: .*{message}"):
+        photographed(**settings)
+
+
+def test_class_missing_from_one_side_is_refused_before_the_run(photographed, tmp_path):
+    shutil.rmtree(tmp_path / "photos" / "test" / "street")
+    with pytest.raises(ConfigError, match=r"datasets.d.*'street' has images in train and none in test"):
+        photographed()
+    assert photographed(categories=["coast"]).categories("d") == ["coast"]
+
+
+def test_image_in_two_given_splits_is_refused_before_the_run_and_looked_for_once(photographed, tmp_path, monkeypatch):
+    kind, looked = type(layouts.get("split_folders")), []
+    whole = kind.overlaps
+    monkeypatch.setattr(kind, "overlaps", lambda *asked: looked.append(asked) or whole(*asked))
+    photographed()
+    photographed(split={"train": 2, "test": 1}, size=32)
+    assert len(looked) == 1
+    shutil.copy(tmp_path / "photos/train/street/street_train2.png", tmp_path / "photos/test/coast/new.png")
+    for _ in range(2):
+        pair = r"train/street/street_train2.png \(train\) = test/coast/new.png \(test\)"
+        with pytest.raises(ConfigError, match=rf"datasets.d: photos: 1 image is in more than one split: {pair}\. "):
+            photographed()
+    assert len(looked) == 2
+    photographed(categories=["coast"])
+    (tmp_path / "photos/test/coast/new.png").write_text("another content")
+    photographed()
+
+
+def test_overlap_of_lists_is_looked_for_again_when_an_archive_or_a_list_changes(photographed, tmp_path):
+    def packed(**contents):
+        with zipfile.ZipFile(tmp_path / "photos.zip", "w") as file:
+            for name, content in contents.items():
+                file.writestr(f"{name}.png", content)
+
+    def planned_by(train, test):
+        for split, names in (("train", train), ("test", test)):
+            (tmp_path / f"{split}.txt").write_text("".join(f"{name}.png\n" for name in names))
+        return photographed(place="photos.zip", layout="listed", lists={"train": "train.txt", "test": "test.txt"})
+
+    packed(a_1="1", a_2="2", a_3="1")
+    planned_by(["a_1"], ["a_2"])
+    with pytest.raises(ConfigError, match=r"a_1.png \(train\) = a_3.png \(test\)"):
+        planned_by(["a_1"], ["a_2", "a_3"])
+    packed(a_1="1", a_2="2", a_3="3")
+    planned_by(["a_1"], ["a_2", "a_3"])
+    packed(a_1="1", a_2="1", a_3="3")
+    with pytest.raises(ConfigError, match=r"a_1.png \(train\) = a_2.png \(test\)"):
+        planned_by(["a_1"], ["a_2", "a_3"])
+
+
+def test_a_given_split_depends_on_none_after_it_and_on_no_other_s_images(photographed, tmp_path):
+    def seen(**settings):
+        found = photographed(**settings)
+        return {
+            split: (found.dataset_settings("d", split), found.source_listing("d", split)) for split in ("train", "test")
+        }
+
+    before = seen()
+    assert seen(split={"train": "all", "test": 1})["train"] == before["train"]
+    fewer = seen(split={"train": 2, "test": "all"})
+    assert fewer["train"] != before["train"]
+    assert fewer["test"] == before["test"]
+    (tmp_path / "photos" / "test" / "coast" / "coast_test0.png").write_text("another content")
+    assert seen()["train"] == before["train"]
+    assert seen()["test"] != before["test"]
+    (tmp_path / "photos" / "train" / "coast" / "coast_train0.png").write_text("yet another content")
+    assert seen()["train"] != before["train"]
+    lists = {"train": "coast_train0.png\nstreet_train0.png", "test": "coast_test0.png\nstreet_test0.png"}
+    for split, text in lists.items():
+        (tmp_path / f"{split}.txt").write_text(text)
+    by_list = {"layout": "listed", "lists": {split: f"{split}.txt" for split in lists}}
+    before = seen(**by_list)
+    (tmp_path / "test.txt").write_text(lists["test"] + "\ncoast_test1.png")
+    assert seen(**by_list)["train"] == before["train"]
+    assert seen(**by_list)["test"] != before["test"]
+
+
+def test_given_splits_of_an_archive_to_be_downloaded_are_planned_unseen(photographed):
+    found = photographed(place="https://example.org/photos.zip", metrics=["p@1000"])
+    assert found.categories("d") is None
+    assert found.dataset_settings("d", "test")["split"] == {"train": "all", "test": "all"}
+    assert found.source_inputs("d") == ["results/sources/web/archive.zip"]
+
+
+def test_images_are_of_their_own_layout_s_code_and_no_other_s(photographed, tmp_path):
+    found = {
+        "split_folders": photographed(),
+        "folders": photographed(layout="folders", split={"train": 3, "test": 2}),
+    }
+    library = tmp_path / "trazo"
+    shutil.copytree(LIBRARY, library, ignore=shutil.ignore_patterns("__pycache__"))
+    file = library / "data" / "image_layouts.py"
+
+    def fingerprints():
+        return {
+            name: code_fingerprint("trazo.data.images", parts=planned.parts_of_images("d"), root=library)
+            for name, planned in found.items()
+        }
+
+    def touched(old, new):
+        before, text = fingerprints(), file.read_text(encoding="utf-8")
+        assert text.count(old) == 1
+        file.write_text(text.replace(old, new), encoding="utf-8")
+        return {name for name, after in fingerprints().items() if after != before[name]}
+
+    assert touched("return dict.fromkeys(dataset.split, classes)", "return {}") == {"folders"}
+    assert touched("if split not in there:", "if not there:") == {"split_folders"}
+    assert touched("if image in taken:", "if not image:") == set()
+    assert touched("self._names = names", "self._names = list(names)") == {"folders", "split_folders"}

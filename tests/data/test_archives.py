@@ -46,6 +46,26 @@ def test_folder_and_zip_of_it_read_alike(tree, tmp_path):
             assert archive.names() == ["a/1.png", "a/deep/2.png"]
 
 
+def test_files_beside_the_listed_folder_can_be_read_and_none_outside_the_source(tree, tmp_path):
+    packed = make_zip(tmp_path / "t.zip", [(name, b"x") for name in ("a/1.png", "top.txt")])
+    for place in (tree, packed):
+        with open_archive(place, "a") as archive:
+            assert [archive.has(name) for name in ("a/1.png", "top.txt")] == [True, True]
+            assert archive.read("top.txt")
+            away = ("a", "2.png", "../t.zip", "/etc/passwd", str(packed))
+            assert not any(archive.has(name) for name in away)
+
+
+def test_likeness_is_shared_by_files_of_the_same_content(tree, tmp_path):
+    contents = {"a/1.png": b"same", "b/2.png": b"same", "b/3.png": b"other one"}
+    for name, content in contents.items():
+        (tree / name).parent.mkdir(exist_ok=True)
+        (tree / name).write_bytes(content)
+    for place in (tree, make_zip(tmp_path / "t.zip", contents.items())):
+        with open_archive(place) as archive:
+            assert archive.likeness("a/1.png") == archive.likeness("b/2.png") != archive.likeness("b/3.png")
+
+
 def test_stamp_tells_a_changed_file(tree):
     with open_archive(tree) as archive:
         before = archive.stamp("a/1.png")

@@ -2,6 +2,7 @@
 
 import io
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -51,6 +52,37 @@ def test_16_bit_values_keep_their_brightness():
     values = np.array([[0, 257 * 90], [257 * 181 + 60, 65535]], np.uint16)
     decoded = decode_image(saved(Image.fromarray(values)), size=2, channels=1)
     assert decoded.tolist() == [[0, 90], [181, 255]]
+
+
+def test_cmyk_jpeg_is_no_negative():
+    values = np.full((32, 32, 3), 200, np.uint8)
+    values[:, 16:] = (60, 120, 180)
+    decoded = decode_image(saved(Image.fromarray(values).convert("CMYK"), "JPEG", quality=100), size=32, channels=3)
+    assert np.abs(decoded.astype(int) - values)[:, 2:14].max() <= 4
+    assert np.abs(decoded.astype(int) - values)[:, 18:30].max() <= 4
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_16_bit_colour_keeps_its_brightness(suffix):
+    # Pillow cannot write such files.
+    values = np.zeros((8, 8, 3), np.uint16)
+    values[:, :4] = (257 * 30, 257 * 130, 257 * 230)
+    written, content = cv2.imencode(suffix, values[..., ::-1])
+    assert written
+    decoded = decode_image(content.tobytes(), size=8, channels=3)
+    assert (np.abs(decoded.astype(int) - values // 257) <= 1).all()
+
+
+def test_exif_turns_a_transparent_picture_before_it_is_cut():
+    values = np.zeros((32, 96, 4), np.uint8)
+    values[:, 32:64, 3] = 255
+    values[:8, 32:64, :3] = 200
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    decoded = decode_image(saved(Image.fromarray(values), exif=exif), size=32, channels=1)
+    # Orientation 6: the stored top is the right side. Cut to its opaque middle, of which nothing is white.
+    assert (decoded[:, 24:] == 200).all()
+    assert (decoded[:, :24] == 0).all()
 
 
 def test_transparent_becomes_white_and_half_transparent_half_white():

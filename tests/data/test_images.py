@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from trazo.config import Dataset
 from trazo.data.images import UnreadableImagesError, build_images
+from trazo.data.items import OverlapError
 from trazo.data.quickdraw import CorruptSourceError, Drawings, read_bin, write_bin
 from trazo.data.raster import RasterOptions, rasterise
 from trazo.errors import InputError
@@ -154,6 +155,136 @@ def test_all_unreadable_images_are_named_and_nothing_is_written(tmp_path):
     assert not list(tmp_path.glob(".*.part"))
 
 
+def given_splits(tmp_path, damaged=()):
+    """A zip of 2 splits of 2 classes of 9 and 4 images; brightness tells all of them apart."""
+    path = tmp_path / "given.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for member, level in given_levels().items():
+            values = np.full((40, 50), level, np.uint8)
+            file.writestr(member, b"broken" if member in damaged else png(values))
+    return path
+
+
+def given_levels():
+    names = [f"s/{s}/{c}/{i}.png" for s, n in (("train", 9), ("test", 4)) for c in ("cat", "dog") for i in range(n)]
+    return {name: 5 * position for position, name in enumerate(names)}
+
+
+GIVEN = {"layout": "split_folders", "folder": "s"}
+
+
+def test_given_splits_come_whole_from_their_own_folders(tmp_path):
+    source = given_splits(tmp_path)
+    spec = dataset(**GIVEN, split={"train": "all", "test": "all"})
+    for split, count in (("train", 9), ("test", 4)):
+        images = build(tmp_path, source, spec, split=split)
+        assert images.ids == [f"s/{split}/{name}/{i}.png" for name in ("cat", "dog") for i in range(count)]
+        assert images.labels.tolist() == [0] * count + [1] * count
+        assert [np.unique(p).tolist() for p in images.pixels] == [[given_levels()[name]] for name in images.ids]
+
+
+def test_number_of_a_given_split_is_drawn_from_that_split_and_grows(tmp_path):
+    source = given_splits(tmp_path)
+    drawn = {}
+    for count in (3, 6):
+        images = build(tmp_path, source, dataset(**GIVEN, split={"train": count, "test": "all"}))
+        assert np.bincount(images.labels).tolist() == [count, count]
+        drawn[count] = set(images.ids)
+    assert drawn[3] < drawn[6]
+    assert all(name.startswith("s/train/") for name in drawn[6])
+    alone = build(tmp_path, source, dataset(**GIVEN, split={"train": 3}))
+    assert set(alone.ids) == drawn[3]
+    assert set(build(tmp_path, source, dataset(**GIVEN, split={"train": 3}, seed=1)).ids) != drawn[3]
+    with pytest.raises(InputError, match=r"'cat' has 4 items, and 5 are asked for \(5 test\)"):
+        build(tmp_path, source, dataset(**GIVEN, split={"train": 3, "test": 5}), split="test")
+
+
+def test_lists_give_the_same_images_as_folders_do(tmp_path):
+    source = given_splits(tmp_path)
+    lists = {}
+    for split in ("train", "test"):
+        lists[split] = str(tmp_path / f"{split}.txt")
+        names = [name for name in given_levels() if f"/{split}/" in name]
+        (tmp_path / f"{split}.txt").write_text("\n".join(f"{name}, {name.split('/')[2]}" for name in names))
+    shares = {"split": {"train": "all", "test": "all"}}
+    by_list = dataset(layout="listed", folder="s", lists=lists, **shares)
+    for split in ("train", "test"):
+        one = build(tmp_path, source, by_list, split=split)
+        other = build(tmp_path, source, dataset(**GIVEN, **shares), split=split, threads=2)
+        assert (one.ids, one.classes) == (other.ids, other.classes)
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+
+
+def test_images_that_another_given_split_has_too_are_named_with_their_splits(tmp_path):
+    folder = tmp_path / "photos"
+    for split, first in (("train", 0), ("test", 3)):
+        (folder / split / "cat").mkdir(parents=True)
+        for i in range(9):
+            (folder / split / "cat" / f"{i}.png").write_bytes(png(grey(0, first + i)))
+    spec = dataset(layout="split_folders", split={"train": "all", "test": 1})
+    with pytest.raises(OverlapError) as caught:
+        build(tmp_path, folder, spec, split="test")
+    message = str(caught.value)
+    # By the levels of grey: 3 of train is 0 of test, and so on up to 8 and 5.
+    assert "6 images are in more than one split: train/cat/3.png (train) = test/cat/0.png (test); " in message
+    assert "train/cat/7.png (train) = test/cat/4.png (test); and 1 more. " in message
+    assert "remove each from all splits but one" in message
+    assert not list(tmp_path.glob("*.h5"))
+    # With nothing to compare with, nothing is wrong.
+    assert len(build(tmp_path, folder, dataset(layout="split_folders", split={"test": "all"}), split="test")) == 9
+
+
+@pytest.mark.parametrize("layout", ["split_folders", "listed"])
+def test_unreadable_images_of_given_splits_are_named(tmp_path, layout):
+    damaged = ["s/train/cat/3.png", "s/train/dog/0.png", "s/test/dog/2.png"]
+    source = given_splits(tmp_path, damaged)
+    settings = {"layout": layout, "folder": "s", "split": {"train": "all"}}
+    if layout == "listed":
+        names = [name for name in given_levels() if "/train/" in name]
+        (tmp_path / "l.txt").write_text("\n".join(names))
+        settings |= {"lists": {"train": str(tmp_path / "l.txt")}, "class_pattern": "/(cat|dog)/"}
+    with pytest.raises(UnreadableImagesError, match="2 of 18 images") as caught:
+        build(tmp_path, source, dataset(**settings))
+    assert [name in str(caught.value) for name in damaged] == [True, True, False]
+
+
+def test_truncated_image_of_a_folder_is_named(tmp_path):
+    folder = tmp_path / "f"
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
+    for split, pixels in (("train", noise), ("test", noise.T)):
+        (folder / split / "cat").mkdir(parents=True)
+        (folder / split / "cat" / "1.png").write_bytes(png(pixels))
+    (folder / "test" / "cat" / "2.png").write_bytes(png(noise)[:700])
+    spec = dataset(layout="split_folders", split={"train": "all", "test": "all"})
+    with pytest.raises(UnreadableImagesError, match=r"1 of 2 images .*test/cat/2\.png \("):
+        build(tmp_path, folder, spec, split="test")
+
+
+def test_images_of_any_size_and_pixel_format_stand_side_by_side(tmp_path):
+    folder = tmp_path / "f" / "train" / "cat"
+    folder.mkdir(parents=True)
+    grey_pixels = Image.fromarray(np.full((50, 70), 120, np.uint8))
+    forms = {"L": (20, 90), "P": (64, 64), "RGBA": (33, 31), "CMYK": (200, 20), "1": (8, 8), "I;16": (40, 41)}
+    for mode, size in forms.items():
+        image = grey_pixels.resize(size)
+        if mode == "I;16":
+            image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
+        elif mode == "1":
+            image = Image.new("1", size, 1)
+        else:
+            image = image.convert("RGB").convert(mode) if mode != "P" else image.convert("P")
+        image.save(folder / f"{mode.replace(';', '')}.{'tif' if mode == 'CMYK' else 'png'}")
+    for channels in (1, 3):
+        spec = dataset(layout="split_folders", split={"train": "all"}, channels=channels)
+        images = build(tmp_path, tmp_path / "f", spec)
+        levels = {
+            name.rpartition("/")[2]: np.unique(pixels).tolist() for name, pixels in zip(images.ids, images.pixels)
+        }
+        white = levels.pop("1.png")
+        assert white == [255]
+        assert set(map(tuple, levels.values())) == {(120,)}
+
+
 def test_long_list_of_unreadable_images_ends_with_their_number(tmp_path):
     for i in range(60):
         (tmp_path / "p" / "cat").mkdir(parents=True, exist_ok=True)
@@ -201,6 +332,17 @@ def test_progress_ends_at_the_total(drawn, tmp_path):
     seen = []
     build(tmp_path, drawn, dataset(), progress=lambda done, total: seen.append((done, total)))
     assert seen == [(5, 15), (10, 15), (15, 15)]
+
+
+def test_real_scenes_are_built_as_given(shared_data, tmp_path):
+    spec = dataset(layout="split_folders", folder="MIT_split", split={"train": 20, "test": "all"}, channels=3)
+    images = build(tmp_path, shared_data / "mit-scenes.zip", spec, split="test")
+    # Counted in the archive by hand.
+    assert dict(zip(images.classes, np.bincount(images.labels).tolist())) == {
+        "Opencountry": 118, "coast": 116, "forest": 101, "highway": 76,
+        "inside_city": 94, "mountain": 114, "street": 80, "tallbuilding": 108,
+    }  # fmt: skip
+    assert all(name.startswith("MIT_split/test/") for name in images.ids)
 
 
 def test_real_drawings_of_the_animals_study(shared_data, tmp_path):

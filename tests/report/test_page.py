@@ -405,6 +405,24 @@ def test_the_summary_names_scale_device_data_and_stand_ins(tmp_path):
         assert word in text
 
 
+def test_given_splits_are_told_in_plain_words():
+    from trazo.config import Study
+    from trazo.report.story import run_summary
+
+    def study(**split):
+        dataset = {"source": "x", "layout": "split_folders", "split": split}
+        return Study.model_validate({"title": "T", "datasets": {"scenes": dataset}})
+
+    def data_of(run):
+        text = run_summary("s", run, scale="full", sources={}, devices=[], versions={}, caveat="", command="c")
+        return text.partition("Data: ")[2].partition(".")[0]
+
+    whole, part = study(train="all", test="all"), study(train=50, test="all")
+    assert data_of(whole) == "scenes from x, all of train, all of test"
+    assert data_of(part) == "scenes from x, 50 train a class, all of test"
+    assert named_differences(part, whole) == ["scenes: 50 training images a class instead of all"]
+
+
 def test_queries_left_out_are_told_in_the_verdict_and_below_the_tables(tmp_path):
     study = Study.model_validate(
         {

@@ -1,5 +1,6 @@
 """A copy of the project with a tiny finished study, for tests that change things and look at what is stale."""
 
+import copy
 import os
 import re
 import shutil
@@ -74,6 +75,16 @@ ALL_JOBS = {
     "render_figure": 2,
     "render_report": 1,
 }
+
+
+def changed(path, value):
+    """Return the tiny study with one value replaced, by the keys that lead to it."""
+    study = copy.deepcopy(STUDY)
+    inner = study
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return study
 
 
 @dataclass

@@ -18,23 +18,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.workflow.conftest import ROOT, STUDY, Project, copy_project
+from tests.workflow.conftest import ROOT, STUDY, Project, changed, copy_project
 
 pytestmark = pytest.mark.workflow
 
 
-def changed(path, value):
-    study = copy.deepcopy(STUDY)
-    inner = study
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
-    return study
-
-
 LEARNED_BY_TRIPLETS = copy.deepcopy(STUDY["models"]["one"])
 LEARNED_BY_TRIPLETS["stages"][0]["objective"] = {"triplet": {"mining": "semi_hard", "per_class": 3}}
-ASKS_FOR_PREDICTIONS = {"retrievals": [{**STUDY["retrievals"][0], "rerank": "predicted_class"}]}
 
 
 @pytest.fixture(scope="module")
@@ -48,54 +38,6 @@ def fresh(tmp_path_factory) -> Project:
     [
         (changed(("datasets", "pets", "sise"), 3), ["datasets.pets.sise", "'size'"]),
         (changed(("models", "one", "feature"), "fc7"), ["models.one.feature", "'fc7'", "pool (64 values)"]),
-        (changed(("models", "one", "architecture"), "alexnet"), ["datasets.pets.size", "32", "163"]),
-        (changed(("models", "one", "architecture"), "resnet43"), ["models.one.architecture", "'resnet34'"]),
-        (changed(("models", "one", "options"), {"widht": 8}), ["models.one", "'width'"]),
-        (changed(("models", "one", "stages", 0, "objective"), "entropy"), ["objective", "cross_entropy"]),
-        (
-            changed(("models", "one", "stages", 0, "objective"), {"tripet": {}}),
-            ["models.one.stages.classify.objective", "'triplet'"],
-        ),
-        (
-            changed(("models", "one", "stages", 0, "objective"), {"triplet": {"margn": 1}}),
-            ["models.one.stages.classify.objective", "'margn'", "'margin'"],
-        ),
-        (
-            changed(("models", "one", "stages", 0, "objective"), {"cross_entropy": {}, "contrastive": {"margin": -1}}),
-            ["models.one.stages.classify.objective", "contrastive", "'margin'", "-1"],
-        ),
-        (
-            changed(("models", "one", "stages", 0, "objective"), {"triplet": {"mining": "hard", "per_class": 7}}),
-            ["models.one.stages.classify.batch_size", "12", "14"],
-        ),
-        (
-            changed(("models", "one"), LEARNED_BY_TRIPLETS) | {"tables": {}} | ASKS_FOR_PREDICTIONS,
-            ["retrievals[0].rerank", "classifier", "one"],
-        ),
-        (changed(("datasets", "pets", "source"), "quickdrow"), ["datasets.pets.source", "'quickdrow'", "sources"]),
-        (changed(("datasets", "pets", "categories"), ["cta"]), ["datasets.pets.categories", "'cat'"]),
-        (changed(("datasets", "pets", "categories"), {"random": 9}), ["categories", "9", "3 are available"]),
-        (changed(("datasets", "pets", "layout"), "folder"), ["layout", "'folders'"]),
-        (changed(("retrievals", 0, "distances"), ["euclidian"]), ["retrievals[0].distances", "'euclidean'"]),
-        (changed(("retrievals", 0, "metrics"), ["mpa"]), ["retrievals[0].metrics", "'map'"]),
-        (changed(("models", "one", "options"), {"width": "broad"}), ["models.one", "'broad'"]),
-        (changed(("models", "one", "options"), {"width": 0}), ["models.one", "resnet18", "cannot be built"]),
-        (changed(("retrievals", 0, "metrics"), ["map", "p@18"]), ["retrievals[0].metrics", "p@18", "17"]),
-        (changed(("retrievals", 0, "votes"), [18]), ["retrievals[0].votes", "18", "17"]),
-        (changed(("retrievals", 0, "leave_one_out"), False), ["retrievals[0]", "leave_one_out: true"]),
-        (changed(("seeds",), [0, 0]), ["seeds"]),
-        (changed(("tables", "map", "metrics"), ["map", "p@3"]), ["tables.map", "p@3"]),
-        (changed(("retrievals", 0, "rankers"), ["faiss_ifv"]), ["retrievals[0].rankers", "'faiss_ivf'"]),
-        (changed(("retrievals", 0, "rankers"), [{"faiss_ivf": {"cells": 1}}]), ["rankers", "'cells'", "lists, probes"]),
-        (changed(("retrievals", 0, "rankers"), ["faiss_flat"]), ["rankers", "the whole ranking", "p@10"]),
-        (changed(("retrievals", 0, "rankers"), ["faiss_binary_flat"]), ["rankers", "euclidean", "hamming"]),
-        (changed(("retrievals", 0, "rankers"), ["exact", "exact"]), ["rankers", "exact is listed twice"]),
-        (changed(("tables", "map", "where"), {"ranker": "exakt"}), ["tables.map", "'exact'"]),
-        (changed(("tables", "map", "where"), {"epoch": 7}), ["tables.map", "epoch '7'", "Choices: 1"]),
-        (changed(("published",), {"study": "animols"}), ["published.study", "'animals'"]),
-        (changed(("published",), {"study": "animals", "metrics": {"map": "mrr"}}), ["published.metrics.map", "'mrr'"]),
-        (changed(("figures", "curve"), {"title": "t", "kind": "epochs", "options": {"metrics": ["mpa"]}}), ["'map'"]),
-        (changed(("figures", "curve", "kind"), "recall"), ["figures.curve", "recall_precision"]),
     ],
 )
 def test_mistakes_are_named_before_anything_runs(fresh, study, words):

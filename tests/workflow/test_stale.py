@@ -1,12 +1,11 @@
 """Only what depends on a change runs again: DESIGN's "stale means stale", seen in what a dry run would start."""
 
-import copy
 import os
 import time
 
 import pytest
 
-from tests.workflow.conftest import ALL_JOBS, STUDY
+from tests.workflow.conftest import ALL_JOBS, STUDY, changed
 
 pytestmark = pytest.mark.workflow
 
@@ -28,15 +27,6 @@ def test_everything_a_study_promises_is_there(project):
     ):  # fmt: skip
         assert (results / name).stat().st_size > 0, name
     assert "odd one&#39;s" in (results / "report.html").read_text()
-
-
-def changed(path, value):
-    study = copy.deepcopy(STUDY)
-    inner = study
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
-    return study
 
 
 def test_a_metric_list_touches_rankings_and_what_follows(project):
@@ -79,7 +69,7 @@ def test_a_word_on_the_data_leaves_the_data_alone(project):
         ("retrieval/distances.py", '@distances.register("mine")\nclass Mine:\n    pass\n'),
         ("retrieval/metrics.py", '@metric("mine")\ndef mine(groups, argument):\n    return None\n'),
         ("retrieval/rankers.py", '@rankers.register("mine")\nclass Mine(Ranker):\n    pass\n'),
-        ("data/layouts.py", '@_registered("mine")\nclass Mine(QuickdrawLayout):\n    pass\n'),
+        ("data/drawing_layouts.py", '@registered("mine")\nclass Mine(QuickdrawLayout):\n    pass\n'),
         ("config.py", "class Unused(_Strict):\n    pass\n"),
     ],
 )

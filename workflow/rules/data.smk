@@ -62,6 +62,8 @@ rule build_images:
         images="results/{study}/images/{dataset}/{split}.h5",
     log:
         "results/{study}/logs/build_images/{dataset}/{split}.log",
+    # All data first: what is wrong with them is told before anything is trained.
+    priority: 10
     conda:
         "../../envs/environment.yaml"
     params:
@@ -69,7 +71,7 @@ rule build_images:
             "build_images", parts=plan_of(w).parts_of_images(w.dataset)
         ),
         source=lambda w: plan_of(w).source(w.dataset),
-        listing=lambda w: plan_of(w).source_listing(w.dataset),
+        listing=lambda w: plan_of(w).source_listing(w.dataset, w.split),
         dataset=lambda w: plan_of(w).dataset_settings(w.dataset, w.split),
     script:
         "../scripts/build_images.py"

@@ -66,13 +66,28 @@ class Dataset(_Strict):
     """Where items come from, and how they are split and drawn."""
 
     source: str = Field("doodles", description="a name in `sources`, or `doodles`: drawings made on the spot")
-    layout: str = Field("quickdraw", description="how the source is laid out: `quickdraw` (.bin, .ndjson) or `folders`")
-    folder: str = Field("", description="`folders`: the folder inside the source that holds the classes")
+    layout: str = Field(
+        "quickdraw",
+        description="how the source is laid out: `quickdraw` (.bin, .ndjson), `folders` (`<class>/<image>`), "
+        "`split_folders` (`<split>/<class>/<image>`) or `listed` (images, and a list of names for each split)",
+    )
+    folder: str = Field("", description="of images: the folder inside the source that holds the classes, or the splits")
+    lists: dict[str, str] = Field(
+        default_factory=dict,
+        description="`listed`: each split's list, a file in the source or on disk: one image a line, behind a blank or "
+        "comma its class, where that is not what the name says",
+    )
+    class_pattern: str = Field(
+        "([^/]+)_[^/_]*$",
+        description="`listed`: the class in a listed name, as the one group of a regular expression; unless changed, "
+        "the file's name before its last underscore",
+    )
     categories: list[str] | RandomCategories | None = Field(
         None, description="class names in label order, or `{random: n, seed: s}`; all of them if left out"
     )
-    split: dict[str, int | Literal["rest"]] = Field(
-        description="items per class and split, disjoint, in this order; `rest`: all that remain"
+    split: dict[str, int | Literal["rest", "all"]] = Field(
+        description="items per class and split, disjoint, in this order; `rest`: all that remain; `all`: all that the "
+        "source itself gives the split (`split_folders`, `listed`)"
     )
     size: int = Field(128, ge=8, le=1024, description="side of the square images, in pixels")
     channels: Literal[1, 3] = Field(1, description="1: grey, 3: colour")
@@ -81,6 +96,14 @@ class Dataset(_Strict):
     raster: Raster = Field(default_factory=Raster, description="`quickdraw`: how strokes become pixels")
     stands_for: str = Field("", description="what the original study used, where this is a stand-in")
 
+    @field_validator("split", mode="before")
+    @classmethod
+    def _shares(cls, split: Any) -> Any:
+        for name, count in split.items() if isinstance(split, Mapping) else ():
+            if isinstance(count, str) and count not in ("rest", "all") and not count.isdigit():
+                raise ValueError(f"split {name!r} is {count!r}; expected a number of items a class, `rest` or `all`")
+        return split
+
     @field_validator("split")
     @classmethod
     def _split(cls, split: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +111,7 @@ class Dataset(_Strict):
             raise ValueError("a dataset needs at least one split, such as {train: 100, test: 20}")
         for name, count in split.items():
             _name(name)
-            if count != "rest" and count < 1:
+            if isinstance(count, int) and count < 1:
                 raise ValueError(f"split {name!r} asks for {count} items a class; expected 1 or more")
         if sum(count == "rest" for count in split.values()) > 1:
             raise ValueError("only one split can take the `rest`")
@@ -104,6 +127,17 @@ class Dataset(_Strict):
             if twice:
                 raise ValueError(f"categories listed twice: {', '.join(twice)}")
         return categories
+
+    @field_validator("class_pattern")
+    @classmethod
+    def _class_pattern(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression ({error})") from error
+        if groups != 1:
+            raise ValueError(f"{pattern!r} has {groups} groups; put parentheses around the class, such as '^([^_]+)_'")
+        return pattern
 
     @model_validator(mode="after")
     def _margin(self) -> Dataset:

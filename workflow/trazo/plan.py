@@ -31,6 +31,7 @@ from trazo.config import (
 )
 from trazo.data.categories import QUICKDRAW_CATEGORIES, choose
 from trazo.data.imports import GALLERY, QUERIES, FeatureFile, look
+from trazo.data.items import OverlapError
 from trazo.data.layouts import layouts
 from trazo.defaults import completed, shares_of_exact
 from trazo.errors import InputError
@@ -52,6 +53,7 @@ PUBLISHED = os.path.relpath(LIBRARY.parent / "published" / "published.csv")
 DOODLES = "doodles"
 IMPORTED = "imported"
 _DOODLE_SPARE = 100
+_MOST_TOLD = 5
 
 
 @dataclass(frozen=True, order=True)
@@ -203,10 +205,15 @@ class Plan:
         spec = self.study.datasets[dataset]
         if self._is_distant_archive(dataset):
             return spec.categories if isinstance(spec.categories, list) else None
+        where = f"study {self.name}: datasets.{dataset}"
         try:
-            return choose(spec.categories, self._available(dataset))
+            available = self._available(dataset)
         except InputError as error:
-            raise ConfigError(f"study {self.name}: datasets.{dataset}.categories: {error}") from error
+            raise ConfigError(f"{where}: {error}") from error
+        try:
+            return choose(spec.categories, available)
+        except InputError as error:
+            raise ConfigError(f"{where}.categories: {error}") from error
 
     def _is_distant_archive(self, dataset: str) -> bool:
         spec = self.study.datasets[dataset]
@@ -238,26 +245,44 @@ class Plan:
     def dataset_settings(self, dataset: str, split: str) -> dict[str, Any]:
         """Return a dataset's settings as far as building one of its splits depends on them, as plain values.
 
-        A split comes before those declared after it, and depends on none of them; `rest` depends on all.
+        A split comes before those declared after it, and depends on none of them; `rest` depends on all. Of splits
+        that the source gives, those before are compared with it, however many items they take.
         """
         spec = self.study.datasets[dataset]
+        layout = layouts.get(spec.layout)
         settings = spec.model_dump(mode="json", exclude={"stands_for"})
         if spec.layout != "quickdraw":
             del settings["raster"]
-        if spec.split[split] != "rest":
-            names = list(spec.split)
-            settings["split"] = {name: spec.split[name] for name in names[: names.index(split) + 1]}
+        names = list(spec.split)
+        before = names[: names.index(split)]
+        if layout.gives_splits:
+            settings["split"] = {**dict.fromkeys(before, "all"), split: spec.split[split]}
+        elif spec.split[split] != "rest":
+            settings["split"] = {name: spec.split[name] for name in [*before, split]}
             # How many `rest` are before this split is decided by those after it.
             if "rest" in settings["split"].values():
                 settings["split"] = dict(spec.split)
+        settings["lists"] = {name: file for name, file in spec.lists.items() if name in settings["split"]}
+        for key in {"lists", "class_pattern"} - layout.keys:
+            del settings[key]
         return {**settings, "categories": self.categories(dataset)}
 
-    def source_listing(self, dataset: str) -> str:
-        """Return what tells that the files inside a source folder changed; empty where the inputs tell it."""
+    def source_listing(self, dataset: str, split: str | None = None) -> str:
+        """Return what tells that the files inside a source folder changed; empty where the inputs tell it.
+
+        Of one split where the source gives them, or of all.
+        """
         spec = self.study.datasets[dataset]
         if spec.source == DOODLES or is_url(self._place(dataset)):
             return ""
-        return layouts.get(spec.layout).listing_digest(Path(self.source(dataset)), spec)
+        return layouts.get(spec.layout).listing_digest(Path(self.source(dataset)), spec, split)
+
+    def given_counts(self, dataset: str) -> dict[str, dict[str, int]] | None:
+        """Return the items of each class by split, where the source gives the splits and is at hand."""
+        spec = self.study.datasets[dataset]
+        if spec.source == DOODLES or is_url(self._place(dataset)):
+            return None
+        return layouts.get(spec.layout).counts(Path(self.source(dataset)), spec)
 
     def doodles(self, dataset: str) -> dict[str, Any]:
         """Return which doodles to draw: categories, how many of each, and the seed."""
@@ -269,7 +294,8 @@ class Plan:
 
     def parts_of_images(self, dataset: str) -> dict[str, list[str]]:
         """Return the parts that building a dataset's images loads by name, by module."""
-        return {"trazo.data.layouts": [self.study.datasets[dataset].layout]}
+        files = {type(layouts.get(name)).__module__ for name in layouts.names()}
+        return {file: [self.study.datasets[dataset].layout] for file in sorted(files)}
 
     def parts_of_stage(self, model: str, stage: str) -> dict[str, list[str]]:
         """Return the parts that training a stage loads by name, by module."""
@@ -671,6 +697,7 @@ def make_plans(settings: Settings, cache: Path) -> dict[str, Plan]:
         _check_sources(plan)
         _check_sizes(plan)
         _check_maps(plan)
+        _check_overlaps(plan, cache)
     plans = _checked_networks(plans, cache)
     for plan in plans.values():
         _check_names(plan)
@@ -683,12 +710,24 @@ def _check_sources(plan: Plan) -> None:
         where = f"study {plan.name}: datasets.{name}"
         if spec.layout not in layouts.names():
             raise ConfigError(f"{where}.layout: {unknown_name('layout', spec.layout, layouts.names())}")
+        try:
+            layouts.get(spec.layout).check(spec)
+        except InputError as error:
+            raise ConfigError(f"{where}.{error}") from error
         if spec.source == DOODLES:
             if spec.layout != "quickdraw":
                 raise ConfigError(f"{where}.layout: doodles are drawings; use layout: quickdraw, or name a source.")
         else:
             _check_place(plan, name, where)
-        plan.categories(name)
+        classes = plan.categories(name)
+        for split, given in (plan.given_counts(name) or {}).items():
+            count = spec.split[split]
+            short = [f"{given[c]} of {c!r}" for c in classes or () if isinstance(count, int) and given[c] < count]
+            if short:
+                raise ConfigError(
+                    f"{where}.split.{split}: {count} images a class are asked for, and the source gives "
+                    f"{', '.join(short[:_MOST_TOLD])}{', …' * (len(short) > _MOST_TOLD)}; ask for less, or write `all`."
+                )
 
 
 def _check_place(plan: Plan, dataset: str, where: str) -> None:
@@ -717,6 +756,27 @@ def _check_place(plan: Plan, dataset: str, where: str) -> None:
             f"{where}.source: {source!r} is {place}, which does not exist; correct `sources:` in config.yaml (paths "
             "are relative to the folder of the run)."
         )
+
+
+def _check_overlaps(plan: Plan, cache: Path) -> None:
+    """Refuse splits that a source at hand gives and that share images; they are compared once, and it is kept."""
+    for name, spec in plan.study.datasets.items():
+        if plan.given_counts(name) is None:
+            continue
+        layout, source = layouts.get(spec.layout), Path(plan.source(name))
+        status = source.stat()
+        state = [plan.source_listing(name), status.st_size, status.st_mtime_ns]
+        compared = spec.model_copy(update={"categories": plan.categories(name)})
+        asked = compared.model_dump(mode="json", include={"layout", "categories", *layout.keys})
+        code = code_fingerprint("trazo.data.layouts", parts=plan.parts_of_images(name))
+        file = cache / f"overlaps-{digest([str(source.resolve()), state, asked, list(spec.split), code])}.json"
+        try:
+            overlaps = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            overlaps = layout.overlaps(source, compared)
+            write_text(file, json.dumps(overlaps))
+        if overlaps:
+            raise ConfigError(f"study {plan.name}: datasets.{name}: {source}: {OverlapError(overlaps)}")
 
 
 def _computed(plan: Plan) -> list[str]:
@@ -804,7 +864,10 @@ def _split_size(plan: Plan, reference: str) -> int | None:
     """Return how many items `<dataset>/<split>` has, None where only the data can tell."""
     dataset, _, split = reference.partition("/")
     count, classes = plan.study.datasets[dataset].split[split], plan.categories(dataset)
-    return count * len(classes) if isinstance(count, int) and classes is not None else None
+    given = plan.given_counts(dataset)
+    if classes is None or (not isinstance(count, int) and given is None):
+        return None
+    return count * len(classes) if isinstance(count, int) else sum(given[split][name] for name in classes)
 
 
 def _check_maps(plan: Plan) -> None:

@@ -16,7 +16,13 @@ T = TypeVar("T")
 
 def nearest_names(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """Return up to `count` of the `known` names that look most like `name`, best first."""
-    return difflib.get_close_matches(str(name), [str(k) for k in known], n=count, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=3 * count, cutoff=0.5)
+
+    def unlikeness(other: str) -> tuple[float, int]:
+        # Letters that changed places count for little: of equally like names, the one as long is meant.
+        return -difflib.SequenceMatcher(None, other, str(name)).ratio(), abs(len(other) - len(str(name)))
+
+    return sorted(near, key=unlikeness)[:count]
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:

@@ -91,8 +91,16 @@ class Archive(ABC):
         """
 
     @abstractmethod
+    def has(self, name: str) -> bool:
+        """Return whether there is a file of this name, below the listed folder or beside it."""
+
+    @abstractmethod
     def stamp(self, name: str) -> tuple[int, int]:
         """Return (size in bytes, time of the last change or checksum) of a file: another one if it changed."""
+
+    @abstractmethod
+    def likeness(self, name: str) -> tuple[int, ...]:
+        """Return what files of the same content have in common, as far as it is known without reading them."""
 
     def close(self) -> None:  # noqa: B027 - a folder has nothing to close
         """Let go of what is open."""
@@ -188,6 +196,14 @@ class FolderArchive(Archive):
         except OSError as error:
             raise ArchiveError(f"{file} cannot be read ({error.strerror}).") from error
 
+    def has(self, name: str) -> bool:
+        """Return whether there is a file of this name."""
+        return not _escape(name) and (self.path / name).is_file()
+
+    def likeness(self, name: str) -> tuple[int, ...]:
+        """Return (size in bytes,)."""
+        return self.stamp(name)[:1]
+
     def stamp(self, name: str) -> tuple[int, int]:
         """Return (size in bytes, time of the last change in nanoseconds)."""
         try:
@@ -215,7 +231,8 @@ class ZipArchive(Archive):
         except BaseException:
             self._file.close()
             raise
-        self._members = {n: m for n, m in members.items() if not inside or n.startswith(f"{inside}/")}
+        self._members = members
+        self._names = sorted(n for n in members if not inside or n.startswith(f"{inside}/"))
 
     def _checked(self) -> dict[str, zipfile.ZipInfo]:
         """Return the files by clean name; the first member that must not be there is an error."""
@@ -249,7 +266,7 @@ class ZipArchive(Archive):
 
     def names(self) -> list[str]:
         """Return the names of all files but junk, sorted."""
-        return sorted(self._members)
+        return list(self._names)
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a member."""
@@ -270,6 +287,14 @@ class ZipArchive(Archive):
                 f"{self.path}: {name!r} is damaged: {len(content):,} bytes instead of {member.file_size:,}."
             )
         return content
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a member of this name."""
+        return name in self._members
+
+    def likeness(self, name: str) -> tuple[int, ...]:
+        """Return (size in bytes, checksum)."""
+        return self.stamp(name)
 
     def stamp(self, name: str) -> tuple[int, int]:
         """Return (size in bytes, checksum)."""

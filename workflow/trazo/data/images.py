@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from trazo.config import Dataset
 from trazo.data.categories import choose
-from trazo.data.layouts import Items, Mapper, UnreadableItemsError, layouts, source_words
+from trazo.data.items import Items, Mapper, OverlapError, UnreadableItemsError
+from trazo.data.layouts import layouts, source_words
 from trazo.data.splits import SplitError, split_positions
 from trazo.errors import InputError
 from trazo.provenance import describe
@@ -65,6 +66,8 @@ def build_images(
     ------
     InputError
         If the source is not laid out so, has not the classes, or too few items for the splits.
+    OverlapError
+        If `split` is given by the source, and has items in common with another given split of the dataset.
     UnreadableImagesError
         If images cannot be read. All are tried before.
     CorruptSourceError
@@ -74,11 +77,14 @@ def build_images(
     if split not in dataset.split:
         raise InputError(f"dataset {dataset_name!r}: {unknown_name('split', split, dataset.split)}")
     layout = layouts.get(dataset.layout)
-    with layout.opened(source, dataset) as opened, _mapper(threads) as mapper, warnings.catch_warnings():
+    if overlaps := layout.overlaps(source, dataset):
+        raise OverlapError(overlaps)
+    with layout.opened(source, dataset, split) as opened, _mapper(threads) as mapper, warnings.catch_warnings():
         # Pillow warns of odd metadata, which decide nothing here but the orientation.
         warnings.simplefilter("ignore")
         classes = choose(dataset.categories, opened.classes)
-        chosen, available = _deal(opened.items, classes, dataset_name, dataset, split)
+        shares = layout.dealt(dataset, split)
+        chosen, available = _deal(opened.items, classes, dataset_name, dataset, split, shares)
         total = sum(len(items) for items in chosen)
         settings = {
             "key": {"dataset": dataset_name, "split": split},
@@ -107,7 +113,12 @@ def build_images(
 
 
 def _deal(
-    items_of: Callable[[str], Items], classes: list[str], dataset_name: str, dataset: Dataset, split: str
+    items_of: Callable[[str], Items],
+    classes: list[str],
+    dataset_name: str,
+    dataset: Dataset,
+    split: str,
+    shares: Mapping[str, int | Literal["rest"]],
 ) -> tuple[list[Items], dict[str, int]]:
     """Return the chosen items of every class, and how many items each class has."""
     chosen: list[Items] = []
@@ -117,7 +128,7 @@ def _deal(
         items = items_of(name)
         available[name] = len(items)
         try:
-            positions = split_positions(items.keys, dataset.split, seed=dataset.seed, name=name)[split]
+            positions = split_positions(items.keys, shares, seed=dataset.seed, name=name)[split]
         except SplitError as error:
             short.append(str(error))
             continue

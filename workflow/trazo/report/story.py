@@ -152,7 +152,7 @@ def _dataset_words(setting: str, before: Any, now: Any, ours: Dataset, theirs: D
     instead = f"{_listed(now)} instead of {_listed(before)}"
     part, _, split = setting.partition(".")
     if part == "split":
-        item = "images" if ours.layout == "folders" else "drawings"
+        item = "drawings" if ours.layout == "quickdraw" else "images"
         name = {"train": "training"}.get(split, split)
         return f"{_listed(now)} {name} {item} a class instead of {_listed(before)}"
     if part == "size":
@@ -501,8 +501,10 @@ def run_summary(
     """Return in a few lines of Markdown what was run: scale, device, data and stand-ins, versions, command."""
     data = []
     for dataset, spec in study.datasets.items():
-        counts = ", ".join(f"{count} {split}" for split, count in spec.split.items())
-        words = f"{dataset} from {sources.get(dataset, spec.source)}, {counts} a class"
+        counted = ", ".join(f"{count} {split}" for split, count in spec.split.items() if count != "all")
+        whole = [f"all of {split}" for split, count in spec.split.items() if count == "all"]
+        shares = ", ".join([f"{counted} a class"] * bool(counted) + whole)
+        words = f"{dataset} from {sources.get(dataset, spec.source)}, {shares}"
         data.append(f"{words}, in place of {spec.stands_for}" if spec.stands_for else words)
     data += [f"{features} {sources.get(features, '')}".strip() for features in study.features]
     lines = [

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import yaml
-from trazo.config import ConfigError, Study, differences, overlaid, read_settings, read_study, study_file
+from trazo.config import ConfigError, Model, Study, differences, overlaid, read_settings, read_study, study_file
 
 STUDY = {
     "title": "t",
@@ -38,6 +38,16 @@ def set_in(*path, value):
         for key in path[:-1]:
             study = study[key]
         study[path[-1]] = value
+
+    return change
+
+
+def with_second(first_starts=None, **second):
+    """Add a model `n` as `m` is, with changes of its own, and let `m` start where told."""
+
+    def change(study):
+        study["models"]["n"] = {**copy.deepcopy(study["models"]["m"]), **second}
+        study["models"]["m"]["weights"] = first_starts
 
     return change
 
@@ -81,6 +91,18 @@ STAGE = ("models", "m", "stages", 0)
         (set_in(*STAGE, "data", value="b/train"), ["unknown dataset 'b'", "a"]),
         (set_in(*STAGE, "validate_on", value="a/tst"), ["unknown split 'tst'", "'test'"]),
         (set_in(*MODEL, "architectur", value="x"), ["models.m.architectur", "'architecture'"]),
+        (set_in(*MODEL, "normalise", value="image-net"), ["models.m.normalise", "'image-net'", "imagenet"]),
+        (lambda s: s["models"]["m"].update(normalise="imagenet", mean_image=True), ["models.m", "`mean_image`"]),
+        (lambda s: s["models"]["m"].update(normalise="imagenet", channels=1), ["models.m", "channels: 3"]),
+        (lambda s: s["models"]["m"].update(weights="pretrained", channels=1), ["models.m", "channels: 3"]),
+        (set_in(*MODEL, "weights", value="none"), ["models.m.weights", "'none'", "leave"]),
+        (set_in(*MODEL, "weights", value=3), ["models.m.weights", "3"]),
+        (set_in(*MODEL, "weights", value={"modle": "n"}), ["models.m.weights.modle", "'model'"]),
+        (set_in(*MODEL, "weights", value={"model": "m2"}), ["models.m.weights.model", "'m2'", "Did you mean 'm'"]),
+        (set_in(*MODEL, "weights", value={"model": "m"}), ["models.m.weights", "itself", "m from m"]),
+        (with_second(weights={"model": "m", "stage": "d"}), ["models.n.weights.stage", "'d'", "c"]),
+        (with_second(weights={"model": "m", "epoch": 1}), ["models.n.weights.epoch", "[2]", "`checkpoints`"]),
+        (with_second({"model": "n"}, weights={"model": "m"}), ["weights", "itself", "m from n from m"]),
         (set_in("datasets", "a", "categories", value={"randm": 3}), ["categories", "'random'"]),
         (set_in("datasets", "a", "categories", value=["x", "x"]), ["categories", "twice"]),
         (set_in("datasets", "a", "split", value={"train": 0}), ["split", "0 items"]),
@@ -104,6 +126,24 @@ def test_study_mistakes(study_path, change, words):
         read_study(study_path(change), read_settings({}))
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert ".." not in str(caught.value).replace("'../up'", "")
+
+
+def test_the_mean_image_is_subtracted_unless_colours_are_normalised(study_path):
+    def model(**keys):
+        return read_study(study_path(lambda s: s["models"]["m"].update(keys)), read_settings({})).models["m"]
+
+    assert (model().mean_image, model(normalise="imagenet").mean_image) == (True, False)
+    assert not model(mean_image=False).mean_image
+    again = Model.model_validate(model(normalise="imagenet").model_dump(mode="json"))
+    assert (again.normalise, again.mean_image) == ("imagenet", False)
+
+
+def test_a_chain_of_models_is_a_study(study_path):
+    found = read_study(study_path(with_second(weights={"model": "m", "epoch": 2})), read_settings({}))
+    assert found.models["n"].weights.model == "m"
+    # A smaller form may draw what the full one reads.
+    over = read_settings({"overrides": {"mine": {"models": {"n": {"weights": None}}}}})
+    assert read_study(study_path(with_second(weights="w.pth")), over).models["n"].weights is None
 
 
 def test_a_query_must_not_find_itself_unnoticed(study_path):

@@ -65,6 +65,20 @@ def test_logits_of_a_classifier_that_learned_nothing_are_left_out(made):
     np.testing.assert_array_equal(found.values, extract(folder).values)
 
 
+def test_images_are_normalised_as_the_checkpoint_says(made):
+    folder, pixels, network, _ = made
+    weights = {5: network.state_dict()}
+    save_checkpoint(
+        folder / "n.pt",
+        Checkpoint("resnet18", {"width": 4}, 3, 16, ["a", "b", "c"], None, weights, {}, normalise="imagenet"),
+    )
+    mean, deviation = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.no_grad():
+        expected, _ = network.embed((torch.from_numpy(pixels)[:, None].float() / 255 - mean) / deviation, "pool")
+    found = extract(folder, checkpoint=folder / "n.pt")
+    np.testing.assert_allclose(found.values, expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
 def test_batches_do_not_matter(made):
     whole = extract(made[0])
     small = extract(made[0], batch_size=2)

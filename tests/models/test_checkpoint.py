@@ -30,13 +30,25 @@ def test_round_trip(tmp_path):
     assert (back.classes, back.options, back.record) == (checkpoint.classes, checkpoint.options, checkpoint.record)
     assert torch.equal(back.mean_image, checkpoint.mean_image)
     assert back.classifier
-    save_checkpoint(tmp_path / "t.pt", replace(checkpoint, classifier=False))
+    assert back.normalise == "none"
+    save_checkpoint(tmp_path / "t.pt", replace(checkpoint, classifier=False, normalise="imagenet"))
     assert not load_checkpoint(tmp_path / "t.pt").classifier
+    assert load_checkpoint(tmp_path / "t.pt").normalise == "imagenet"
     for epoch in (0, 7):
         state = back.network(epoch).state_dict()
         assert all(torch.equal(state[k], v) for k, v in checkpoint.weights[epoch].items())
     with pytest.raises(InputError, match=r"epoch 3 .*\[0, 7\]"):
         back.network(3)
+
+
+def test_checkpoints_of_before_load(tmp_path):
+    save_checkpoint(tmp_path / "c.pt", small_checkpoint())
+    content = torch.load(tmp_path / "c.pt", weights_only=True)
+    for key in ("normalise", "classifier"):
+        del content[key]
+    torch.save(content, tmp_path / "old.pt")
+    old = load_checkpoint(tmp_path / "old.pt")
+    assert (old.normalise, old.classifier) == ("none", True)
 
 
 class Evil:
@@ -87,6 +99,32 @@ def test_prepare_colour():
     torch.testing.assert_close(colour, pixels.permute(0, 3, 1, 2).float() / 255)
     grey = prepare(pixels, channels=1, size=8, mean_image=None, device=CPU)
     torch.testing.assert_close(grey[:, 0], pixels.float().mean(dim=3) / 255)
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 8), (2, 8, 8, 3)])
+def test_prepare_normalises_as_torchvision_does(shape):
+    from torchvision.transforms.functional import normalize
+
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8)
+    images = prepare(pixels, channels=3, size=8, mean_image=None, device=CPU, normalise="imagenet")
+    plain = prepare(pixels, channels=3, size=8, mean_image=None, device=CPU)
+    expected = normalize(plain, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+    torch.testing.assert_close(images, expected)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    with pytest.raises(InputError, match="channels: 3"):
+        prepare(pixels, channels=1, size=8, mean_image=None, device=CPU, normalise="imagenet")
+
+
+def test_statistics_first_asked_for_by_a_validation_serve_training():
+    from trazo.models.checkpoint import _statistics
+
+    _statistics.cache_clear()
+    pixels = torch.randint(0, 256, (2, 8, 8, 3), dtype=torch.uint8)
+    layer = torch.nn.Conv2d(3, 2, 3)
+    with torch.inference_mode():
+        layer(prepare(pixels, channels=3, size=8, mean_image=None, device=CPU, normalise="imagenet"))
+    layer(prepare(pixels, channels=3, size=8, mean_image=None, device=CPU, normalise="imagenet")).sum().backward()
+    assert layer.weight.grad is not None
 
 
 @pytest.mark.parametrize("shape", [(700, 6, 6), (30, 6, 6, 3)])

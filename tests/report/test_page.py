@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 from trazo import store
-from trazo.config import Settings, Study, read_settings, read_study
+from trazo.config import OtherModel, Settings, Study, read_settings, read_study
 from trazo.report.comparison import Compared, compare
 from trazo.report.figures import render_figure
 from trazo.report.measures import Summary, read_measures
@@ -357,6 +357,44 @@ def test_differences_are_sentences(over, sentence):
     study, original, settings = _studies("animals", "full", over)
     assert named_differences(study, original) == [sentence]
     assert caveat(study, original, settings) == f"Not the published set-up: {sentence}."
+
+
+def _with_weights(weights, settings):
+    """Return the demo with three models, the second of which starts somewhere."""
+    study = read_study("demo", settings)
+    small = study.models["small"]
+    models = {"small": small, "other": small.model_copy(update={"weights": weights}), "third": small}
+    return study.model_copy(update={"models": models})
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ("pretrained", "pretrained weights of torchvision"),
+        ("mine", "file resnet.pth"),
+        ("some/where/else.safetensors", "file else.safetensors"),
+        ("results/big/models/base/seed3/imagenet/checkpoint.pt", "stage imagenet of base (study big, seed 3)"),
+        (OtherModel(model="small"), "stage classify of small at epoch 8"),
+        (OtherModel(model="small", epoch=0), "stage classify of small at epoch 0"),
+    ],
+)
+def test_the_starting_weights_of_every_model_stand_below_tables(weights, words):
+    settings = read_settings({"studies": ["demo"], "sources": {"mine": "/home/somebody/resnet.pth"}})
+    study = _with_weights(weights, settings)
+    assert caveat(study, study, settings) == f"Starting weights: small, third: drawn at random; other: {words}."
+
+
+def test_a_smaller_form_that_draws_its_weights_says_so():
+    settings = read_settings({"studies": ["demo"]})
+    original, study = _with_weights("pretrained", settings), _with_weights(None, settings)
+    assert caveat(study, original, settings) == (
+        "Not the published set-up: other: starting weights drawn at random instead of pretrained weights of "
+        "torchvision. Starting weights: small, other, third: drawn at random."
+    )
+    for before in (OtherModel(model="small"), OtherModel(model="small", stage="classify", epoch=0)):
+        told = named_differences(study, _with_weights(before, settings))
+        assert len(told) == 1, told
+        assert told[0].startswith("other: starting weights drawn at random instead of stage classify of small at")
 
 
 def test_nothing_is_said_where_nothing_measured_differs():

@@ -1,6 +1,8 @@
 """Only what depends on a change runs again: DESIGN's "stale means stale", seen in what a dry run would start."""
 
+import json
 import os
+import shutil
 import time
 
 import pytest
@@ -148,3 +150,26 @@ def test_a_source_file_with_another_time_but_the_same_content_touches_nothing(pr
 def test_another_category_s_file_touches_nothing(project):
     (project.folder / "my drawings" / "dog.bin").write_bytes((project.folder / "my drawings" / "cat.bin").read_bytes())
     assert project.stale() == {}
+
+
+def test_weights_that_training_starts_from_touch_the_models_that_start_there(project):
+    checkpoint = "results/tiny/models/{}/seed0/classify/checkpoint.pt"
+    file = project.folder / "weights.pt"
+    shutil.copy(project.folder / checkpoint.format("two"), file)
+    study = changed(("models", "two", "weights"), {"model": "one"})
+    study["models"]["three"] = {**STUDY["models"]["one"], "weights": "weights.pt"}
+    project.write_study(study)
+    targets = [checkpoint.format(name) for name in ("two", "three")]
+    assert "model=one" not in project.snakemake(*targets).stdout
+    words = {
+        name: json.loads((project.folder / checkpoint.format(name)).with_name("history.json").read_text())
+        for name in ("one", "two", "three")
+    }
+    words = {name: history["record"]["figures"]["starting_weights"] for name, history in words.items()}
+    assert (words["one"], words["two"]) == ("drawn from seed 0", "stage classify of one at epoch 1")
+    assert words["three"].startswith("stage classify of two at epoch 1, file weights.pt (sha256 ")
+    shutil.copy(project.folder / checkpoint.format("one"), file)
+    assert project.stale(*targets) == {"train_stage": 1}
+    study["models"]["one"]["stages"][0]["optimizer"] = {"sgd": {"lr": 0.02}}
+    project.write_study(study)
+    assert project.stale(*targets) == {"train_stage": 3}

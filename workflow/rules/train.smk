@@ -10,6 +10,7 @@ rule train_stage:
         images=lambda w: plan_of(w).images(plan_of(w).stage(w.model, w.stage).data),
         validation=lambda w: plan_of(w).validation_images(w.model, w.stage),
         previous=lambda w: plan_of(w).previous_checkpoint(w.model, w.seed, w.stage),
+        weights=lambda w: plan_of(w).starting_weights(w.model, w.seed, w.stage),
     output:
         checkpoint="results/{study}/models/{model}/seed{seed}/{stage}/checkpoint.pt",
         history="results/{study}/models/{model}/seed{seed}/{stage}/history.json",

@@ -9,6 +9,7 @@ with step(snakemake.log[0], f"train {wildcards.model} {wildcards.stage}"):
         images=files.images,
         validation=files.validation[0] if files.validation else None,
         previous=files.previous[0] if files.previous else None,
+        weights=files.weights[0] if files.weights else None,
         output=snakemake.output.checkpoint,
         history=snakemake.output.history,
         model=params.model,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -21,6 +22,8 @@ from trazo.registry import nearest_names, unknown_name
 STUDIES = Path(__file__).resolve().parents[1] / "studies"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _SPLIT_PATTERN = "<dataset>/<split>"
+# The value of `weights` that stands for what the architecture's own library publishes.
+PRETRAINED = "pretrained"
 # Folders of results/ that belong to no study.
 _TAKEN = {"sources", "reference"}
 
@@ -207,7 +210,7 @@ class Stage(_Strict):
     epochs: int = Field(
         ge=0,
         le=100_000,
-        description="passes over the data; 0: the untrained network. With `iterations`, how many parts they have",
+        description="passes over the data; 0: the network as it starts. With `iterations`, how many parts they have",
     )
     iterations: int | None = Field(
         None, ge=1, description="optimiser steps altogether, cut into `epochs` equal parts; passes run on across parts"
@@ -215,7 +218,7 @@ class Stage(_Strict):
     batch_size: int = Field(128, ge=1, description="items a step")
     optimizer: Optimizer = Field(description="one optimiser with its settings")
     checkpoints: list[int] = Field(
-        default_factory=list, description="epochs whose weights are kept besides the last (0: untrained)"
+        default_factory=list, description="epochs whose weights are kept besides the last (0: before training)"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the device computes it fast, else float32"
@@ -250,18 +253,54 @@ class Stage(_Strict):
         return sorted({*self.checkpoints, self.epochs})
 
 
+class OtherModel(_Strict):
+    """A checkpoint of another model of the study, of the same seed."""
+
+    model: str = Field(description="the model")
+    stage: str | None = Field(None, description="its training stage; the last if left out")
+    epoch: int | None = Field(None, ge=0, description="one of the stage's checkpoints; the last if left out")
+
+
 class Model(_Strict):
     """A network, the layer that gives its features, and the stages that train it."""
 
-    architecture: str = Field(description="name of the architecture")
+    architecture: str = Field(description="name of the architecture; `timm:<name>`: any of timm's")
     options: dict[str, Any] = Field(default_factory=dict, description="the architecture's own options")
     channels: Literal[1, 3] = Field(3, description="input channels; a grey image is repeated to 3")
     size: int | None = Field(
         None, ge=8, le=1024, description="side of the network's input, images being resized; the data's if left out"
     )
     feature: str = Field(description="layer whose output is the feature")
-    mean_image: bool = Field(True, description="subtract the mean image of the first stage's data")
+    weights: str | OtherModel | None = Field(
+        None,
+        description="where the first stage starts: `pretrained` (what torchvision or timm publish), a file of theirs "
+        "or a checkpoint (a name in `sources`, or a path), or `{model: other}`; drawn from the seed if left out",
+    )
+    normalise: Literal["none", "imagenet"] = Field(
+        "none", description="`imagenet`: colours by their mean and deviation there, as pretrained weights expect"
+    )
+    mean_image: bool = Field(
+        default_factory=lambda given: given.get("normalise", "none") == "none",
+        description="subtract the mean image of the first stage's data; not together with `normalise`",
+    )
     stages: list[Stage] = Field(min_length=1, description="training stages, in order")
+
+    @field_validator("weights")
+    @classmethod
+    def _weights(cls, weights: str | OtherModel | None) -> str | OtherModel | None:
+        if isinstance(weights, str) and weights.strip().lower() in {"", "none", "random"}:
+            raise ValueError(f"{weights!r} is no place; leave `weights` out to draw them from the seed")
+        return weights
+
+    @model_validator(mode="after")
+    def _images(self) -> Model:
+        if self.normalise != "none" and self.mean_image:
+            raise ValueError(f"normalise: {self.normalise} takes the place of the mean image; leave `mean_image` out")
+        if self.normalise != "none" and self.channels != 3:
+            raise ValueError(f"normalise: {self.normalise} is of 3 colours; set channels: 3 (a grey image is repeated)")
+        if self.weights == PRETRAINED and self.channels != 3:
+            raise ValueError("weights: pretrained are of 3 colours; set channels: 3 (a grey image is repeated)")
+        return self
 
     @field_validator("stages")
     @classmethod
@@ -270,6 +309,25 @@ class Model(_Strict):
         if len(set(names)) < len(names):
             raise ValueError(f"stage names must differ, got {names}")
         return stages
+
+
+_CHECKPOINT = re.compile(r"results/([^/]+)/models/([^/]+)/seed(\d+)/([^/]+)/checkpoint\.pt")
+
+
+@dataclass(frozen=True)
+class MadeBy:
+    """The training whose checkpoint lies at a path."""
+
+    study: str
+    model: str
+    seed: int
+    stage: str
+
+
+def made_by(path: str) -> MadeBy | None:
+    """Return what training of the workflow writes to a path, None if none does."""
+    found = _CHECKPOINT.fullmatch(path)
+    return MadeBy(found[1], found[2], int(found[3]), found[4]) if found else None
 
 
 def ranker_label(written: str | Mapping[str, Mapping[str, Any] | None]) -> str:
@@ -512,6 +570,7 @@ class Study(_Strict):
             for stage in model.stages:
                 for key in ("data", "validate_on"):
                     self._need_split(getattr(stage, key), f"models.{model_name}.stages.{stage.name}.{key}")
+            self._need_start(model_name)
         labels = [retrieval.label for retrieval in self.retrievals]
         for index, retrieval in enumerate(self.retrievals):
             where = f"retrievals[{index}]"
@@ -555,6 +614,29 @@ class Study(_Strict):
                 f"{where}: {unknown_name('split', split, self.datasets[dataset].split)} Write it as {_SPLIT_PATTERN}."
             )
 
+    def _need_start(self, name: str) -> None:
+        """Refuse a model that starts from weights that the study does not make, or from its own."""
+        where, start = f"models.{name}.weights", self.models[name].weights
+        if not isinstance(start, OtherModel):
+            return
+        if start.model not in self.models:
+            raise ValueError(f"{where}.model: {unknown_name('model', start.model, self.models)}")
+        path, before = [name], start
+        while isinstance(before, OtherModel) and before.model in self.models:
+            if before.model in path:
+                raise ValueError(f"{where}: no model can start from itself ({' from '.join([*path, before.model])})")
+            path.append(before.model)
+            before = self.models[before.model].weights
+        stages = {stage.name: stage for stage in self.models[start.model].stages}
+        if start.stage is not None and start.stage not in stages:
+            raise ValueError(f"{where}.stage: {unknown_name('stage', start.stage, stages)}")
+        stage = self.stage_of(start.model, start.stage)
+        if start.epoch is not None and start.epoch not in stage.kept_epochs:
+            raise ValueError(
+                f"{where}.epoch: {start.epoch} is no checkpoint of {start.model}'s stage {stage.name!r}, which keeps "
+                f"{stage.kept_epochs}; add it to its `checkpoints`"
+            )
+
     def _need_checkpoints(self, retrieval: Retrieval | EmbeddingMap, name: str, where: str) -> None:
         stages = {stage.name: stage for stage in self.models[name].stages}
         if retrieval.stage is not None and retrieval.stage not in stages:
@@ -585,6 +667,7 @@ class Study(_Strict):
     def sources(self) -> set[str]:
         """The names, or paths, of the sources that it uses."""
         files = {place for file in self.features.values() for place in (file.source, file.queries) if place}
+        files |= {model.weights for model in self.models.values() if isinstance(model.weights, str)}
         return {dataset.source for dataset in self.datasets.values()} | files
 
     def epochs_of(self, retrieval: Retrieval | EmbeddingMap, model: str) -> list[int]:
@@ -812,7 +895,7 @@ def _place(error: Mapping[str, Any]) -> list[Any]:
     """Return where an error is, as keys and positions that the user wrote."""
     # Members of a union appear as steps of the location ("list[str]"); users never wrote those.
     steps = [step for step in error["loc"] if not (isinstance(step, str) and re.search(r"[\[\]()]", step))]
-    return [step for step in steps if step not in {"RandomCategories", "int", "str", "literal"}]
+    return [step for step in steps if step not in {"RandomCategories", "OtherModel", "int", "str", "literal"}]
 
 
 def _refuse_unknown(kind: type[BaseModel], values: Mapping[str, Any], where: str) -> None:

@@ -70,6 +70,7 @@ def extract_features(
                 size=trained.size,
                 mean_image=mean_image,
                 device=chosen,
+                normalise=trained.normalise,
             )
             feature, logit = network.embed(batch, layer)
             features.append(feature.cpu().numpy())

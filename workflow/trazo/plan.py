@@ -6,6 +6,7 @@ above the rooms, imports nothing heavy (the process that plans a run must start 
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -17,15 +18,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from trazo.config import (
+    PRETRAINED,
     ConfigError,
     Dataset,
     EmbeddingMap,
     Model,
+    OtherModel,
     RandomCategories,
     Retrieval,
     Settings,
     Stage,
     Study,
+    made_by,
     read_study,
     study_file,
 )
@@ -38,7 +42,7 @@ from trazo.errors import InputError
 from trazo.maps.methods import method_of
 from trazo.maps.quality import check_neighbours, quality_names
 from trazo.provenance import LIBRARY, code_fingerprint, digest
-from trazo.registry import unknown_name
+from trazo.registry import nearest_names, unknown_name
 from trazo.report.figures import figure_kinds, validate_figure
 from trazo.report.measures import CLASSIFICATION, TRAINING
 from trazo.report.published import read_published, validate_published
@@ -353,6 +357,16 @@ class Plan:
         before = names[: names.index(stage)][-1:]
         return [f"{self.root}/models/{model}/seed{seed}/{name}/checkpoint.pt" for name in before]
 
+    def starting_weights(self, model: str, seed: int | str, stage: str) -> list[str]:
+        """Return the path of the weights that a stage starts from, if it is a model's first and they are in a file."""
+        spec = self.study.models[model]
+        if stage != spec.stages[0].name or spec.weights in (None, PRETRAINED):
+            return []
+        if isinstance(spec.weights, OtherModel):
+            other = self.study.stage_of(spec.weights.model, spec.weights.stage)
+            return [f"{self.root}/models/{spec.weights.model}/seed{seed}/{other.name}/checkpoint.pt"]
+        return [weights_file(spec.weights, self.settings)]
+
     def histories(self) -> list[str]:
         """Return the paths of all training histories."""
         return [
@@ -626,6 +640,16 @@ def imported_files(study: Study, settings: Settings, name: str, where: str) -> d
     return files
 
 
+def weights_file(written: str, settings: Settings) -> str:
+    """Return the path of a file of weights by its name in `sources` or its path, relative where it can be."""
+    place = settings.sources.get(written, written)
+    if is_url(place):
+        return place
+    path = os.path.normpath(os.path.expanduser(place))
+    # A checkpoint that the workflow makes is known by its relative path.
+    return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else path
+
+
 def _looked_at(study: Study, settings: Settings, where: str) -> dict[str, FeatureFile]:
     """Return what the files of a study's imported features hold."""
     found: dict[str, FeatureFile] = {}
@@ -698,6 +722,7 @@ def make_plans(settings: Settings, cache: Path) -> dict[str, Plan]:
         _check_sizes(plan)
         _check_maps(plan)
         _check_overlaps(plan, cache)
+    _check_weights(plans, settings)
     plans = _checked_networks(plans, cache)
     for plan in plans.values():
         _check_names(plan)
@@ -756,6 +781,91 @@ def _check_place(plan: Plan, dataset: str, where: str) -> None:
             f"{where}.source: {source!r} is {place}, which does not exist; correct `sources:` in config.yaml (paths "
             "are relative to the folder of the run)."
         )
+
+
+def _check_weights(plans: dict[str, Plan], settings: Settings) -> None:
+    """Refuse weights that are nowhere, and models that start, over any number of others, from themselves."""
+    studies = {name: plan.study for name, plan in plans.items()}
+    for name, plan in plans.items():
+        for model in plan.study.models:
+            path, point = [], (name, model)
+            while point is not None:
+                if point in path:
+                    chain = " from ".join(f"{study}/{other}" for study, other in [*path, point])
+                    raise ConfigError(
+                        f"study {name}: models.{model}.weights: no model can start from itself ({chain})."
+                    )
+                path.append(point)
+                point = _start_of(*point, studies, settings)
+
+
+def _start_of(study: str, model: str, studies: dict[str, Study], settings: Settings) -> tuple[str, str] | None:
+    """Return the study and model whose checkpoint a model starts from, None if it starts from none that we make.
+
+    Studies that are met on the way are added to `studies`.
+    """
+    spec = studies[study].models[model]
+    where = f"study {study}: models.{model}.weights"
+    if isinstance(spec.weights, OtherModel):
+        other = studies[study].models[spec.weights.model]
+        _need_alike(where, spec, other, spec.weights.model)
+        return study, spec.weights.model
+    if spec.weights in (None, PRETRAINED):
+        return None
+    path = weights_file(spec.weights, settings)
+    made = made_by(path)
+    if made is None:
+        _need_weights_file(where, spec.weights, path, settings)
+        return None
+    if made.study not in studies:
+        try:
+            # As the rules do for a study that is asked for without being configured.
+            alone = settings.model_copy(update={"studies": [made.study], "overrides": {}})
+            studies[made.study] = read_study(made.study, alone)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{where}: {path} is where the study {made.study!r} keeps its results. {error} A file of your own "
+                "must lie elsewhere."
+            ) from error
+    others = studies[made.study].models
+    if made.model not in others:
+        raise ConfigError(f"{where}: {path}: {unknown_name('model', made.model, others)}")
+    stages = [stage.name for stage in others[made.model].stages]
+    if made.stage not in stages:
+        raise ConfigError(f"{where}: {path}: {unknown_name('stage', made.stage, stages)}")
+    if made.seed not in studies[made.study].seeds:
+        raise ConfigError(f"{where}: {path}: study {made.study} has the seeds {studies[made.study].seeds}.")
+    _need_alike(where, spec, others[made.model], made.model)
+    return made.study, made.model
+
+
+def _need_alike(where: str, model: Model, other: Model, name: str) -> None:
+    """Refuse another model's weights that cannot fit, before that model is trained for them."""
+    # Names of timm may say which of its weights they mean, after a dot.
+    for key, ours, theirs in (
+        ("architecture", model.architecture.partition(".")[0], other.architecture.partition(".")[0]),
+        ("channels", model.channels, other.channels),
+    ):
+        if ours != theirs:
+            raise ConfigError(
+                f"{where}: this model's {key} is {ours}, and that of {name} is {theirs}; give both the same, or start "
+                "from other weights."
+            )
+
+
+def _need_weights_file(where: str, written: str, path: str, settings: Settings) -> None:
+    if is_url(path):
+        raise ConfigError(f"{where}: {path} is a URL; download it and give the file's path.")
+    if Path(path).is_file():
+        return
+    named = f"{written!r} is {path}, which" if written in settings.sources else repr(written)
+    near = nearest_names(written, [PRETRAINED, *settings.sources])
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise ConfigError(
+        f"{where}: {named} is no file.{hint} Give {PRETRAINED}, the path of a file of weights or a checkpoint "
+        f"(relative to the folder of the run), a name under `sources:` ({', '.join(settings.sources) or 'none'}), or "
+        "{model: …}, another model of the study."
+    )
 
 
 def _check_overlaps(plan: Plan, cache: Path) -> None:
@@ -997,6 +1107,12 @@ def _check_network(
             f"{where}.feature: {unknown_name('layer', model.feature, facts['features'])} "
             f"{model.architecture} has {', '.join(widths)}."
         )
+    if model.weights == PRETRAINED and not facts["pretrained"]:
+        raise ConfigError(
+            f"{where}.weights: no pretrained weights of {model.architecture} are published; torchvision has them for "
+            "resnet50 and timm for most of timm:<name>. Give a file or another model's checkpoint, or leave `weights` "
+            "out."
+        )
 
 
 def ask_torch(requests: list[dict[str, Any]], written: list[Any], cache: Path) -> dict[str, Any]:
@@ -1011,7 +1127,10 @@ def ask_torch(requests: list[dict[str, Any]], written: list[Any], cache: Path) -
     """
     modules = sorted(f"trazo.models.{f.stem}" for f in (LIBRARY / "models").glob("*.py") if f.stem != "__init__")
     question = {"requests": requests, "written": written}
-    name = digest([question, code_fingerprint("trazo.probe", *modules)])
+    # What timm answers may change with its version.
+    asked = any(request["architecture"].startswith("timm:") for request in requests)
+    versions = [importlib.metadata.version("timm")] if asked else []
+    name = digest([question, *versions, code_fingerprint("trazo.probe", *modules)])
     file = cache / f"networks-{name}.json"
     try:
         return json.loads(file.read_text(encoding="utf-8"))

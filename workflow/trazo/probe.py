@@ -25,24 +25,26 @@ def answer(requests: list[dict[str, Any]], written: list[Any]) -> dict[str, Any]
     written
         Objectives as stages have them: a name, or a mapping from names to options.
     """
-    networks: list[dict[str, Any]] = []
+    networks: dict[str, dict[str, Any]] = {}
     learned: list[dict[str, Any]] = []
     for objective in written:
         try:
             learned.append(facts_of(objective))
         except InputError as error:
             learned.append({"error": str(error)})
-    for request in requests:
+    # Stages of a model ask alike.
+    asked = [json.dumps(request, sort_keys=True) for request in requests]
+    for question, request in dict(zip(asked, requests)).items():
         try:
-            networks.append(describe(**request))
+            networks[question] = describe(**request, search=False)
         except InputError as error:
-            networks.append({"error": str(error)})
+            networks[question] = {"error": str(error)}
         except Exception as error:
             # An architecture is somebody's own code: whatever goes wrong in it is theirs to read.
             what = f"{type(error).__name__}: {error}"
             options = f" with options {request['options']}" if request["options"] else ""
-            networks.append({"error": f"{request['architecture']}{options} cannot be built: {what}"})
-    return {"networks": networks, "objectives": learned, "distances": distances.names()}
+            networks[question] = {"error": f"{request['architecture']}{options} cannot be built: {what}"}
+    return {"networks": [networks[q] for q in asked], "objectives": learned, "distances": distances.names()}
 
 
 if __name__ == "__main__":

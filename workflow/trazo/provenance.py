@@ -22,7 +22,17 @@ from trazo.errors import InputError
 
 PACKAGE = "trazo"
 LIBRARY = Path(__file__).resolve().parent
-_REPORTED = ("torch", "torchvision", "numpy", "h5py", "scikit-learn", "opencv-python-headless", "numba", "snakemake")
+_REPORTED = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "h5py",
+    "scikit-learn",
+    "opencv-python-headless",
+    "numba",
+    "snakemake",
+)
 
 
 # Decorators that only wrap what they decorate. Any other may register it somewhere, so that it counts in any case.

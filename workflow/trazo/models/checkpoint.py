@@ -6,6 +6,7 @@ import json
 import pickle
 import zipfile
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ class Checkpoint:
         How it was made.
     classifier
         Whether the stage trained the classifier; if not, its logits mean nothing.
+    normalise
+        "none", or the name of the colour statistics that images are normalised by.
     """
 
     architecture: str
@@ -49,6 +52,7 @@ class Checkpoint:
     weights: dict[int, dict[str, torch.Tensor]]
     record: dict[str, Any] = field(default_factory=dict)
     classifier: bool = True
+    normalise: str = "none"
 
     def network(self, epoch: int) -> StagedNetwork:
         """Return the network with the weights of `epoch`.
@@ -83,6 +87,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         "classes": checkpoint.classes,
         "mean_image": checkpoint.mean_image,
         "classifier": checkpoint.classifier,
+        "normalise": checkpoint.normalise,
         "weights": checkpoint.weights,
         "record": json.dumps(checkpoint.record, sort_keys=True, default=str),
     }
@@ -115,13 +120,31 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         mean_image=content["mean_image"],
         weights=content["weights"],
         record=json.loads(content["record"]),
-        # Checkpoints made before there was another objective have one.
+        # Checkpoints made before there was a choice do not say it.
         classifier=content.get("classifier", True),
+        normalise=content.get("normalise", "none"),
     )
 
 
-def load_safely(path: Path | str, *, kind: str) -> dict[str, Any]:
+def load_safely(
+    path: Path | str,
+    *,
+    kind: str,
+    mapped: bool = True,
+    remedy: str = "It is damaged, or holds more than weights; delete it.",
+) -> dict[str, Any]:
     """Load a file of tensors and plain values with torch's weights-only reader.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        What it should be, for messages.
+    mapped
+        Map tensors from disk, which files of torch before 1.6 do not allow.
+    remedy
+        What to say where it cannot be loaded.
 
     Raises
     ------
@@ -132,19 +155,36 @@ def load_safely(path: Path | str, *, kind: str) -> dict[str, Any]:
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist; expected a {kind}.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ArtifactError(
-            f"{path} cannot be loaded as a {kind}: {reason} It is damaged, or holds more than weights; delete it."
-        ) from error
+        raise ArtifactError(f"{path} cannot be loaded as a {kind}: {reason} {remedy}") from error
     if not isinstance(content, dict):
         raise ArtifactError(f"{path} holds a {type(content).__name__}, expected a {kind}.")
     return content
 
 
+# Mean and deviation of the colours in 0…1 by name. ImageNet's are what torchvision's weights, and most of timm's, are
+# made for (torchvision.transforms._presets.ImageClassification).
+_STATISTICS = {"imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}
+
+
+@cache
+def _statistics(name: str, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    # Kept for training also where a validation, which nothing can be learned from, asks first.
+    with torch.inference_mode(False):
+        mean, deviation = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in _STATISTICS[name])
+    return mean, deviation
+
+
 def prepare(
-    pixels: torch.Tensor, *, channels: int, size: int, mean_image: torch.Tensor | None, device: torch.device
+    pixels: torch.Tensor,
+    *,
+    channels: int,
+    size: int,
+    mean_image: torch.Tensor | None,
+    device: torch.device,
+    normalise: str = "none",
 ) -> torch.Tensor:
     """Turn a batch of bytes into what a network takes.
 
@@ -160,12 +200,19 @@ def prepare(
         (data channels, size, size) float32 in 0…1, or None.
     device
         Where to.
+    normalise
+        "imagenet": each colour less its mean over ImageNet, by its deviation there, for networks of 3 channels.
 
     Returns
     -------
     torch.Tensor
         (B, channels, size, size) float32, channels last in memory. Divided by 255: the mean image is too, and
         batch normalisation makes the scale immaterial to what the studies' networks can learn.
+
+    Raises
+    ------
+    InputError
+        If images for a network of another number of channels are to be normalised.
     """
     images = pixels.to(device, non_blocking=True)
     images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
@@ -175,6 +222,12 @@ def prepare(
         images = torch.nn.functional.interpolate(images, size=(size, size), mode=mode)
     if mean_image is not None:
         images = images - mean_image.to(device)
+    if normalise != "none":
+        if channels != 3:
+            raise InputError(f"normalise: {normalise} is of 3 colours, and the network takes {channels}; channels: 3.")
+        mean, deviation = _statistics(normalise, images.device)
+        # A grey image becomes three.
+        images = (images - mean).div_(deviation)
     if images.shape[1] == 1 and channels == 3:
         images = images.expand(-1, 3, -1, -1)
     elif images.shape[1] == 3 and channels == 1:

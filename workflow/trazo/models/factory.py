@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 import trazo.models
 from trazo.errors import InputError
-from trazo.models.network import StagedNetwork, architectures, flat_size
+from trazo.models.network import StagedNetwork, architectures, flat_size, libraries
 from trazo.registry import unknown_name
 
 # Deeper than any input a study of drawings feeds; where a network takes nothing below, it takes nothing.
@@ -24,9 +25,33 @@ def load_architectures() -> None:
         importlib.import_module(f"trazo.models.{module.name}")
 
 
-def _own_options(builder: Any) -> dict[str, inspect.Parameter]:
-    given = {"classes", "channels", "size"}
-    return {k: p for k, p in inspect.signature(builder).parameters.items() if k not in given}
+def builder_of(architecture: str) -> Callable[..., StagedNetwork]:
+    """Return what builds an architecture: a registered name, or `<library>:<name>`.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name; the message names the nearest ones.
+    """
+    load_architectures()
+    library, colon, name = architecture.partition(":")
+    if colon:
+        return libraries.get(library)(name)
+    known = architectures.names()
+    if architecture not in known:
+        others = ", ".join(f"{library}:<name>" for library in libraries.names())
+        raise InputError(f"{unknown_name('architecture', architecture, known)} Or any of {others}.")
+    return architectures.get(architecture)
+
+
+def _need_known(architecture: str, builder: Any, options: dict[str, Any]) -> None:
+    parameters = inspect.signature(builder).parameters
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    known = [name for name in parameters if name not in {"classes", "channels", "size"}]
+    for option in options:
+        if option not in known:
+            raise InputError(f"{architecture}: {unknown_name('option', option, known)}")
 
 
 def build(
@@ -37,7 +62,7 @@ def build(
     Parameters
     ----------
     architecture
-        A registered name.
+        A registered name, or `<library>:<name>`.
     classes
         Number of logits.
     channels
@@ -54,36 +79,40 @@ def build(
     InputError
         If the name or an option is unknown, or the input is too small.
     """
-    load_architectures()
-    builder = architectures.get(architecture)
-    known = _own_options(builder)
-    for option in options or {}:
-        if option not in known:
-            raise InputError(f"{architecture}: {unknown_name('option', option, known)}")
+    builder = builder_of(architecture)
+    _need_known(architecture, builder, options or {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return builder(classes=classes, channels=channels, size=size, **(options or {}))
 
 
-def describe(architecture: str, *, channels: int, size: int, options: dict[str, Any] | None = None) -> dict[str, Any]:
+def describe(
+    architecture: str, *, channels: int, size: int, options: dict[str, Any] | None = None, search: bool = True
+) -> dict[str, Any]:
     """Return what can be known of a network without training it.
+
+    Parameters
+    ----------
+    architecture, channels, size, options
+        As `build` takes them.
+    search
+        Whether the smallest size is looked for where `size` is large enough; if not, `smallest` is `size` then.
 
     Returns
     -------
     dict
         `module`: where it is defined; `features`: width of each stage's flattened output by name;
-        `parameters`: number of weights; `smallest`: smallest side of input it takes, in pixels; where `size` is
-        below that, `features` is empty.
+        `parameters`: number of weights; `smallest`: smallest side of input it takes, in pixels (of networks that do
+        not take every size above it, one that is no larger than `size`); `pretrained`: what weights its library has
+        for it, empty if none. Where `size` is below the smallest, `features` is empty.
 
     Raises
     ------
     InputError
         If the name or an option is unknown or unusable.
     """
-    load_architectures()
-    builder = architectures.get(architecture)
-    facts: dict[str, Any] = {"module": builder.__module__, "features": {}, "parameters": 0}
-    facts["smallest"] = _smallest_size(architecture, channels, options)
+    facts: dict[str, Any] = {"module": builder_of(architecture).__module__, "features": {}, "parameters": 0}
+    facts |= {"smallest": _smallest_size(architecture, channels, size, options, search), "pretrained": ""}
     if facts["smallest"] is not None and size >= facts["smallest"]:
         with torch.device("meta"):
             network = build(architecture, classes=2, channels=channels, size=size, options=options)
@@ -92,33 +121,42 @@ def describe(architecture: str, *, channels: int, size: int, options: dict[str, 
             chain[name] = stage
             facts["features"][name] = flat_size(chain, channels, size)
         facts["parameters"] = sum(p.numel() for p in network.parameters())
+        facts["pretrained"] = network.foreign.title if network.foreign is not None else ""
     return facts
 
 
-def _takes(architecture: str, channels: int, size: int, options: dict[str, Any] | None) -> bool:
+def _refusal(architecture: str, channels: int, size: int, options: dict[str, Any] | None) -> InputError | None:
+    """Return why a network does not take inputs of a size, None if it does."""
     with torch.device("meta"):
         try:
             network = build(architecture, classes=2, channels=channels, size=size, options=options)
             flat_size(dict(network.stages), channels, size)
         except InputError as error:
-            if "too small" in str(error):
-                return False
-            raise
-    return True
+            return error
+    return None
 
 
-def _smallest_size(architecture: str, channels: int, options: dict[str, Any] | None) -> int | None:
+def _smallest_size(
+    architecture: str, channels: int, size: int, options: dict[str, Any] | None, search: bool
+) -> int | None:
     """Return the smallest side of input that leaves every stage something to work on, or None if none does."""
-    low, high = 1, _LARGEST_SIZE
-    if not _takes(architecture, channels, high, options):
-        # No size is large enough: what stands in the way is something else, and building it says what.
+    refusal = _refusal(architecture, channels, size, options)
+    if refusal is None:
+        low, high = 1 if search else size, size
+    elif "too small" not in str(refusal):
+        raise refusal
+    elif _refusal(architecture, channels, _LARGEST_SIZE, options) is None:
+        low, high = size + 1, _LARGEST_SIZE
+    else:
+        # No size is large enough: what stands in the way is something else, and running it says what.
         with torch.device("meta"):
-            network = build(architecture, classes=2, channels=channels, size=high, options=options)
-        torch.nn.Sequential(*network.stages.values()).eval()(torch.empty(1, channels, high, high, device="meta"))
+            network = build(architecture, classes=2, channels=channels, size=_LARGEST_SIZE, options=options)
+        shape = (1, channels, _LARGEST_SIZE, _LARGEST_SIZE)
+        torch.nn.Sequential(*network.stages.values()).eval()(torch.empty(*shape, device="meta"))
         return None
     while low < high:
         middle = (low + high) // 2
-        if _takes(architecture, channels, middle, options):
+        if _refusal(architecture, channels, middle, options) is None:
             high = middle
         else:
             low = middle + 1

@@ -5,6 +5,9 @@ A feature is the output of a stage, by its name. Architectures live in files of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
@@ -12,6 +15,32 @@ from trazo.errors import InputError
 from trazo.registry import Registry, unknown_name
 
 architectures: Registry = Registry("architecture")
+# By what stands before a colon: of a name after it, they return what builds that architecture.
+libraries: Registry = Registry("library of architectures")
+
+_EMBEDDING = "embedding"
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Weights that another library has for an architecture.
+
+    Attributes
+    ----------
+    title
+        What its default weights are called ("torchvision ResNet50_Weights.IMAGENET1K_V2"); empty if it has none.
+    own_name
+        From a key of its state dicts to the key here; None for what is not taken over.
+    download
+        Returns its default weights under its own keys, from its cache or the network.
+    normalise
+        How images are normalised for them, as `models.checkpoint.prepare` calls it; empty if it has no name for it.
+    """
+
+    title: str
+    own_name: Callable[[str], str | None]
+    download: Callable[[], dict[str, torch.Tensor]]
+    normalise: str = "imagenet"
 
 
 class StagedNetwork(nn.Module):
@@ -21,11 +50,24 @@ class StagedNetwork(nn.Module):
     ----------
     stages
         Modules by name, in order; the last one gives the logits.
+    foreign
+        How weights of another library fit, if they do.
     """
 
-    def __init__(self, stages: dict[str, nn.Module]) -> None:
+    def __init__(self, stages: dict[str, nn.Module], foreign: Foreign | None = None) -> None:
         super().__init__()
         self.stages = nn.ModuleDict(stages)
+        self.foreign = foreign
+
+    @property
+    def classifier(self) -> str:
+        """Name of the stage that gives the logits."""
+        return list(self.stages)[-1]
+
+    @property
+    def added(self) -> list[str]:
+        """Names of stages before the classifier that weights for the architecture need not have."""
+        return [_EMBEDDING] if self.foreign is not None and _EMBEDDING in self.stages else []
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return logits (B, C) for images (B, channels, H, W) float."""
@@ -70,6 +112,67 @@ def linear(features_in: int, features: int, *, bias: bool = True) -> nn.Linear:
     if bias:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+class GlobalAveragePool(nn.Module):
+    """Mean over the image plane: (B, C, H, W) to (B, C).
+
+    A plain mean has a deterministic gradient on a GPU, which adaptive pooling lacks.
+    """
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return (B, C)."""
+        return inputs.mean(dim=(2, 3))
+
+
+def with_head(
+    stages: dict[str, nn.Module],
+    features: int,
+    *,
+    classes: int,
+    classifier: str,
+    embedding: int | None,
+    foreign: Foreign,
+) -> StagedNetwork:
+    """Return a backbone with its classifier, a linear stage `embedding` before it if asked for.
+
+    Both have torch's own initial weights, as the libraries that the backbones come from.
+
+    Parameters
+    ----------
+    stages, features
+        The backbone, and how many values an image it ends in: (B, features).
+    classes, classifier
+        Number of logits, and the name of the stage that gives them.
+    embedding
+        Width of the stage `embedding`; None: no such stage.
+    foreign
+        How weights of the library fit.
+
+    Raises
+    ------
+    InputError
+        If the width cannot be used.
+    """
+    stages = dict(stages)
+    if embedding is not None:
+        stages[_EMBEDDING] = nn.Linear(features, need_width("embedding", embedding, "values of the stage `embedding`"))
+        features = embedding
+    stages[classifier] = nn.Linear(features, classes)
+    return StagedNetwork(stages, foreign)
+
+
+def need_width(option: str, value: object, meaning: str) -> int:
+    """Return the value of an option that is a number of channels or units.
+
+    Raises
+    ------
+    InputError
+        If it is no whole number from 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"option {option}: got {value!r}; expected a whole number from 1, the {meaning}.")
+    return value
 
 
 def flat_size(stages: dict[str, nn.Module], channels: int, size: int) -> int:

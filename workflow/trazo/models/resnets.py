@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from trazo.models.network import StagedNetwork, architectures, convolution, linear
+from trazo.models.network import GlobalAveragePool, StagedNetwork, architectures, convolution, linear
 
 
 class PreActivationBlock(nn.Module):
@@ -35,17 +35,6 @@ class PreActivationBlock(nn.Module):
             # few (github.com/uxlfoundation/oneDNN issue 6035).
             shortcut = self.projection(active[:, :, :: self.stride, :: self.stride])
         return shortcut + self.conv2(torch.relu(self.norm2(self.conv1(active))))
-
-
-class GlobalAveragePool(nn.Module):
-    """Mean over the image plane: (B, C, H, W) to (B, C).
-
-    A plain mean has a deterministic gradient on a GPU, which adaptive pooling lacks.
-    """
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return (B, C)."""
-        return inputs.mean(dim=(2, 3))
 
 
 def _residual_network(blocks: tuple[int, ...], *, classes: int, channels: int, width: int) -> StagedNetwork:

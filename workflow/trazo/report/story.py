@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from trazo import store
-from trazo.config import Dataset, Model, RandomCategories, Retrieval, Settings, Study, differences
+from trazo.config import (
+    PRETRAINED,
+    Dataset,
+    Model,
+    OtherModel,
+    RandomCategories,
+    Retrieval,
+    Settings,
+    Study,
+    differences,
+    made_by,
+)
 from trazo.report.artifacts import Keyed, read_record
 from trazo.report.comparison import Compared
 from trazo.report.measures import (
@@ -93,7 +105,36 @@ def caveat(study: Study, original: Study, settings: Settings) -> str:
     stand_ins = [f"{n} in place of {d.stands_for}" for n, d in study.datasets.items() if d.stands_for]
     if stand_ins:
         sentences.append(f"Stand-in data: {'; '.join(stand_ins)}.")
-    return " ".join(sentences)
+    started = starting_weights(study, original, settings)
+    return " ".join([*sentences, started] if started else sentences)
+
+
+def starting_weights(study: Study, original: Study, settings: Settings) -> str:
+    """Return in a sentence where every model starts, empty if no model of the study, in neither form, says it."""
+    if not any(model.weights is not None for form in (study, original) for model in form.models.values()):
+        return ""
+    found: dict[str, list[str]] = {}
+    for name, model in study.models.items():
+        found.setdefault(_start_words(model, study, settings.sources), []).append(name)
+    told = [f"{', '.join(names)}: {words}" for words, names in found.items()]
+    return f"Starting weights: {'; '.join(told)}."
+
+
+def _start_words(model: Model, study: Study, sources: Mapping[str, str]) -> str:
+    """Return where a model of a study starts, naming no folder of this machine."""
+    start = model.weights
+    if start is None:
+        return "drawn at random"
+    if start == PRETRAINED:
+        return f"pretrained weights of {'timm' if model.architecture.startswith('timm:') else 'torchvision'}"
+    if isinstance(start, OtherModel):
+        stage = study.stage_of(start.model, start.stage)
+        return f"stage {stage.name} of {start.model} at epoch {stage.epochs if start.epoch is None else start.epoch}"
+    place = os.path.normpath(sources.get(start, start))
+    made = made_by(place)
+    if made is not None:
+        return f"stage {made.stage} of {made.model} (study {made.study}, seed {made.seed})"
+    return f"file {Path(place).name}"
 
 
 def _told(study: Study, original: Study, sections: Sequence[str] = ()) -> list[tuple[str, str]]:
@@ -123,6 +164,9 @@ def _sentence(key: str, before: Any, now: Any, study: Study, original: Study) ->
             return f"map {name}", f"{_words(setting)} {instead}"
         if section == "datasets":
             return name, _dataset_words(setting, before, now, ours[name], theirs[name])
+        if setting.partition(".")[0] == "weights":
+            words = [_start_words(part, form, {}) for part, form in ((ours[name], study), (theirs[name], original))]
+            return name, f"starting weights {words[0]} instead of {words[1]}"
         return _model_words(name, setting, before, now, ours[name], theirs[name])
     if section == "seeds":
         return "", f"seeds {instead}"

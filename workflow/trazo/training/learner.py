@@ -25,6 +25,8 @@ class Learner:
         How bytes become the network's input (`models.checkpoint.prepare`).
     device, precision
         Where the network computes, and in which dtype.
+    normalise
+        As `mean_image`.
     """
 
     network: StagedNetwork
@@ -36,10 +38,18 @@ class Learner:
     mean_image: torch.Tensor | None
     device: torch.device
     precision: torch.dtype
+    normalise: str = "none"
 
     def outputs(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return logits (B, C), and embeddings (B, D) if an objective looks at them, of (B, H, W[, 3]) uint8."""
-        images = prepare(pixels, channels=self.channels, size=self.size, mean_image=self.mean_image, device=self.device)
+        images = prepare(
+            pixels,
+            channels=self.channels,
+            size=self.size,
+            mean_image=self.mean_image,
+            device=self.device,
+            normalise=self.normalise,
+        )
         with torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16, cache_enabled=False
         ):

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from trazo.config import Model, Stage
+from trazo.config import PRETRAINED, Model, OtherModel, Stage
 from trazo.device import Stopwatch, choose_device, choose_precision, make_repeatable
 from trazo.errors import InputError, TrazoError
 from trazo.models.checkpoint import Checkpoint, load_checkpoint, mean_of, save_checkpoint
 from trazo.models.factory import build
+from trazo.models.network import StagedNetwork
+from trazo.models.weights import Start, begin_with, downloaded, read_weights
 from trazo.progress import bar, log
 from trazo.provenance import describe, digest
 from trazo.store import Images, read_images, write_history
@@ -44,6 +46,7 @@ def train_stage(
     key: dict[str, Any],
     validation: Path | str | None = None,
     previous: Path | str | None = None,
+    weights: Path | str | None = None,
     device: str = "auto",
     threads: int = 1,
 ) -> None:
@@ -67,7 +70,9 @@ def train_stage(
     validation
         `images.h5` measured after every epoch, or None.
     previous
-        Checkpoint of the stage before, whose weights this one starts from; None starts from random weights.
+        Checkpoint of the stage before, whose weights this one starts from; None for the first stage.
+    weights
+        The file that the first stage starts from, where the model's `weights` name one.
     device, threads
         "auto", "cpu" or "cuda"; CPU threads.
 
@@ -76,7 +81,9 @@ def train_stage(
     TrainingError
         If the loss is no longer a number; the message names epoch and step.
     InputError
-        If data and network do not fit.
+        If data and network, or network and weights, do not fit.
+    TrazoError
+        If pretrained weights cannot be downloaded.
     """
     model = model if isinstance(model, Model) else Model.model_validate(model)
     settings = next(s for s in model.stages if s.name == stage)
@@ -93,12 +100,17 @@ def train_stage(
     objective = mixture(settings.objective)
     sampling, validation_data = _sampled(objective, settings, data, held_out)
     start = _first_checkpoint(model, before, data, size, seed, objective)
-    learner = _learner(start, before, model, settings, objective, chosen, precision)
+    network, begun = _begun(start, before, model, weights)
+    log.info("starting weights: %s", begun.words)
+    learner = _learner(network, start, model, settings, objective, chosen, precision)
 
     plain = {"model": model.model_dump(mode="json"), "stage": stage, "seed": seed, "key": key}
     data_digests = [_data_digest(each) for each in (data, held_out) if each is not None]
     fingerprint = digest(
-        [plain, code, chosen.type, str(precision), data_digests, before.record if before is not None else None]
+        [
+            *(plain, code, chosen.type, str(precision), data_digests),
+            *(before.record if before is not None else None, begun.digest),
+        ]
     )
     resume = Path(f"{output}.resume")
     reached = load_state(resume, fingerprint)
@@ -121,6 +133,7 @@ def train_stage(
     seconds = sum(row["seconds"] for row in trained)
     figures["images_per_second"] = round(sum(row["images"] for row in trained) / seconds, 1) if trained else 0.0
     figures["precision"] = str(precision).removeprefix("torch.")
+    figures["starting_weights"] = begun.words
     record = describe("train", settings=plain, code=code, data=data.record, **figures)
     checkpoint = Checkpoint(
         architecture=start.architecture,
@@ -130,6 +143,7 @@ def train_stage(
         classes=start.classes,
         mean_image=start.mean_image,
         classifier=start.classifier,
+        normalise=start.normalise,
         weights=kept,
         record=record,
     )
@@ -189,31 +203,56 @@ def _first_checkpoint(
         classes=data.classes,
         mean_image=mean_image,
         classifier=objective.uses_logits,
+        normalise=model.normalise,
         weights={},
         record={"seed": seed},
     )
 
 
+def _begun(
+    start: Checkpoint, before: Checkpoint | None, model: Model, file: Path | str | None
+) -> tuple[StagedNetwork, Start]:
+    """Return the network with the weights that the stage starts from, and these in words."""
+    if before is not None:
+        epoch = max(before.weights)
+        key = before.record.get("settings", {}).get("key", {})
+        return before.network(epoch), Start(f"stage {key.get('stage', 'before')} at epoch {epoch}")
+    seed = start.record["seed"]
+    network = build(
+        model.architecture,
+        classes=len(start.classes),
+        channels=model.channels,
+        size=start.size,
+        options=model.options,
+        seed=seed,
+    )
+    if model.weights is None:
+        return network, Start(f"drawn from seed {seed}")
+    if model.weights == PRETRAINED:
+        given = downloaded(network, model.architecture)
+    elif file is None:
+        raise InputError(f"weights: {model.weights} asks for a file, and none was given.")
+    else:
+        other = model.weights if isinstance(model.weights, OtherModel) else None
+        given = read_weights(file, epoch=other.epoch if other else None, named=other is None)
+    if given.normalise and given.normalise != model.normalise:
+        log.warning(
+            "the weights learned from images with `normalise: %s`, this model's have %s",
+            given.normalise,
+            model.normalise,
+        )
+    return network, begin_with(network, given, architecture=model.architecture, classes=start.classes, seed=seed)
+
+
 def _learner(
+    network: StagedNetwork,
     start: Checkpoint,
-    before: Checkpoint | None,
     model: Model,
     settings: Stage,
     objective: Mixture,
     device: torch.device,
     precision: torch.dtype,
 ) -> Learner:
-    if before is not None:
-        network = before.network(max(before.weights))
-    else:
-        network = build(
-            model.architecture,
-            classes=len(start.classes),
-            channels=model.channels,
-            size=start.size,
-            options=model.options,
-            seed=start.record["seed"],
-        )
     network = network.to(device, memory_format=torch.channels_last)
     name, values = settings.optimizer.chosen
     kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
@@ -227,6 +266,7 @@ def _learner(
         mean_image=None if start.mean_image is None else start.mean_image.to(device),
         device=device,
         precision=precision,
+        normalise=start.normalise,
     )
 
 

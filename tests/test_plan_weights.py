@@ -1,0 +1,122 @@
+"""What planning knows of starting weights: files to read, and what is refused before anything runs."""
+
+import pytest
+import yaml
+from trazo import plan
+from trazo.config import ConfigError, Settings
+from trazo.retrieval.distances import distances
+from trazo.training.objectives import facts_of
+
+MODEL = {
+    "architecture": "resnet18",
+    "feature": "pool",
+    "stages": [
+        {"name": name, "data": "d/train", "epochs": 2, "checkpoints": [1], "optimizer": {"sgd": {"lr": 0.1}}}
+        for name in ("one", "two")
+    ],
+}
+
+
+@pytest.fixture
+def with_models(tmp_path, monkeypatch):
+    """Return a function that plans studies of models, from their names to the changes of `MODEL`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.pth").write_bytes(b"weights")
+    (tmp_path / "folder").mkdir()
+
+    def answer(requests, written, _):
+        known = {"module": "m", "features": {"pool": 4}, "smallest": 1}
+        networks = [{**known, "pretrained": "theirs" * (r["architecture"] == "resnet50")} for r in requests]
+        return {"networks": networks, "objectives": [facts_of(w) for w in written], "distances": distances.names()}
+
+    monkeypatch.setattr(plan, "ask_torch", answer)
+
+    def make(**studies):
+        sources = {"mine": "w.pth", "there": "http://a.b/w.pth", "gone": "nowhere.pth"}
+        for study, models in studies.items():
+            text = {
+                "title": "t",
+                "datasets": {"d": {"categories": ["cat", "dog"], "split": {"train": 4}}},
+                "models": {name: {**MODEL, **changes} for name, changes in models.items()},
+            }
+            (tmp_path / f"{study}.yaml").write_text(yaml.safe_dump(text))
+        settings = Settings(studies=[f"{name}.yaml" for name in studies], sources=sources)
+        return plan.make_plans(settings, tmp_path / "cache")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("weights", "path"),
+    [
+        (None, []),
+        ("pretrained", []),
+        ("mine", ["w.pth"]),
+        ("./w.pth", ["w.pth"]),
+        ({"model": "base"}, ["results/s/models/base/seed3/two/checkpoint.pt"]),
+        ({"model": "base", "stage": "one", "epoch": 1}, ["results/s/models/base/seed3/one/checkpoint.pt"]),
+        (
+            "results/other/models/base/seed0/one/checkpoint.pt",
+            ["results/other/models/base/seed0/one/checkpoint.pt"],
+        ),
+        (
+            "results/demo/models/small/seed0/classify/checkpoint.pt",
+            ["results/demo/models/small/seed0/classify/checkpoint.pt"],
+        ),
+    ],
+)
+def test_the_first_stage_reads_the_weights_it_starts_from(with_models, weights, path):
+    base = {"architecture": "resnet18" if weights != "pretrained" else "resnet50", "channels": 3}
+    if isinstance(weights, str) and "demo" in weights:
+        base |= {"channels": 1}
+    found = with_models(s={"base": {}, "mine": {**base, "weights": weights}}, other={"base": {}})["s"]
+    assert found.starting_weights("mine", 3, "one") == path
+    assert found.starting_weights("mine", 3, "two") == []
+    assert found.starting_weights("base", 3, "one") == []
+    assert found.training_settings("mine", "one")["weights"] == found.study.models["mine"].model_dump()["weights"]
+    assert found.training_settings("base", "one")["weights"] is None
+    named = {"mine"} if weights == "mine" else set()
+    assert set(found.settings_of_report()["sources"]) == named
+
+
+def test_an_absolute_path_to_what_the_workflow_makes_is_what_it_makes(with_models, tmp_path):
+    place = tmp_path / "results/s/models/base/seed0/two/checkpoint.pt"
+    found = with_models(s={"base": {}, "mine": {"weights": str(place)}})["s"]
+    assert found.starting_weights("mine", 0, "one") == ["results/s/models/base/seed0/two/checkpoint.pt"]
+
+
+RESULTS = "results/s/models"
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ("minne", ["'minne' is no file", "'mine'"]),
+        ("pretraned", ["'pretrained'"]),
+        ("gone", ["'gone' is nowhere.pth, which is no file"]),
+        ("folder", ["'folder' is no file"]),
+        ("there", ["is a URL", "download it"]),
+        ("https://a.b/c.pth", ["is a URL", "download it"]),
+        ("pretrained", ["no pretrained weights of resnet18", "resnet50"]),
+        (f"{RESULTS}/bse/seed0/one/checkpoint.pt", ["unknown model 'bse'", "'base'"]),
+        (f"{RESULTS}/base/seed0/oen/checkpoint.pt", ["unknown stage 'oen'", "'one'"]),
+        (f"{RESULTS}/base/seed7/one/checkpoint.pt", ["seeds [0]"]),
+        (f"{RESULTS}/mine/seed0/one/checkpoint.pt", ["itself", "s/mine from s/mine"]),
+        ("results/dmo/models/small/seed0/classify/checkpoint.pt", ["'dmo'", "'demo'", "elsewhere"]),
+        ({"model": "grey"}, ["channels is 3", "grey is 1"]),
+        ({"model": "deep"}, ["architecture is resnet18", "deep is resnet50"]),
+    ],
+)
+def test_weights_that_are_nowhere_or_cannot_fit_are_refused_before_the_run(with_models, weights, words):
+    others = {"base": {}, "grey": {"channels": 1}, "deep": {"architecture": "resnet50"}}
+    with pytest.raises(ConfigError) as caught:
+        with_models(s={**others, "mine": {"weights": weights}})
+    assert all(word in str(caught.value) for word in ["study s: models.mine.weights", *words]), str(caught.value)
+
+
+def test_studies_that_start_from_each_other_are_refused(with_models):
+    with pytest.raises(ConfigError, match=r"itself \(a/x from b/y from b/x from a/x\)"):
+        with_models(
+            a={"x": {"weights": "results/b/models/y/seed0/two/checkpoint.pt"}},
+            b={"x": {"weights": "results/a/models/x/seed0/one/checkpoint.pt"}, "y": {"weights": {"model": "x"}}},
+        )

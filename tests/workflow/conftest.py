@@ -159,3 +159,14 @@ def project(finished, tmp_path) -> Project:
     """A copy of the finished tiny study, time stamps and all."""
     shutil.copytree(finished.folder, tmp_path / "trazo")
     return Project(tmp_path / "trazo")
+
+
+@pytest.fixture
+def empty(tmp_path) -> Project:
+    """A copy of the project with nothing configured."""
+    folder = tmp_path / "trazo"
+    shutil.copytree(ROOT / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "envs", folder / "envs")
+    shutil.copy(ROOT / "Snakefile", folder / "Snakefile")
+    (folder / "config.yaml").write_text("{device: cpu, threads: 1}\n")
+    return Project(folder)

@@ -2,7 +2,6 @@
 
 import csv
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,20 +12,9 @@ import pytest
 import yaml
 from sklearn.metrics import average_precision_score
 
-from tests.workflow.conftest import ROOT, Project
+from tests.workflow.conftest import ROOT
 
 pytestmark = pytest.mark.workflow
-
-
-@pytest.fixture
-def empty(tmp_path) -> Project:
-    """A copy of the project with nothing configured."""
-    folder = tmp_path / "trazo"
-    shutil.copytree(ROOT / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "envs", folder / "envs")
-    shutil.copy(ROOT / "Snakefile", folder / "Snakefile")
-    (folder / "config.yaml").write_text("{device: cpu, threads: 1}\n")
-    return Project(folder)
 
 
 def values(folder: Path, **where: str) -> list[float]:

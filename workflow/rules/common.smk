@@ -61,6 +61,7 @@ wildcard_constraints:
     reducer="[^/]+",
     distance="[^/]+",
     ranker="[^/]+",
+    map="[^/]+",
     table="[^/]+",
     figure="[^/]+",
 

@@ -26,6 +26,7 @@ rule collect_metrics:
     input:
         rankings=lambda w: plan_of(w).ranking_metrics(),
         classifications=lambda w: plan_of(w).classifications(),
+        maps=lambda w: plan_of(w).map_metrics(),
         training="results/{study}/models/training.csv",
         significance="results/{study}/significance.csv",
     output:

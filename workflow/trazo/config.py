@@ -527,6 +527,48 @@ def _written_size(written: Written) -> str:
     return next((str(given["size"]) for given in written.values() if given and "size" in given), "")
 
 
+class EmbeddingMap(_Strict):
+    """Features of one split laid out on a plane, a map a model, and how far such a picture can be trusted."""
+
+    models: list[str] = Field(default_factory=list, description="models whose features are mapped")
+    features: list[str] = Field(default_factory=list, description="instead of models: imported features")
+    data: str = Field(
+        "",
+        description=f"items shown, as `{_SPLIT_PATTERN}`; of imported features `gallery` (if left out) or `queries`",
+    )
+    method: str = Field("umap", description="what lays them out: `umap` or `tsne`")
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="the method's own options: `umap` n_neighbors (15), min_dist (0.1), spread (1.0); `tsne` "
+        "perplexity (30), early_exaggeration (12), max_iter (1000)",
+    )
+    stage: str | None = Field(None, description="training stage whose weights count; the last if left out")
+    epochs: list[int] | Literal["all"] | None = Field(
+        None, description="checkpoints to map; `all`: every one that a model keeps; the last if left out"
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of the method, and of the draw of items")
+    most: int = Field(2000, ge=3, le=10_000, description="of a larger split so many items are drawn, by hash and seed")
+    neighbours: int = Field(
+        15, ge=1, description="nearest items on the map that `trustworthiness@<neighbours>` looks for in the features"
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> EmbeddingMap:
+        if bool(self.models) == bool(self.features):
+            raise ValueError("a map needs `models` with `data`, or `features`")
+        if self.models and not self.data:
+            raise ValueError(f"a map of models needs `data`, as {_SPLIT_PATTERN}")
+        if self.features and self.data not in ("", "gallery", "queries"):
+            raise ValueError(f"`data` of imported features is `gallery` or `queries`, got {self.data!r}")
+        if self.features and (self.stage or self.epochs):
+            raise ValueError("`stage` and `epochs` are for models; imported features have none")
+        for key in ("models", "features", "epochs"):
+            values = getattr(self, key) or []
+            if isinstance(values, list) and len(set(values)) < len(values):
+                raise ValueError(f"{key} names something twice: {values}")
+        return self
+
+
 class Table(_Strict):
     """A table of metric values, rows by columns."""
 
@@ -629,6 +671,9 @@ class Study(_Strict):
     )
     models: dict[str, Model] = Field(default_factory=dict, description="models by name")
     retrievals: list[Retrieval] = Field(default_factory=list, description="what is searched in what")
+    maps: dict[str, EmbeddingMap] = Field(
+        default_factory=dict, description="maps of features by name, which tables show as their `reducer`"
+    )
     tables: dict[str, Table] = Field(default_factory=dict, description="tables by file name")
     figures: dict[str, Figure] = Field(default_factory=dict, description="figures by file name")
     published: Published | None = Field(None, description="the published values it reproduces")
@@ -645,7 +690,7 @@ class Study(_Strict):
 
     @model_validator(mode="after")
     def _references(self) -> Study:
-        for section in ("datasets", "features", "models", "tables", "figures"):
+        for section in ("datasets", "features", "models", "maps", "tables", "figures"):
             for name in getattr(self, section):
                 _name(name)
         if not (self.datasets or self.features):
@@ -675,7 +720,20 @@ class Study(_Strict):
                 if name not in self.models:
                     raise ValueError(f"{where}.models: {unknown_name('model', name, self.models)}")
                 self._need_checkpoints(retrieval, name, where)
+        for map_name, drawn in self.maps.items():
+            self._check_map(drawn, f"maps.{map_name}")
         return self
+
+    def _check_map(self, drawn: EmbeddingMap, where: str) -> None:
+        for name in drawn.features:
+            if name not in self.features:
+                raise ValueError(f"{where}.features: {unknown_name('features', name, self.features)}")
+        if drawn.models:
+            self._need_split(drawn.data, f"{where}.data")
+        for name in drawn.models:
+            if name not in self.models:
+                raise ValueError(f"{where}.models: {unknown_name('model', name, self.models)}")
+            self._need_checkpoints(drawn, name, where)
 
     def _need_split(self, reference: str | None, where: str) -> None:
         if reference is None:
@@ -711,7 +769,7 @@ class Study(_Strict):
                 f"{stage.kept_epochs}; add it to its `checkpoints`"
             )
 
-    def _need_checkpoints(self, retrieval: Retrieval, name: str, where: str) -> None:
+    def _need_checkpoints(self, retrieval: Retrieval | EmbeddingMap, name: str, where: str) -> None:
         stages = {stage.name: stage for stage in self.models[name].stages}
         if retrieval.stage is not None and retrieval.stage not in stages:
             raise ValueError(f"{where}.stage: {unknown_name('stage', retrieval.stage, stages)}")
@@ -734,7 +792,8 @@ class Study(_Strict):
         """What `metrics.csv` may call datasets: retrievals, and splits in both ways of writing them."""
         splits = [f"{name}/{split}" for name, dataset in self.datasets.items() for split in dataset.split]
         dashed = [split.replace("/", "-") for split in splits]
-        return list(dict.fromkeys([*(retrieval.label for retrieval in self.retrievals), *splits, *dashed]))
+        sides = [drawn.data or "gallery" for drawn in self.maps.values() if drawn.features]
+        return list(dict.fromkeys([*(retrieval.label for retrieval in self.retrievals), *splits, *dashed, *sides]))
 
     @property
     def sources(self) -> set[str]:
@@ -743,8 +802,8 @@ class Study(_Strict):
         files |= {model.weights for model in self.models.values() if isinstance(model.weights, str)}
         return {dataset.source for dataset in self.datasets.values()} | files
 
-    def epochs_of(self, retrieval: Retrieval, model: str) -> list[int]:
-        """Return the epochs of a model that a retrieval evaluates."""
+    def epochs_of(self, retrieval: Retrieval | EmbeddingMap, model: str) -> list[int]:
+        """Return the epochs of a model that a retrieval evaluates, or a map shows."""
         stage = self.stage_of(model, retrieval.stage)
         return stage.kept_epochs if retrieval.epochs == "all" else retrieval.epochs or [stage.epochs]
 

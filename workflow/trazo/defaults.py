@@ -41,7 +41,7 @@ def completed(study: Study, files: Mapping[str, FeatureFile]) -> Study:
     retrievals = [_completed_retrieval(r, i, study, files) for i, r in enumerate(retrievals)]
     changes: dict[str, Any] = {"retrievals": retrievals}
     if retrievals and not study.model_fields_set & {"tables", "figures"}:
-        changes |= _report(retrievals)
+        changes |= _report(retrievals, maps=bool(study.maps))
     # Built anew and not copied, so that what was filled in is checked as if it had been written.
     given = study.model_dump(exclude_unset=True)
     plain = {key: [r.model_dump() for r in v] if key == "retrievals" else v for key, v in changes.items()}
@@ -96,7 +96,7 @@ def shares_of_exact(retrieval: Retrieval) -> list[str]:
     return [f"recall_of_exact@{max(depths)}"] if listed and max(depths) else []
 
 
-def _report(retrievals: list[Retrieval]) -> dict[str, Any]:
+def _report(retrievals: list[Retrieval], *, maps: bool = False) -> dict[str, Any]:
     """Return tables and figures that suit any retrieval."""
     asked = list(dict.fromkeys(metric for r in retrievals for metric in r.metrics))
     numbers = [m for m in asked if m not in FAMILIES and m.partition("@")[0] not in _CURVES]
@@ -118,6 +118,8 @@ def _report(retrievals: list[Retrieval]) -> dict[str, Any]:
         figures["by-class"] = Figure(title="Class by class", kind="class_bars", options={"metric": metric})
     if votes:
         figures["votes"] = Figure(title="What the nearest items take a query for", kind="knn_confusion")
+    if maps:
+        figures["maps"] = Figure(title="Maps of the features", kind="embedding_map")
     return {
         "tables": {name: table.model_dump() for name, table in tables.items()},
         "figures": {name: figure.model_dump() for name, figure in figures.items()},

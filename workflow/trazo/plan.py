@@ -21,6 +21,7 @@ from trazo.config import (
     PRETRAINED,
     ConfigError,
     Dataset,
+    EmbeddingMap,
     Model,
     OtherModel,
     RandomCategories,
@@ -38,6 +39,8 @@ from trazo.data.items import OverlapError
 from trazo.data.layouts import layouts
 from trazo.defaults import completed, shares_of_exact
 from trazo.errors import InputError
+from trazo.maps.methods import method_of
+from trazo.maps.quality import check_neighbours, quality_names
 from trazo.provenance import LIBRARY, code_fingerprint, digest
 from trazo.reducers.contract import NONE, ReducerChoice, reducer_choice
 from trazo.registry import nearest_names, unknown_name
@@ -92,6 +95,25 @@ class Search:
     retrieval: Retrieval
     queries: str
     gallery: str
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A map of the features of one origin.
+
+    Attributes
+    ----------
+    origin
+        As of `Search`.
+    name
+        The map's name.
+    features
+        Path of the features.
+    """
+
+    origin: str
+    name: str
+    features: str
 
 
 @dataclass(frozen=True)
@@ -305,6 +327,10 @@ class Plan:
             "trazo.retrieval.rankers": [ranker_choice(self.ranker(label, ranker)["ranker"]).name],
         }
 
+    def parts_of_map(self, name: str) -> dict[str, list[str]]:
+        """Return the parts that a map loads by name, by module."""
+        return {"trazo.maps.methods": [self.study.maps[name].method]}
+
     # What is made --------------------------------------------------------------------------------------------------
 
     def images(self, reference: str) -> str:
@@ -368,11 +394,15 @@ class Plan:
 
     def _trained(self) -> Iterator[tuple[Trained, Retrieval]]:
         for retrieval in self.study.retrievals:
-            for model in retrieval.models:
-                stage = self.study.stage_of(model, retrieval.stage)
-                for epoch in self.study.epochs_of(retrieval, model):
-                    for seed in self.study.seeds:
-                        yield Trained(model, seed, stage.name, epoch), retrieval
+            for point in self._points(retrieval):
+                yield point, retrieval
+
+    def _points(self, of: Retrieval | EmbeddingMap) -> Iterator[Trained]:
+        for model in of.models:
+            stage = self.study.stage_of(model, of.stage)
+            for epoch in self.study.epochs_of(of, model):
+                for seed in self.study.seeds:
+                    yield Trained(model, seed, stage.name, epoch)
 
     def searches(self) -> Iterator[Search]:
         """Yield every retrieval by every method."""
@@ -391,6 +421,37 @@ class Plan:
     def features(self) -> list[str]:
         """Return the paths of the features that retrievals search with and in."""
         return _distinct(path for search in self.searches() for path in (search.queries, search.gallery))
+
+    def mappings(self) -> Iterator[Mapped]:
+        """Yield every map of the features of every origin."""
+        for name, drawn in self.study.maps.items():
+            for point in self._points(drawn):
+                yield Mapped(point.folder, name, f"{self.root}/features/{point.folder}/{drawn.data}.h5")
+            for imported in drawn.features:
+                origin = f"{imported}/{IMPORTED}"
+                yield Mapped(origin, name, f"{self.root}/features/{origin}/{drawn.data or GALLERY}.h5")
+
+    def maps(self) -> list[str]:
+        """Return the paths of all maps."""
+        return [f"{self.root}/maps/{m.origin}/{m.name}.h5" for m in self.mappings()]
+
+    def map_metrics(self) -> list[str]:
+        """Return the paths of the metrics of all maps."""
+        return [path.removesuffix(".h5") + ".csv" for path in self.maps()]
+
+    def mapped_features(self, wildcards: Any) -> str:
+        """Return the path of the features that a map shows."""
+        wanted = (wildcards.origin, wildcards.map)
+        return next(m.features for m in self.mappings() if (m.origin, m.name) == wanted)
+
+    def map_settings(self, name: str) -> dict[str, Any]:
+        """Return the settings of a map, as plain values, what does not change it left out."""
+        kept = {"method", "options", "seed", "most", "neighbours"}
+        return self.study.maps[name].model_dump(mode="json", include=kept)
+
+    def map_images(self) -> list[str]:
+        """Return the paths of the images that maps show."""
+        return _distinct(self.images(drawn.data) for drawn in self.study.maps.values() if drawn.models)
 
     def query_features(self) -> list[str]:
         """Return the paths of the features of queries, of models that learned their classes."""
@@ -518,6 +579,7 @@ class Plan:
             "rankings": self.rankings,
             "features": self.query_features,
             "images": self.query_images,
+            "maps": self.maps,
             "published": lambda: published,
             "timings": lambda: [f"{self.root}/timings.csv"],
         }
@@ -580,8 +642,9 @@ class Plan:
     def artifacts(self) -> list[str]:
         """Return the paths of all artifacts that carry a record of how they were made."""
         learned = {self.images(stage.data) for model in self.study.models.values() for stage in model.stages}
-        images = [*sorted(learned), *self.query_images()]
-        return _distinct([*images, *self.histories(), *self.features(), *self.codes(), *self.rankings()])
+        images = [*sorted(learned), *self.query_images(), *self.map_images()]
+        features = [*self.features(), *(m.features for m in self.mappings())]
+        return _distinct([*images, *self.histories(), *features, *self.codes(), *self.rankings(), *self.maps()])
 
 
 def ranker_labels(retrieval: Retrieval) -> dict[str, tuple[Any, str]]:
@@ -748,6 +811,7 @@ def make_plans(settings: Settings, cache: Path) -> dict[str, Plan]:
     for plan in plans.values():
         _check_sources(plan)
         _check_sizes(plan)
+        _check_maps(plan)
         _check_overlaps(plan, cache)
     _check_weights(plans, settings)
     plans = _checked_networks(plans, cache)
@@ -932,6 +996,8 @@ def _computed(plan: Plan, shown: Collection[str] | None = None) -> list[str]:
         names += expand_metrics(retrieval.metrics)
         names += vote_metrics(retrieval.votes)
         names += shares_of_exact(retrieval)
+    for drawn in plan.study.maps.values():
+        names += quality_names(drawn.neighbours)
     return names
 
 
@@ -1051,16 +1117,45 @@ def _gallery_size(plan: Plan, retrieval: Retrieval) -> int | None:
     """Return how many items a query of a retrieval can find, None where only the data can tell."""
     if retrieval.features:
         return min(plan.imported[name].items for name in retrieval.features) - int(retrieval.leave_one_out)
-    dataset, _, split = retrieval.gallery.partition("/")
+    items = _split_size(plan, retrieval.gallery)
+    return None if items is None else items - int(retrieval.leave_one_out)
+
+
+def _split_size(plan: Plan, reference: str) -> int | None:
+    """Return how many items `<dataset>/<split>` has, None where only the data can tell."""
+    dataset, _, split = reference.partition("/")
     count, classes = plan.study.datasets[dataset].split[split], plan.categories(dataset)
     given = plan.given_counts(dataset)
     if classes is None or (not isinstance(count, int) and given is None):
         return None
-    if isinstance(count, int):
-        items = count * len(classes)
-    else:
-        items = sum(given[split][name] for name in classes)
-    return items - int(retrieval.leave_one_out)
+    return count * len(classes) if isinstance(count, int) else sum(given[split][name] for name in classes)
+
+
+def _check_maps(plan: Plan) -> None:
+    """Refuse maps that cannot be drawn, as far as that shows before there are features."""
+    for name, drawn in plan.study.maps.items():
+        where = f"study {plan.name}: maps.{name}"
+        sizes = [_split_size(plan, drawn.data)] if drawn.models else []
+        for imported in drawn.features:
+            held = plan.imported[imported]
+            if held.packed:
+                raise ConfigError(f"{where}.features: {imported} holds packed bits, and a map is drawn of numbers.")
+            if drawn.data == QUERIES and not held.queries:
+                raise ConfigError(f"{where}.data: the file of {imported} holds no queries; leave the key out.")
+            sizes.append(held.queries if drawn.data == QUERIES else held.items)
+        classes = plan.categories(drawn.data.partition("/")[0]) if drawn.models else None
+        if classes is not None and len(classes) < 2:
+            raise ConfigError(
+                f"{where}.data: {drawn.data} has one class; a map compares classes, expected two or more."
+            )
+        try:
+            method = method_of(drawn.method, drawn.options, drawn.seed)
+            for size in sizes:
+                items = drawn.most if size is None else min(size, drawn.most)
+                method.check(items)
+                check_neighbours(drawn.neighbours, items)
+        except InputError as error:
+            raise ConfigError(f"{where}: {error}") from error
 
 
 def _check_sizes(plan: Plan) -> None:

@@ -161,6 +161,37 @@ class RankingArtifact:
     vote_counts: list[int] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class MapArtifact:
+    """Items laid out on a plane.
+
+    Attributes
+    ----------
+    coordinates
+        (N, 2) float32; only distances mean something, and of these the small ones.
+    rows
+        (N,) int64 positions of the items in their split, ascending: a map may show a part of it.
+    labels, ids, classes, record
+        As in `Images`.
+    quality
+        Metrics of the map by name.
+    title
+        The method's name as readers know it ("UMAP").
+    """
+
+    coordinates: np.ndarray
+    rows: np.ndarray
+    labels: np.ndarray
+    ids: list[str]
+    classes: list[str]
+    quality: dict[str, float]
+    title: str
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
 def _put_strings(file: h5py.File, name: str, values: Sequence[str]) -> None:
     file.create_dataset(name, data=np.array(list(values), dtype=object), dtype=h5py.string_dtype())
 
@@ -386,6 +417,40 @@ def read_ranking(path: Path | str) -> RankingArtifact:
         )
 
 
+def write_map(path: Path | str, drawn: MapArtifact) -> None:
+    """Write a map, whole or not at all."""
+    with atomic_path(path) as part, h5py.File(part, "w") as file:
+        file.create_dataset("coordinates", data=np.asarray(drawn.coordinates, dtype=np.float32))
+        file.create_dataset("rows", data=np.asarray(drawn.rows, dtype=np.int64))
+        file.create_dataset("labels", data=np.asarray(drawn.labels, dtype=np.int64))
+        _put_strings(file, "ids", drawn.ids)
+        _put_strings(file, "classes", drawn.classes)
+        file.attrs["quality"] = json.dumps(drawn.quality)
+        file.attrs["title"] = drawn.title
+        _stamp(file, "map", drawn.record)
+
+
+def read_map(path: Path | str) -> MapArtifact:
+    """Read a map.
+
+    Raises
+    ------
+    ArtifactError
+        If it is missing, damaged or something else.
+    """
+    with _opened(path, "map") as file:
+        return MapArtifact(
+            coordinates=file["coordinates"][:],
+            rows=file["rows"][:],
+            labels=file["labels"][:],
+            ids=_get_strings(file, "ids"),
+            classes=_get_strings(file, "classes"),
+            quality=json.loads(file.attrs["quality"]),
+            title=str(file.attrs["title"]),
+            record=json.loads(file.attrs["record"]),
+        )
+
+
 METRIC_COLUMNS = (
     "study",
     "dataset",
@@ -414,8 +479,8 @@ METRIC_COLUMNS = (
 def write_metrics(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
     """Write tidy metrics, one value a row, columns `METRIC_COLUMNS`; a key left out is an empty cell.
 
-    `dataset` names the retrieval (or the split that was classified), `class` is empty where all classes count,
-    and `average` then says whether `value` is the mean over queries or the unweighted mean of the class means.
+    `dataset` names the retrieval (or the split that was classified or mapped), `class` is empty where all classes
+    count, and `average` then says whether `value` is the mean over queries or the unweighted mean of the class means.
     `queries` counts the queries behind the value, `excluded` those that had no relevant item and are left out of it.
     Floats are written with all their digits. `p_best` is filled in where a study's metrics are joined: the p value of
     a paired randomisation test against the best method of the retrieval by that metric, over the same queries; empty

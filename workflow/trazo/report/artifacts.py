@@ -161,6 +161,10 @@ class Pictures:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._files = {artifact.reference: artifact.path for artifact in keyed(paths)}
 
+    def has(self, reference: str) -> bool:
+        """Return whether the images of a `<dataset>/<split>` are at hand."""
+        return reference in self._files
+
     def one_of_each(self, reference: str, classes: Sequence[str]) -> dict[str, np.ndarray]:
         """Return the first image of each class, as `read` does; classes and images that are not at hand left out."""
         if reference not in self._files:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-NEEDS = ("metrics", "histories", "rankings", "features", "images")
+NEEDS = ("metrics", "histories", "rankings", "features", "images", "maps")
 USES = ("published", "timings")
 _SINGLE = ("metrics", "published", "timings")
 
@@ -55,7 +55,7 @@ class Material:
     ----------
     metrics
         `metrics.csv` of the study.
-    histories, rankings, features, images
+    histories, rankings, features, images, maps
         Artifacts of the study; which is which is read from their own records.
     published
         The published values, or None.
@@ -68,6 +68,7 @@ class Material:
     rankings: tuple[Path, ...] = ()
     features: tuple[Path, ...] = ()
     images: tuple[Path, ...] = ()
+    maps: tuple[Path, ...] = ()
     published: Path | None = None
     timings: Path | None = None
 

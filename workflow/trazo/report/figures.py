@@ -13,13 +13,13 @@ from trazo.config import Figure, Study
 from trazo.errors import InputError
 from trazo.registry import unknown_name
 from trazo.report.drawing import Foreseen, Material, figure_kinds, house_style, parse_options, save
-from trazo.report.kinds import bars, class_curves, curves, epochs, matrices, pairs, sheets
+from trazo.report.kinds import bars, class_curves, curves, epochs, maps, matrices, pairs, sheets
 from trazo.report.measures import class_order
 
 __all__ = ["KIND_MODULES", "Material", "figure_kinds", "render_figure", "validate_figure"]
 
 # Importing a kind registers it; a new file of kinds is added here.
-KIND_MODULES = (bars, class_curves, curves, epochs, matrices, pairs, sheets)
+KIND_MODULES = (bars, class_curves, curves, epochs, maps, matrices, pairs, sheets)
 
 
 def validate_figure(
@@ -66,6 +66,7 @@ def validate_figure(
         "ranker": ("ranker", rankers),
         "rankers": ("ranker", rankers),
         "reducer": ("reducer", {name for r in study.retrievals for name in r.reducer_labels}),
+        "maps": ("map", study.maps),
     }
     if computed is not None:
         known |= {"metric": ("metric", computed), "metrics": ("metric", computed)}
@@ -84,6 +85,11 @@ def validate_figure(
         )
     if getattr(options, "published", None) and study.published is None:
         raise InputError(f"{where}: published: the study says nothing of published values; add `published:` to it.")
+    if "maps" in kind.needs and not study.maps:
+        raise InputError(
+            f"{where}: an {figure.kind} shows maps, and the study has none; add `maps:`, such as `maps: {{umap: "
+            "{models: [...], data: <dataset>/<split>, method: umap}}`."
+        )
     if "rankings" in kind.needs and not study.retrievals:
         raise InputError(f"{where}: a {figure.kind} shows ranked lists, and the study has no `retrievals`.")
     if "images" in kind.needs and not any(r.models for r in study.retrievals):

@@ -22,6 +22,8 @@ NUMERIC_DIMENSIONS = ("epoch", "seed", "size", "bits", "fold")
 # Of a network on the items that queries come from, and on those that it learned from.
 CLASSIFICATION = ("accuracy", "loss")
 TRAINING = ("train_accuracy", "train_loss", "training_time", "images_per_second")
+# Of a map of features, over the items it shows.
+MAPPED = ("trustworthiness", "silhouette", "silhouette_map")
 # What may differ among values that are averaged into one.
 REPLICATES = ("seed", "fold")
 # Where "none" says that there is no such part; anywhere else it may be somebody's name.
@@ -146,12 +148,12 @@ def plain(dimension: str, value: object) -> str:
 def measured_names(name: str, metric: str, study: Study) -> set[str]:
     """Return the names under which values of a retrieval (or split) can stand in `metrics.csv`.
 
-    A retrieval's name also stands for the split its queries come from, where accuracy was measured, and for those that
-    its models learned from; a split's name for those of the same dataset that models learned from.
+    A retrieval's name also stands for the split its queries come from, where accuracy and maps were measured, and for
+    those that its models learned from; a split's name for those of the same dataset that models learned from.
     """
     names = {name, name.replace("/", "-")}
     splits: set[str] = set()
-    if metric in CLASSIFICATION:
+    if metric in CLASSIFICATION or metric.partition("@")[0] in MAPPED:
         splits = {r.queries for r in study.retrievals if r.label in names}
     elif metric in TRAINING:
         searching = {model for r in study.retrievals if r.label in names for model in r.models}
@@ -181,7 +183,7 @@ def totals(measures: Iterable[Measure], average: str) -> list[Measure]:
 
 
 def _averages(metric: str, average: str) -> set[str]:
-    if metric in TRAINING:
+    if metric in TRAINING or metric.partition("@")[0] in MAPPED:
         return {""}
     return {"queries", ""} if metric in CLASSIFICATION else {average, ""}
 
@@ -335,11 +337,13 @@ _OTHER_UNITS = {
     "memory": Unit(1.0, "MB", 2),
     "query_time": Unit(1.0, "ms", 2),
     "training_time": Unit(1.0, "min", 1),
+    **dict.fromkeys(MAPPED, Unit(1.0, "", 3)),
 }
-_LOWER_IS_BETTER = frozenset(_OTHER_UNITS) - {"images_per_second"}
+_LOWER_IS_BETTER = frozenset(_OTHER_UNITS) - {"images_per_second", *MAPPED}
 _LABELS = {"map": "mAP", "p": "P", "mrr": "MRR", "r_precision": "R-precision", "recall": "R", "ndcg": "nDCG"}
 _LABELS |= {"knn_accuracy": "kNN accuracy", "label_ap": "AP of labels", "recall_of_exact": "share of the exact list"}
 _LABELS |= {"train_accuracy": "training accuracy", "train_loss": "training loss", "images_per_second": "training speed"}
+_LABELS |= {"silhouette_map": "silhouette of the map"}
 # The studies' own conventions of mAP (README, "What the metrics mean"), after the depth.
 _CONVENTIONS = {"map_hits": "mAP{} (by hits)", "map_hits_excl": "mAP{} (by earlier hits)"}
 

@@ -20,6 +20,7 @@ from trazo.report import story
 from trazo.report.artifacts import class_names, keyed
 from trazo.report.comparison import compared
 from trazo.report.drawing import INK, LINE, PALETTE, PAPER, SOFT
+from trazo.report.explorer import explorer_json
 from trazo.report.measures import left_out, lower_is_better, metric_label, read_measures, unit_of
 from trazo.report.published import read_published
 from trazo.report.significance import LEVEL, Significance
@@ -193,6 +194,7 @@ def render_page(
         for stem, table in study.tables.items()
         if stem in laid_out
     ]
+    maps = explorer_json(study, artifacts)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -253,6 +255,8 @@ def render_page(
         settings_yaml=yaml.safe_dump(story.shown_settings(settings), sort_keys=False, allow_unicode=True),
         command=command or story.command_of(name, settings, study),
         css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        maps=maps,
+        maps_script=(TEMPLATES / "maps.js").read_text(encoding="utf-8") if maps else "",
     )
     write_text(output, html)
     if summary is not None:

@@ -153,7 +153,7 @@ def _sentence(key: str, before: Any, now: Any, study: Study, original: Study) ->
     """Return what a difference is about, and what it is, in plain words where the key is a common one."""
     section, _, rest = key.partition(".")
     instead = f"{_listed(now)} instead of {_listed(before)}"
-    if section in {"datasets", "models", "retrievals"}:
+    if section in {"datasets", "models", "retrievals", "maps"}:
         ours, theirs = _named_parts(study, section), _named_parts(original, section)
         name, setting = _split_key(rest, [*ours, *theirs])
         if name not in ours or name not in theirs:
@@ -162,6 +162,8 @@ def _sentence(key: str, before: Any, now: Any, study: Study, original: Study) ->
             return "", f"{section.removesuffix('s')} {shown} was {'added' if name in ours else 'left out'}"
         if section == "retrievals":
             return ours[name].label, f"{_words(setting)} {instead}"
+        if section == "maps":
+            return f"map {name}", f"{_words(setting)} {instead}"
         if section == "datasets":
             return name, _dataset_words(setting, before, now, ours[name], theirs[name])
         if setting.partition(".")[0] == "weights":
@@ -584,7 +586,7 @@ def steps(records: Sequence[dict[str, Any]]) -> list[Step]:
                 code=str(record.get("code", "")),
             )
         )
-    order = {"images": 0, "train": 1, "import": 2, "extract": 2, "features": 2, "reduce": 3, "rank": 4}
+    order = {"images": 0, "train": 1, "import": 2, "extract": 2, "features": 2, "reduce": 3, "rank": 4, "map": 5}
     return sorted(found, key=lambda s: (order.get(s.name, 9), s.about))
 
 
@@ -602,7 +604,7 @@ def _about(key: dict[str, Any]) -> str:
     parts += [str(key[k]) for k in ("model", "stage") if key.get(k)]
     parts += [f"{k} {key[k]}" for k in ("epoch", "seed") if key.get(k) is not None]
     parts += [str(key["reducer"])] if key.get("reducer", "none") != "none" else []
-    parts += [str(key[k]) for k in ("side", "distance", "ranker") if key.get(k)]
+    parts += [str(key[k]) for k in ("side", "distance", "ranker", "map") if key.get(k)]
     return " · ".join(parts)
 
 

@@ -4,7 +4,10 @@ import re
 from pathlib import Path
 
 import yaml
-from trazo.config import Published, Study, read_settings
+from trazo.config import EmbeddingMap, Published, Study, read_settings
+from trazo.data.layouts import layouts
+from trazo.maps.methods import method_of, methods
+from trazo.reducers.contract import load_reducers, reducers
 from trazo.reference import updated
 from trazo.report.drawing import parse_options
 from trazo.report.figures import figure_kinds
@@ -24,10 +27,13 @@ def test_the_reference_is_up_to_date():
 
 
 def test_every_yaml_example_is_a_valid_configuration():
-    sources, figures, study, published, shortest, features = (yaml.safe_load(block) for block in blocks("yaml"))
+    sources, figures, maps, study, published, shortest, features = (yaml.safe_load(block) for block in blocks("yaml"))
     assert read_settings(sources).sources
     for figure in figures["figures"].values():
         parse_options(figure_kinds.get(figure["kind"]), figure["options"], figure["title"])
+    for drawn in maps["maps"].values():
+        checked = EmbeddingMap.model_validate(drawn)
+        method_of(checked.method, checked.options, checked.seed)
     assert Published.model_validate(published["published"]).models[0].model == "sknet-b-20000"
     assert Study.model_validate(study).retrievals[0].label == "photos-test-in-photos-train"
     assert Study.model_validate(shortest).methods == Study.model_validate(features).methods == ["mine"]
@@ -72,9 +78,26 @@ def test_every_objective_is_explained_with_its_options():
     from trazo.training.objectives import objectives
 
     for name in objectives.names():
+        kind = objectives.get(name)
+        written = f"{name}:<{kind.after_colon.capitalize()}>" if kind.after_colon else name
+        (row,) = (line for line in TEXT.splitlines() if line.startswith(f"| `{written}` |"))
+        for option, field in kind.model_fields.items():
+            assert option == kind.after_colon or f"`{option}` ({field.default})" in row
+
+
+def test_every_reducer_and_method_of_a_map_is_explained_with_its_options():
+    load_reducers()
+    for name in reducers.names():
         (row,) = (line for line in TEXT.splitlines() if line.startswith(f"| `{name}` |"))
-        for option, field in objectives.get(name).model_fields.items():
-            assert f"`{option}` ({field.default})" in row
+        assert all(f"`{option}`" in row for option in reducers.get(name).options_type.model_fields)
+    for name in methods.names():
+        (sentence,) = re.findall(rf"`{name}`\s\([^)]+\)", TEXT)
+        assert all(f"`{option}`" in sentence for option in methods.get(name).options_type.model_fields)
+
+
+def test_every_layout_is_explained():
+    for name in layouts.names():
+        assert any(line.startswith(f"| `{name}` |") for line in TEXT.splitlines()), name
 
 
 def test_links_lead_somewhere():

@@ -8,7 +8,7 @@ import yaml
 from trazo import plan
 from trazo.config import ConfigError, Settings, Study
 from trazo.provenance import LIBRARY, code_fingerprint
-from trazo.report.story import named_differences
+from trazo.report.departures import named_differences
 
 STAGE = {"name": "tune", "data": "toys/train", "epochs": 4, "checkpoints": [0], "optimizer": {"adam": {}}}
 NET = {"architecture": "alexnet", "feature": "fc7", "stages": [STAGE]}

@@ -11,11 +11,12 @@ import pytest
 from trazo import store
 from trazo.config import OtherModel, Settings, Study, read_settings, read_study
 from trazo.report.comparison import Compared, compare
+from trazo.report.departures import caveat, named_differences
 from trazo.report.figures import render_figure
 from trazo.report.measures import Summary, read_measures
 from trazo.report.page import render_page
 from trazo.report.published import PUBLISHED_COLUMNS, PublishedValue
-from trazo.report.story import caveat, command_of, duration, methods, named_differences, shown_settings, tally
+from trazo.report.story import command_of, duration, methods, shown_settings, tally
 from trazo.report.tables import render_table
 
 from .conftest import CLASSES, STUDY, measure
@@ -225,7 +226,7 @@ def test_equal_differences_of_several_models_are_told_once():
     for name, model in STUDY["models"].items():
         changed["models"][name] = {**model, "stages": [{**model["stages"][0], "epochs": 20}]}
     found = named_differences(Study.model_validate(STUDY), Study.model_validate(changed))
-    assert found == ["small (stage classify) and large (stage classify): 2 epochs instead of 20"]
+    assert found == ["small and large: 2 epochs instead of 20"]
 
 
 @pytest.mark.parametrize(
@@ -315,24 +316,25 @@ def test_a_smaller_run_says_how_it_differs():
     }
     study, original, settings = _studies("animals", "full", over)
     assert named_differences(study, original) == [
-        "animals: 400 training drawings a class instead of 1000",
-        "animals: 37 test drawings a class instead of 200",
-        "animals: images of 168×168 pixels instead of 224×224",
-        "alexnet (stage classify): 6 epochs instead of 20",
-        "alexnet (stage classify): batches of 32 instead of 128",
-        "resnet34: inputs of 56×56 pixels instead of the images' own size",
-        "resnet34 (stage classify): 5 epochs instead of 20",
-        "resnet34 (stage classify): batches of 48 instead of 128",
+        "animals: 400 training drawings a class instead of 1000, 37 test drawings a class instead of 200, images of "
+        "168×168 pixels instead of 224×224",
+        "alexnet: 6 epochs instead of 20, batches of 32 instead of 128",
+        "resnet34: inputs of 56×56 pixels instead of the images' own size, 5 epochs instead of 20, batches of 48 "
+        "instead of 128",
     ]
     words = caveat(study, original, settings.model_copy(update={"scale": "quick"}))
     assert words.startswith("Not the published set-up (scale: quick): animals: 400 training drawings a class instead")
-    assert words.endswith("resnet34 (stage classify): 5 epochs instead of 20, batches of 48 instead of 128.")
+    assert words.endswith(
+        "pixels instead of the images' own size, 5 epochs instead of 20, batches of 48 instead of 128."
+    )
+    brief = caveat(study, original, settings.model_copy(update={"scale": "quick"}), brief=True)
+    assert brief == "Not the published set-up (scale: quick): the head of this page has the list."
 
 
 def test_the_quick_animals_are_told_without_keys_or_missing_values():
     study, original, _ = _studies("animals")
     told = named_differences(study, original)
-    assert len(told) > 3
+    assert len(told) > 2
     assert not [line for line in told if re.search(r"\bNone\b|\bnothing\b|\w\.\w|_", line)]
 
 
@@ -343,9 +345,9 @@ def test_the_quick_animals_are_told_without_keys_or_missing_values():
          "animals: 5 classes drawn at random (seed 0) instead of 12 classes (sheep, bear, bee, …)"),
         ({"datasets": {"animals": {"raster": {"thickness": 5}}}}, "animals: raster thickness 5 instead of 3"),
         ({"models": {"resnet34": {"stages": {"classify": {"optimizer": {"adam": {"lr": 0.001}}}}}}},
-         "resnet34 (stage classify): optimizer adam (learning rate 0.001) instead of sgd (0.01)"),
+         "resnet34: optimizer adam (learning rate 0.001) instead of sgd (0.01)"),
         ({"models": {"resnet34": {"stages": {"classify": {"optimizer": {"sgd": {"momentum": 0.5}}}}}}},
-         "resnet34 (stage classify): momentum 0.5 instead of 0.9"),
+         "resnet34: momentum 0.5 instead of 0.9"),
         ({"models": {"resnet34": {"feature": "layer4"}}}, "resnet34: feature layer4 instead of pool"),
         ({"models": {"v1.5": {"architecture": "alexnet", "feature": "fc7", "stages": [
             {"name": "a", "data": "animals/train", "epochs": 1, "optimizer": {"sgd": {"lr": 0.1}}}]}}},
@@ -397,6 +399,23 @@ def test_a_smaller_form_that_draws_its_weights_says_so():
         assert told[0].startswith("other: starting weights drawn at random instead of stage classify of small at")
 
 
+def test_parts_that_differ_alike_share_a_sentence_and_stages_are_named_where_there_are_several():
+    study, original, _ = _studies("quickdraw")
+    told = named_differences(study, original)
+    (checkpoints,) = (line for line in told if "weights kept after 8 epochs instead of 17" in line)
+    assert checkpoints.startswith("sknet and skresnet: 10 epochs instead of 90, ")
+    assert "sknet-b-20000: 400 iterations instead of 20000" in told
+    assert told[-1].startswith("the report shows other choices in ")
+    second = {
+        **STUDY["models"]["small"],
+        "stages": [{**STUDY["models"]["small"]["stages"][0], "name": n} for n in "ab"],
+    }
+    longer = {**second, "stages": [second["stages"][0], {**second["stages"][1], "epochs": 9}]}
+    forms = [Study.model_validate({**STUDY, "models": {**STUDY["models"], "small": m}}) for m in (longer, second)]
+    (sentence,) = named_differences(*forms)
+    assert sentence.startswith("small (stage b): 9 epochs instead of")
+
+
 def test_nothing_is_said_where_nothing_measured_differs():
     assert caveat(*_studies("animals", "full")) == ""
     assert caveat(*_studies("demo")) == ""
@@ -411,7 +430,7 @@ def test_stand_in_data_are_named_though_the_settings_are_the_published_ones(toy_
 
 def test_planning_a_caveat_loads_nothing_heavy():
     script = (
-        "import sys, trazo.report.story as s, trazo.report.tables; assert s.caveat;"
+        "import sys, trazo.report.departures as d, trazo.report.tables; assert d.caveat;"
         "print([m for m in ('matplotlib', 'pandas', 'torch', 'PIL', 'jinja2', 'scipy') if m in sys.modules])"
     )
     library = Path(__file__).parents[2] / "workflow"

@@ -9,11 +9,12 @@ from trazo import store
 from trazo.config import Figure, Study, Table
 from trazo.errors import InputError
 from trazo.report.comparison import compared
+from trazo.report.departures import named_differences
 from trazo.report.drawing import Material
 from trazo.report.figures import render_figure, validate_figure
 from trazo.report.measures import read_measures, reduced_by, reducer_label
 from trazo.report.published import read_published, validate_published
-from trazo.report.story import methods, named_differences, steps
+from trazo.report.story import methods, steps
 from trazo.report.tables import build_table, validate_table
 
 from .conftest import CLASSES, MODELS, STUDY, measure, write_published
@@ -203,9 +204,9 @@ def test_another_schedule_is_told_in_words():
 
     step = {"step": {"every": 8, "factor": 0.1}}
     told = named_differences(ran({"step": {"every": 1, "factor": 0.1}}), ran(step))
-    assert told == ["small (stage classify): learning rate ×0.1 every epoch instead of ×0.1 every 8 epochs"]
+    assert told == ["small: learning rate ×0.1 every epoch instead of ×0.1 every 8 epochs"]
     told = named_differences(ran({"cosine": {}}), ran(None))
-    assert told == ["small (stage classify): learning rate falling along a cosine instead of constant"]
+    assert told == ["small: learning rate falling along a cosine instead of constant"]
 
 
 def test_steps_tell_what_reduced_which_side():

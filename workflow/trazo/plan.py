@@ -44,10 +44,10 @@ from trazo.maps.quality import check_neighbours, quality_names
 from trazo.provenance import LIBRARY, code_fingerprint, digest
 from trazo.reducers.contract import NONE, ReducerChoice, reducer_choice
 from trazo.registry import nearest_names, unknown_name
+from trazo.report.departures import caveat
 from trazo.report.figures import figure_kinds, validate_figure
 from trazo.report.measures import CLASSIFICATION, TRAINING
 from trazo.report.published import read_published, validate_published
-from trazo.report.story import caveat
 from trazo.report.tables import validate_table
 from trazo.retrieval.labels import vote_metrics
 from trazo.retrieval.metrics import expand_metrics, metrics, validate_metric

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import yaml
 
 from trazo.config import Settings, Study
-from trazo.report import story
+from trazo.report import departures, story
 from trazo.report.artifacts import class_names, keyed
 from trazo.report.comparison import compared
 from trazo.report.drawing import INK, LINE, PALETTE, PAPER, SOFT
@@ -226,9 +226,9 @@ def render_page(
         study=study,
         settings=settings,
         sources=sources,
-        differences=story.named_differences(study, original),
+        differences=departures.named_differences(study, original),
         stand_ins={n: d.stands_for for n, d in study.datasets.items() if d.stands_for},
-        caveat=story.caveat(study, original, settings),
+        caveat=departures.caveat(study, original, settings, brief=True),
         methods=methods,
         verdicts=verdicts,
         left_out=left_out(measures),
@@ -267,7 +267,7 @@ def render_page(
             sources=sources,
             devices=devices,
             versions=story.joined_versions(found),
-            caveat=story.caveat(study, original, settings),
+            caveat=departures.caveat(study, original, settings),
             command=command or story.command_of(name, settings, study),
         )
         write_text(summary, lines)

@@ -1,4 +1,4 @@
-"""What the page says in words: differences from the published set-up, the verdict, steps and their times.
+"""What the page says in words: the verdict, rankers beside the exact one, steps and their times.
 
 Pure functions from the study, measures and records to plain values; the template in `templates` lays them out.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,19 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trazo import store
-from trazo.config import (
-    PRETRAINED,
-    Dataset,
-    Model,
-    OtherModel,
-    RandomCategories,
-    RateSchedule,
-    Retrieval,
-    Settings,
-    Study,
-    differences,
-    made_by,
-)
+from trazo.config import Settings, Study
 from trazo.report.artifacts import Keyed, read_record
 from trazo.report.comparison import Compared
 from trazo.report.measures import (
@@ -49,7 +36,6 @@ from trazo.report.significance import Significance
 from trazo.store import METHOD_COLUMNS
 
 _MINUTE, _HOUR = 60.0, 3600.0
-_MOST_TOLD, _MOST_LISTED = 8, 6
 
 
 def duration(seconds: float) -> str:
@@ -67,194 +53,6 @@ def duration(seconds: float) -> str:
 def number(value: float) -> str:
     """Return a number with thin spaces between thousands."""
     return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
-
-
-def _listed(value: Any) -> str:
-    if isinstance(value, list):
-        if len(value) > _MOST_LISTED:
-            return f"{len(value)} ({', '.join(map(str, value[:3]))}, …)"
-        return ", ".join(str(v) for v in value) or "none"
-    return "nothing" if value is None else str(value)
-
-
-def named_differences(study: Study, original: Study) -> list[str]:
-    """Return sentences on where a study as run differs from the study as published, equal ones told once."""
-    return [f"{head}: {sentence}" if head else sentence for head, sentence in _told(study, original)]
-
-
-def caveat(study: Study, original: Study, settings: Settings) -> str:
-    """Return in a sentence or two what sets a run apart from the published set-up, empty if nothing does.
-
-    For standing below a table wherever it is copied to: what concerns only the page (titles, figures) is left out,
-    and long lists are cut.
-
-    Parameters
-    ----------
-    study, original
-        The study as run, and as its file has it.
-    settings
-        The run's settings; the scale is named.
-    """
-    about: dict[str, list[str]] = {}
-    for head, sentence in _told(study, original, sections=("seeds", "datasets", "models", "retrievals")):
-        about.setdefault(head, []).append(sentence)
-    parts = [f"{head}: {', '.join(said)}" if head else ", ".join(said) for head, said in about.items()]
-    sentences = []
-    if parts:
-        scale = "" if settings.scale == "full" else f" (scale: {settings.scale})"
-        more = f"; {len(parts) - _MOST_TOLD} more in report.html" if len(parts) > _MOST_TOLD else ""
-        sentences.append(f"Not the published set-up{scale}: {'; '.join(parts[:_MOST_TOLD])}{more}.")
-    stand_ins = [f"{n} in place of {d.stands_for}" for n, d in study.datasets.items() if d.stands_for]
-    if stand_ins:
-        sentences.append(f"Stand-in data: {'; '.join(stand_ins)}.")
-    started = starting_weights(study, original, settings)
-    return " ".join([*sentences, started] if started else sentences)
-
-
-def starting_weights(study: Study, original: Study, settings: Settings) -> str:
-    """Return in a sentence where every model starts, empty if no model of the study, in neither form, says it."""
-    if not any(model.weights is not None for form in (study, original) for model in form.models.values()):
-        return ""
-    found: dict[str, list[str]] = {}
-    for name, model in study.models.items():
-        found.setdefault(_start_words(model, study, settings.sources), []).append(name)
-    told = [f"{', '.join(names)}: {words}" for words, names in found.items()]
-    return f"Starting weights: {'; '.join(told)}."
-
-
-def _start_words(model: Model, study: Study, sources: Mapping[str, str]) -> str:
-    """Return where a model of a study starts, naming no folder of this machine."""
-    start = model.weights
-    if start is None:
-        return "drawn at random"
-    if start == PRETRAINED:
-        return f"pretrained weights of {'timm' if model.architecture.startswith('timm:') else 'torchvision'}"
-    if isinstance(start, OtherModel):
-        stage = study.stage_of(start.model, start.stage)
-        return f"stage {stage.name} of {start.model} at epoch {stage.epochs if start.epoch is None else start.epoch}"
-    place = os.path.normpath(sources.get(start, start))
-    made = made_by(place)
-    if made is not None:
-        return f"stage {made.stage} of {made.model} (study {made.study}, seed {made.seed})"
-    return f"file {Path(place).name}"
-
-
-def _told(study: Study, original: Study, sections: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """Return what differences are about, and what they are; of some sections of the study, or of all."""
-    told: dict[str, list[str]] = {}
-    for key, before, now in differences(study, original):
-        if not sections or key.partition(".")[0] in sections:
-            subject, sentence = _sentence(key, before, now, study, original)
-            told.setdefault(sentence, []).append(subject)
-    return [(" and ".join(dict.fromkeys(s for s in heads if s)), sentence) for sentence, heads in told.items()]
-
-
-def _sentence(key: str, before: Any, now: Any, study: Study, original: Study) -> tuple[str, str]:
-    """Return what a difference is about, and what it is, in plain words where the key is a common one."""
-    section, _, rest = key.partition(".")
-    instead = f"{_listed(now)} instead of {_listed(before)}"
-    if section in {"datasets", "models", "retrievals", "maps"}:
-        ours, theirs = _named_parts(study, section), _named_parts(original, section)
-        name, setting = _split_key(rest, [*ours, *theirs])
-        if name not in ours or name not in theirs:
-            part = ours.get(name) or theirs[name]
-            shown = part.label if isinstance(part, Retrieval) else name
-            return "", f"{section.removesuffix('s')} {shown} was {'added' if name in ours else 'left out'}"
-        if section == "retrievals":
-            return ours[name].label, f"{_words(setting)} {instead}"
-        if section == "maps":
-            return f"map {name}", f"{_words(setting)} {instead}"
-        if section == "datasets":
-            return name, _dataset_words(setting, before, now, ours[name], theirs[name])
-        if setting.partition(".")[0] == "weights":
-            words = [_start_words(part, form, {}) for part, form in ((ours[name], study), (theirs[name], original))]
-            return name, f"starting weights {words[0]} instead of {words[1]}"
-        return _model_words(name, setting, before, now, ours[name], theirs[name])
-    if section == "seeds":
-        return "", f"seeds {instead}"
-    if section in {"tables", "figures", "title", "description"}:
-        return "", f"the report's {key} was changed"
-    return section, f"{_words(rest)} {instead}".strip()
-
-
-def _named_parts(study: Study, section: str) -> dict[str, Any]:
-    """Return a section's parts by what `config.differences` calls them."""
-    parts = getattr(study, section)
-    return parts if isinstance(parts, dict) else {part.name or str(i): part for i, part in enumerate(parts)}
-
-
-def _split_key(key: str, names: Sequence[str]) -> tuple[str, str]:
-    """Return the name that opens a dotted key, and what follows; names may hold dots themselves."""
-    name = max((n for n in names if f"{key}.".startswith(f"{n}.")), key=len)
-    return name, key[len(name) + 1 :]
-
-
-def _words(key: str) -> str:
-    return key.replace(".", " ").replace("_", " ")
-
-
-def _dataset_words(setting: str, before: Any, now: Any, ours: Dataset, theirs: Dataset) -> str:
-    """Return what a difference in a dataset is."""
-    instead = f"{_listed(now)} instead of {_listed(before)}"
-    part, _, split = setting.partition(".")
-    if part == "split":
-        item = "drawings" if ours.layout == "quickdraw" else "images"
-        name = {"train": "training"}.get(split, split)
-        return f"{_listed(now)} {name} {item} a class instead of {_listed(before)}"
-    if part == "size":
-        return f"images of {now}×{now} pixels instead of {before}×{before}"
-    if part == "categories":
-        return f"{_class_words(ours)} instead of {_class_words(theirs)}"
-    if part == "source":
-        return f"data from {instead}"
-    return f"{_words(setting)} {instead}"
-
-
-def _class_words(dataset: Dataset) -> str:
-    if dataset.categories is None:
-        return "all classes"
-    if isinstance(dataset.categories, RandomCategories):
-        return f"{dataset.categories.random} classes drawn at random (seed {dataset.categories.seed})"
-    names = _listed(dataset.categories)
-    return names.replace(" (", " classes (", 1) if len(dataset.categories) > _MOST_LISTED else f"the classes {names}"
-
-
-def _model_words(name: str, setting: str, before: Any, now: Any, ours: Model, theirs: Model) -> tuple[str, str]:
-    """Return which model or stage a difference is about, and what it is."""
-    instead = f"{_listed(now)} instead of {_listed(before)}"
-    if setting == "size":
-        sides = [f"{side}×{side} pixels" if side else "the images' own size" for side in (now, before)]
-        return name, f"inputs of {sides[0]} instead of {sides[1]}"
-    if not setting.startswith("stages."):
-        return name, f"{_words(setting)} {instead}"
-    stages, before_stages = ({s.name: s for s in model.stages} for model in (ours, theirs))
-    stage, inner = _split_key(setting.removeprefix("stages."), [*stages, *before_stages])
-    subject = f"{name} (stage {stage})"
-    if stage not in stages or stage not in before_stages:
-        return subject, "added" if stage in stages else "left out"
-    if inner == "epochs":
-        return subject, f"{now} epoch{'' if now == 1 else 's'} instead of {before}"
-    if inner == "batch_size":
-        return subject, f"batches of {now} instead of {before}"
-    if inner.partition(".")[0] == "schedule":
-        rates = [_rate_words(s[stage].schedule) for s in (stages, before_stages)]
-        return subject, f"learning rate {rates[0]} instead of {rates[1]}"
-    if not inner.startswith("optimizer."):
-        return subject, f"{_words(inner)} {instead}"
-    (kind, chosen), (kind_before, chosen_before) = (s[stage].optimizer.chosen for s in (stages, before_stages))
-    if kind != kind_before:
-        return subject, f"optimizer {kind} (learning rate {chosen.lr}) instead of {kind_before} ({chosen_before.lr})"
-    last = inner.rpartition(".")[2]
-    return subject, f"{'learning rate' if last == 'lr' else _words(last)} {instead}"
-
-
-def _rate_words(schedule: RateSchedule | None) -> str:
-    if schedule is None:
-        return "constant"
-    if schedule.step is None:
-        return "falling along a cosine"
-    every = schedule.step.every
-    return f"×{schedule.step.factor:g} every {f'{every} epochs' if every > 1 else 'epoch'}"
 
 
 @dataclass(frozen=True)

@@ -430,7 +430,7 @@ def render_table(
     significance
         `significance.csv` of the run, for marks; None leaves them out.
     caveat
-        What sets the run apart from the published set-up, as `story.caveat` says it; stands below the table in
+        What sets the run apart from the published set-up, as `departures.caveat` says it; stands below the table in
         Markdown and LaTeX, so that a table that is copied out says so too.
 
     Raises

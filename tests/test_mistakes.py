@@ -7,7 +7,7 @@ import json
 
 import pytest
 import yaml
-from trazo import plan
+from trazo import planning
 from trazo.config import ConfigError, read_settings
 from trazo.data.doodles import draw_many
 from trazo.data.quickdraw import write_bin
@@ -32,14 +32,14 @@ def drawings(tmp_path_factory):
 def planned(drawings, tmp_path, monkeypatch):
     """Return a function that plans a study; what torch is asked is answered in this process, through plain values."""
     monkeypatch.setattr(
-        plan, "ask_torch", lambda requests, written, cache: json.loads(json.dumps(answer(requests, written)))
+        planning, "ask_torch", lambda requests, written, cache: json.loads(json.dumps(answer(requests, written)))
     )
 
     def make(study):
         file = tmp_path / "mistaken.yaml"
         file.write_text(yaml.safe_dump(study, sort_keys=False))
         values = {"studies": [str(file)], "sources": {"pets": str(drawings)}}
-        return plan.make_plans(read_settings(values), tmp_path / "cache")
+        return planning.make_plans(read_settings(values), tmp_path / "cache")
 
     return make
 

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import yaml
-from trazo import plan
+from trazo import planning
 from trazo.config import ConfigError, Settings, Study
 from trazo.provenance import LIBRARY, code_fingerprint
 from trazo.report.departures import named_differences
@@ -30,14 +30,14 @@ def planned(tmp_path, monkeypatch):
         objectives = [{**learned, "smallest_batch": 1}] * len(written)
         return {"networks": [facts] * len(requests), "objectives": objectives, "distances": ["euclidean", "hamming"]}
 
-    monkeypatch.setattr(plan, "ask_torch", answer)
+    monkeypatch.setattr(planning, "ask_torch", answer)
     rng = np.random.default_rng(0)
     np.savez("mine.npz", features=rng.normal(size=(60, 12)), labels=np.arange(60) % 3)
     np.savez("bits.npz", bits=rng.integers(0, 256, (60, 4), dtype=np.uint8), labels=np.arange(60) % 3)
 
     def make(content):
         (tmp_path / "s.yaml").write_text(yaml.safe_dump(content))
-        return plan.make_plans(Settings(studies=["s.yaml"]), tmp_path / "cache")["s"]
+        return planning.make_plans(Settings(studies=["s.yaml"]), tmp_path / "cache")["s"]
 
     return make
 

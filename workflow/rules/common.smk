@@ -22,7 +22,8 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 from trazo.config import read_settings
 from trazo.errors import TrazoError
-from trazo.plan import PUBLISHED, make_plans
+from trazo.plan import PUBLISHED
+from trazo.planning import make_plans
 from trazo.provenance import code_fingerprint
 
 

@@ -1,7 +1,7 @@
 """The typed configuration: `config.yaml`, and the studies it names.
 
 Everything is checked here before anything runs, and a mistake is one sentence that names the key and the
-choices. What only a network can tell (its feature layers, its smallest input) is checked in `trazo.plan`.
+choices. What only a network can tell (its feature layers, its smallest input) is checked in `trazo.planning`.
 """
 
 from __future__ import annotations

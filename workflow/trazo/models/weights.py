@@ -1,6 +1,6 @@
 """Where a network's first stage starts: weights from checkpoints, from files of other libraries, or downloaded.
 
-Files are read without running anything they may hold. Which weights a study asks for is checked in `trazo.plan`.
+Files are read without running anything they may hold. Which weights a study asks for is checked in `trazo.planning`.
 """
 
 from __future__ import annotations

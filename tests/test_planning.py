@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
-from trazo import plan
+from trazo import planning
 from trazo.config import ConfigError, Settings
 from trazo.data.layouts import layouts
 from trazo.provenance import LIBRARY, code_fingerprint
@@ -19,14 +19,14 @@ def planned(tmp_path, monkeypatch):
     """Return a function that plans a retrieval of 60 items of 12 values in 3 classes."""
     monkeypatch.chdir(tmp_path)
     answer = {"networks": [], "objectives": [], "distances": distances.names()}
-    monkeypatch.setattr(plan, "ask_torch", lambda *_: answer)
+    monkeypatch.setattr(planning, "ask_torch", lambda *_: answer)
     np.savez("mine.npz", features=np.random.default_rng(0).normal(size=(60, 12)), labels=np.arange(60) % 3)
 
     def make(**retrieval):
         retrieval = {"features": ["mine"], "metrics": ["map", "p@5"], **retrieval}
         study = {"title": "t", "features": {"mine": {"source": "mine.npz"}}, "retrievals": [retrieval]}
         (tmp_path / "s.yaml").write_text(yaml.safe_dump(study))
-        return plan.make_plans(Settings(studies=["s.yaml"]), tmp_path / "cache")["s"]
+        return planning.make_plans(Settings(studies=["s.yaml"]), tmp_path / "cache")["s"]
 
     return make
 
@@ -116,7 +116,7 @@ def trained(tmp_path, monkeypatch):
 
         network = {"module": "trazo.models.resnets", "features": {"pool": 64}, "smallest": 1}
         answer = {"networks": [network], "objectives": [facts_of(objective)], "distances": distances.names()}
-        monkeypatch.setattr(plan, "ask_torch", lambda *_: answer)
+        monkeypatch.setattr(planning, "ask_torch", lambda *_: answer)
         stage = {
             "name": "learn", "data": "pets/train", "objective": objective, "epochs": 1, "batch_size": 32,
             "optimizer": {"adam": {}}, **stage,
@@ -134,7 +134,7 @@ def trained(tmp_path, monkeypatch):
             "retrievals": [{**retrieval, "reducers": {"pca": {"size": 9}}}],
         }
         (tmp_path / "s.yaml").write_text(yaml.safe_dump(study))
-        return plan.make_plans(Settings(studies=["s.yaml"]), tmp_path / "cache")["s"]
+        return planning.make_plans(Settings(studies=["s.yaml"]), tmp_path / "cache")["s"]
 
     return make
 
@@ -216,7 +216,7 @@ def photographed(tmp_path, monkeypatch):
     learned = {"objectives": ["cross_entropy"], "samplings": ["shuffled"], "uses_logits": True}
     learned |= {"uses_embeddings": False, "smallest_batch": 1}
     answer = {"networks": [network], "objectives": [learned], "distances": distances.names()}
-    monkeypatch.setattr(plan, "ask_torch", lambda *_: answer)
+    monkeypatch.setattr(planning, "ask_torch", lambda *_: answer)
     for split, counts in {"train": {"coast": 3, "street": 4}, "test": {"coast": 2, "street": 1}}.items():
         for name, count in counts.items():
             (tmp_path / "photos" / split / name).mkdir(parents=True)
@@ -230,7 +230,7 @@ def photographed(tmp_path, monkeypatch):
         retrieval = {"models": ["m"], "queries": "d/test", "gallery": "d/train", "metrics": list(metrics)}
         study = {"title": "t", "datasets": {"d": {"source": "web", **dataset}}, "models": {"m": model}}
         (tmp_path / "s.yaml").write_text(yaml.safe_dump({**study, "retrievals": [retrieval]}, sort_keys=False))
-        return plan.make_plans(Settings(studies=["s.yaml"], sources={"web": place}), tmp_path / "cache")["s"]
+        return planning.make_plans(Settings(studies=["s.yaml"], sources={"web": place}), tmp_path / "cache")["s"]
 
     return make
 
@@ -255,9 +255,9 @@ def test_given_splits_that_cannot_be_used_are_refused_before_the_run(photographe
 
 
 def test_classes_of_a_given_split_that_are_too_small_to_pair_are_named(photographed, monkeypatch):
-    answer = plan.ask_torch()
+    answer = planning.ask_torch()
     learned = {**answer["objectives"][0], "objectives": ["triplet"], "smallest_class": [4, 2]}
-    monkeypatch.setattr(plan, "ask_torch", lambda *_: {**answer, "objectives": [learned]})
+    monkeypatch.setattr(planning, "ask_torch", lambda *_: {**answer, "objectives": [learned]})
     words = r"s.data: triplet needs at least 4 images of every class to pair, and d/train has too few of coast \(3\);"
     with pytest.raises(ConfigError, match=words):
         photographed()

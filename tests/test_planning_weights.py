@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from trazo import plan
+from trazo import planning
 from trazo.config import ConfigError, Settings
 from trazo.retrieval.distances import distances
 from trazo.training.objectives import facts_of
@@ -29,7 +29,7 @@ def with_models(tmp_path, monkeypatch):
         networks = [{**known, "pretrained": "theirs" * (r["architecture"] == "resnet50")} for r in requests]
         return {"networks": networks, "objectives": [facts_of(w) for w in written], "distances": distances.names()}
 
-    monkeypatch.setattr(plan, "ask_torch", answer)
+    monkeypatch.setattr(planning, "ask_torch", answer)
 
     def make(**studies):
         sources = {"mine": "w.pth", "there": "http://a.b/w.pth", "gone": "nowhere.pth"}
@@ -41,7 +41,7 @@ def with_models(tmp_path, monkeypatch):
             }
             (tmp_path / f"{study}.yaml").write_text(yaml.safe_dump(text))
         settings = Settings(studies=[f"{name}.yaml" for name in studies], sources=sources)
-        return plan.make_plans(settings, tmp_path / "cache")
+        return planning.make_plans(settings, tmp_path / "cache")
 
     return make
 

@@ -1,8 +1,9 @@
 """What planning says of tables and figures that a run will not be able to fill."""
 
 import pytest
-from trazo import plan
+from trazo import planning
 from trazo.config import ConfigError, Settings, Study
+from trazo.plan import Learning, Plan
 
 STAGE = {"name": "train", "data": "toys/train", "epochs": 1, "optimizer": {"adam": {"lr": 0.1}}}
 MODEL = {"architecture": "resnet18", "feature": "pool", "stages": [STAGE]}
@@ -26,13 +27,11 @@ def planned(*, figure=None, table=None, **search):
     study["tables"] = {"t": {"title": "T", "rows": "metric", "columns": ["model"], **table}} if table else {}
     study = Study.model_validate(study)
     learning = {
-        (name, "train"): plan.Learning(
-            [], [], uses_logits=name == "classifier", uses_embeddings=False, smallest_batch=1
-        )
+        (name, "train"): Learning([], [], uses_logits=name == "classifier", uses_embeddings=False, smallest_batch=1)
         for name in study.models
     }
-    found = plan.Plan("s", "s", study, study, Settings(), {}, learning=learning)
-    plan._check_names(found)
+    found = Plan("s", "s", study, study, Settings(), {}, learning=learning)
+    planning._check_names(found)
     return found
 
 

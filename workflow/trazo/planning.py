@@ -1,0 +1,624 @@
+"""From the studies of a run to checked plans: what cannot be run is told here, before anything starts.
+
+Mistakes that the configuration itself shows are found in `config`; here, what takes sources on disk, networks, or names
+in registries. What a plan holds is in `plan`. Imports nothing heavy, as the process that plans a run must start fast.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from trazo.config import (
+    PRETRAINED,
+    ConfigError,
+    Dataset,
+    Model,
+    OtherModel,
+    RandomCategories,
+    Retrieval,
+    Settings,
+    Stage,
+    Study,
+    made_by,
+    read_study,
+    study_file,
+)
+from trazo.data.imports import QUERIES, FeatureFile, look
+from trazo.data.items import OverlapError
+from trazo.data.layouts import layouts
+from trazo.defaults import completed, shares_of_exact
+from trazo.errors import InputError
+from trazo.maps.methods import method_of
+from trazo.maps.quality import check_neighbours, quality_names
+from trazo.plan import (
+    DOODLES,
+    PUBLISHED,
+    Learning,
+    Plan,
+    imported_files,
+    is_url,
+    ranker_labels,
+    reducer_labels,
+    weights_file,
+)
+from trazo.provenance import LIBRARY, code_fingerprint, digest
+from trazo.registry import nearest_names, unknown_name
+from trazo.report.figures import validate_figure
+from trazo.report.measures import CLASSIFICATION, TRAINING
+from trazo.report.published import read_published, validate_published
+from trazo.report.tables import validate_table
+from trazo.retrieval.labels import vote_metrics
+from trazo.retrieval.metrics import expand_metrics
+from trazo.retrieval.rankers import ranker_choice
+from trazo.store import write_text
+
+_MOST_TOLD = 5
+
+
+def make_plans(settings: Settings, cache: Path) -> dict[str, Plan]:
+    """Return a checked plan for every study of a run, by name.
+
+    Parameters
+    ----------
+    settings
+        The run's settings.
+    cache
+        Folder for what was asked of torch before; may be deleted at any time.
+
+    Raises
+    ------
+    ConfigError
+        At the first thing that could not be run.
+    """
+    for name in settings.overrides:
+        known = {study_file(s).stem for s in settings.studies}
+        if name not in known:
+            raise ConfigError(f"config: overrides: {unknown_name('study', name, known)} Only studies of this run.")
+    plans: dict[str, Plan] = {}
+    for name in settings.studies:
+        study = read_study(name, settings)
+        original = read_study(name, settings, published_size=True)
+        stem = study_file(name).stem
+        files = _looked_at(study, settings, f"study {stem}")
+        try:
+            study, original = completed(study, files), completed(original, files)
+        except ConfigError as error:
+            raise ConfigError(f"study {stem}: {error}") from error
+        plans[stem] = Plan(stem, name, study, original, settings, {}, files)
+    for plan in plans.values():
+        _check_sources(plan)
+        _check_sizes(plan)
+        _check_maps(plan)
+        _check_overlaps(plan, cache)
+    _check_weights(plans, settings)
+    plans = _checked_networks(plans, cache)
+    for plan in plans.values():
+        _check_names(plan)
+        _check_published(plan)
+    return plans
+
+
+def _check_sources(plan: Plan) -> None:
+    for name, spec in plan.study.datasets.items():
+        where = f"study {plan.name}: datasets.{name}"
+        if spec.layout not in layouts.names():
+            raise ConfigError(f"{where}.layout: {unknown_name('layout', spec.layout, layouts.names())}")
+        try:
+            layouts.get(spec.layout).check(spec)
+        except InputError as error:
+            raise ConfigError(f"{where}.{error}") from error
+        if spec.source == DOODLES:
+            if spec.layout != "quickdraw":
+                raise ConfigError(f"{where}.layout: doodles are drawings; use layout: quickdraw, or name a source.")
+        else:
+            _check_place(plan, name, where)
+        classes = plan.categories(name)
+        for split, given in (plan.given_counts(name) or {}).items():
+            count = spec.split[split]
+            short = [f"{given[c]} of {c!r}" for c in classes or () if isinstance(count, int) and given[c] < count]
+            if short:
+                raise ConfigError(
+                    f"{where}.split.{split}: {count} images a class are asked for, and the source gives "
+                    f"{', '.join(short[:_MOST_TOLD])}{', …' * (len(short) > _MOST_TOLD)}; ask for less, or write `all`."
+                )
+
+
+def _check_place(plan: Plan, dataset: str, where: str) -> None:
+    source = plan.study.datasets[dataset].source
+    place = plan.source(dataset)
+    raw = plan.settings.sources[source]
+    if is_url(raw):
+        spec = plan.study.datasets[dataset]
+        if spec.layout == "quickdraw" and "simplified" in urlsplit(raw).path:
+            raise ConfigError(
+                f"{where}.source: {raw} holds .ndjson files; downloads are of .bin files (…/full/binary). Download the "
+                f".ndjson files yourself and give their folder in `sources: {{{source}: …}}`."
+            )
+        if spec.layout != "quickdraw" and not urlsplit(raw).path.lower().endswith(".zip"):
+            raise ConfigError(
+                f"{where}.source: {raw} is no .zip archive by its name; download and unpack it, and give the folder in "
+                f"`sources: {{{source}: …}}`."
+            )
+        if spec.layout != "quickdraw" and isinstance(spec.categories, RandomCategories):
+            raise ConfigError(
+                f"{where}.categories: a random draw needs the archive at hand; download {raw} and give its path in "
+                f"`sources: {{{source}: …}}`."
+            )
+    elif not Path(place).exists():
+        raise ConfigError(
+            f"{where}.source: {source!r} is {place}, which does not exist; correct `sources:` in config.yaml (paths "
+            "are relative to the folder of the run)."
+        )
+
+
+def _check_weights(plans: dict[str, Plan], settings: Settings) -> None:
+    """Refuse weights that are nowhere, and models that start, over any number of others, from themselves."""
+    studies = {name: plan.study for name, plan in plans.items()}
+    for name, plan in plans.items():
+        for model in plan.study.models:
+            path, point = [], (name, model)
+            while point is not None:
+                if point in path:
+                    chain = " from ".join(f"{study}/{other}" for study, other in [*path, point])
+                    raise ConfigError(
+                        f"study {name}: models.{model}.weights: no model can start from itself ({chain})."
+                    )
+                path.append(point)
+                point = _start_of(*point, studies, settings)
+
+
+def _start_of(study: str, model: str, studies: dict[str, Study], settings: Settings) -> tuple[str, str] | None:
+    """Return the study and model whose checkpoint a model starts from, None if it starts from none that we make.
+
+    Studies that are met on the way are added to `studies`.
+    """
+    spec = studies[study].models[model]
+    where = f"study {study}: models.{model}.weights"
+    if isinstance(spec.weights, OtherModel):
+        other = studies[study].models[spec.weights.model]
+        _need_alike(where, spec, other, spec.weights.model)
+        return study, spec.weights.model
+    if spec.weights in (None, PRETRAINED):
+        return None
+    path = weights_file(spec.weights, settings)
+    made = made_by(path)
+    if made is None:
+        _need_weights_file(where, spec.weights, path, settings)
+        return None
+    if made.study not in studies:
+        try:
+            # As the rules do for a study that is asked for without being configured.
+            alone = settings.model_copy(update={"studies": [made.study], "overrides": {}})
+            studies[made.study] = read_study(made.study, alone)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{where}: {path} is where the study {made.study!r} keeps its results. {error} A file of your own "
+                "must lie elsewhere."
+            ) from error
+    others = studies[made.study].models
+    if made.model not in others:
+        raise ConfigError(f"{where}: {path}: {unknown_name('model', made.model, others)}")
+    stages = [stage.name for stage in others[made.model].stages]
+    if made.stage not in stages:
+        raise ConfigError(f"{where}: {path}: {unknown_name('stage', made.stage, stages)}")
+    if made.seed not in studies[made.study].seeds:
+        raise ConfigError(f"{where}: {path}: study {made.study} has the seeds {studies[made.study].seeds}.")
+    _need_alike(where, spec, others[made.model], made.model)
+    return made.study, made.model
+
+
+def _need_alike(where: str, model: Model, other: Model, name: str) -> None:
+    """Refuse another model's weights that cannot fit, before that model is trained for them."""
+    # Names of timm may say which of its weights they mean, after a dot.
+    for key, ours, theirs in (
+        ("architecture", model.architecture.partition(".")[0], other.architecture.partition(".")[0]),
+        ("channels", model.channels, other.channels),
+    ):
+        if ours != theirs:
+            raise ConfigError(
+                f"{where}: this model's {key} is {ours}, and that of {name} is {theirs}; give both the same, or start "
+                "from other weights."
+            )
+
+
+def _need_weights_file(where: str, written: str, path: str, settings: Settings) -> None:
+    if is_url(path):
+        raise ConfigError(f"{where}: {path} is a URL; download it and give the file's path.")
+    if Path(path).is_file():
+        return
+    named = f"{written!r} is {path}, which" if written in settings.sources else repr(written)
+    near = nearest_names(written, [PRETRAINED, *settings.sources])
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise ConfigError(
+        f"{where}: {named} is no file.{hint} Give {PRETRAINED}, the path of a file of weights or a checkpoint "
+        f"(relative to the folder of the run), a name under `sources:` ({', '.join(settings.sources) or 'none'}), or "
+        "{model: …}, another model of the study."
+    )
+
+
+def _check_overlaps(plan: Plan, cache: Path) -> None:
+    """Refuse splits that a source at hand gives and that share images; they are compared once, and it is kept."""
+    for name, spec in plan.study.datasets.items():
+        if plan.given_counts(name) is None:
+            continue
+        layout, source = layouts.get(spec.layout), Path(plan.source(name))
+        status = source.stat()
+        state = [plan.source_listing(name), status.st_size, status.st_mtime_ns]
+        compared = spec.model_copy(update={"categories": plan.categories(name)})
+        asked = compared.model_dump(mode="json", include={"layout", "categories", *layout.keys})
+        code = code_fingerprint("trazo.data.layouts", parts=plan.parts_of_images(name))
+        file = cache / f"overlaps-{digest([str(source.resolve()), state, asked, list(spec.split), code])}.json"
+        try:
+            overlaps = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            overlaps = layout.overlaps(source, compared)
+            write_text(file, json.dumps(overlaps))
+        if overlaps:
+            raise ConfigError(f"study {plan.name}: datasets.{name}: {source}: {OverlapError(overlaps)}")
+
+
+def _computed(plan: Plan, shown: Collection[str] | None = None) -> list[str]:
+    """Return the names of all metrics that a study computes, or those of some of its models (or imported features)."""
+    shown = plan.study.methods if shown is None else shown
+    names = [*CLASSIFICATION] if set(plan.classified_splits()) & set(shown) else []
+    stages = [
+        (name, stage.name) for name, model in plan.study.models.items() if name in shown for stage in model.stages
+    ]
+    # Of a model that only the study's full form has it is not known what it learns.
+    classifying = any(key not in plan.learning or plan.learning[key].uses_logits for key in stages)
+    names += [metric for metric in TRAINING if stages and (classifying or metric != "train_accuracy")]
+    for retrieval in plan.study.retrievals:
+        if not set(shown) & {*retrieval.models, *retrieval.features}:
+            continue
+        names += expand_metrics(retrieval.metrics)
+        names += vote_metrics(retrieval.votes)
+        names += shares_of_exact(retrieval)
+    for drawn in plan.study.maps.values():
+        names += quality_names(drawn.neighbours)
+    return names
+
+
+def _check_names(plan: Plan) -> None:
+    for index, retrieval in enumerate(plan.study.retrievals):
+        where = f"study {plan.name}: retrievals[{index}]"
+        try:
+            expand_metrics(retrieval.metrics)
+        except InputError as error:
+            raise ConfigError(f"{where}.metrics: {error}") from error
+        try:
+            ranker_labels(retrieval)
+        except InputError as error:
+            raise ConfigError(f"{where}.rankers: {error}") from error
+        _check_reducers(plan, retrieval, where)
+        _check_rankers(plan, retrieval, where)
+        if "predicted_class" in retrieval.rerank:
+            for name in retrieval.models:
+                stage = plan.study.stage_of(name, retrieval.stage)
+                if not plan.learning[name, stage.name].uses_logits:
+                    raise ConfigError(
+                        f"{where}.rerank: predicted_class needs a classifier, and {name}'s stage {stage.name!r} "
+                        "trains none; add cross_entropy to its `objective`, or leave the model out."
+                    )
+    computed = _computed(plan)
+    for name, table in plan.study.tables.items():
+        try:
+            validate_table(table, plan.study, computed)
+            _check_shown(plan, table.metrics, table.where.get("model"))
+        except InputError as error:
+            raise ConfigError(f"study {plan.name}: tables.{name}: {error}") from error
+    for name, figure in plan.study.figures.items():
+        try:
+            validate_figure(figure, plan.study, computed, plan.classified_splits())
+            _check_shown(plan, figure.options.get("metrics"), figure.options.get("models"))
+        except InputError as error:
+            raise ConfigError(f"study {plan.name}: figures.{name}: {error}") from error
+
+
+def _check_shown(plan: Plan, metrics: list[str] | None, models: Any) -> None:
+    """Refuse metrics that are computed, but of none of the models that a table or figure chooses."""
+    names = [str(name) for name in (models if isinstance(models, list) else [models]) if name not in (None, "")]
+    if not names:
+        return
+    computed = _computed(plan, names)
+    for metric in metrics or ():
+        if metric not in computed:
+            reason = "they are not searched for it, or, if a classifier is to give it, train none"
+            raise InputError(f"{metric} is computed of none of {', '.join(names)}: {reason}.")
+
+
+def _check_published(plan: Plan) -> None:
+    # A smaller form of a study may leave models out; its published values are then told to be not part of the run.
+    forms = [plan, replace(plan, study=plan.original)]
+    try:
+        validate_published(
+            plan.study,
+            read_published(PUBLISHED, plan.study),
+            models={name for form in forms for name in form.study.methods},
+            metrics={name for form in forms for name in _computed(form)},
+            datasets={name for form in forms for name in form.study.measured_on},
+            rankers={name for form in forms for r in form.study.retrievals for name in r.ranker_labels},
+            reducers={name for form in forms for r in form.study.retrievals for name in r.reducer_labels},
+        )
+    except InputError as error:
+        raise ConfigError(f"study {plan.name}: {error}") from error
+
+
+def _check_reducers(plan: Plan, retrieval: Retrieval, where: str) -> None:
+    """Refuse reducers that are unknown, or that do not fit the features they are to be fitted on, as far as known."""
+    try:
+        choices = [choice for choice in reducer_labels(retrieval).values() if choice is not None]
+    except InputError as error:
+        raise ConfigError(f"{where}.reducers: {error}") from error
+    items = _gallery_items(plan, retrieval)
+    sizes = {f"features {n}": (held.items, held.width) for n, held in plan.imported.items() if n in retrieval.features}
+    # What is not known yet fits; the step itself can tell.
+    sizes |= {f"model {n}": (items or sys.maxsize, plan.widths[n]) for n in retrieval.models if n in plan.widths}
+    for choice in choices:
+        packed = [name for name in retrieval.features if plan.imported[name].packed]
+        if packed:
+            raise ConfigError(
+                f"{where}.reducers: {choice.name} reduces numbers, and {packed[0]} holds packed bits; leave `reducers` "
+                "out."
+            )
+        for name, size in sizes.items():
+            try:
+                choice.make().check(*size)
+            except InputError as error:
+                raise ConfigError(f"{where}.reducers: {name}: {error}") from error
+
+
+def _check_rankers(plan: Plan, retrieval: Retrieval, where: str) -> None:
+    """Refuse rankers whose options do not fit imported features; of a network's, the step itself can tell."""
+    for written in retrieval.rankers:
+        ranker = ranker_choice(written)
+        for name in retrieval.features:
+            held = plan.imported[name]
+            for reducer, choice in reducer_labels(retrieval).items():
+                reduced = "" if choice is None else f" by {reducer}"
+                width = held.width if choice is None else choice.make().width(held.width)
+                try:
+                    ranker.kind(ranker.options).check(held.items, width)
+                except InputError as error:
+                    raise ConfigError(f"{where}.rankers: features {name}{reduced}: {error}") from error
+
+
+def _gallery_items(plan: Plan, retrieval: Retrieval) -> int | None:
+    """Return how many items the gallery of a retrieval of models has, None where only the data can tell."""
+    if retrieval.features:
+        return None
+    size = _gallery_size(plan, retrieval)
+    return None if size is None else size + int(retrieval.leave_one_out)
+
+
+def _gallery_size(plan: Plan, retrieval: Retrieval) -> int | None:
+    """Return how many items a query of a retrieval can find, None where only the data can tell."""
+    if retrieval.features:
+        return min(plan.imported[name].items for name in retrieval.features) - int(retrieval.leave_one_out)
+    items = _split_size(plan, retrieval.gallery)
+    return None if items is None else items - int(retrieval.leave_one_out)
+
+
+def _split_size(plan: Plan, reference: str) -> int | None:
+    """Return how many items `<dataset>/<split>` has, None where only the data can tell."""
+    dataset, _, split = reference.partition("/")
+    count, classes = plan.study.datasets[dataset].split[split], plan.categories(dataset)
+    given = plan.given_counts(dataset)
+    if classes is None or (not isinstance(count, int) and given is None):
+        return None
+    return count * len(classes) if isinstance(count, int) else sum(given[split][name] for name in classes)
+
+
+def _check_maps(plan: Plan) -> None:
+    """Refuse maps that cannot be drawn, as far as that shows before there are features."""
+    for name, drawn in plan.study.maps.items():
+        where = f"study {plan.name}: maps.{name}"
+        sizes = [_split_size(plan, drawn.data)] if drawn.models else []
+        for imported in drawn.features:
+            held = plan.imported[imported]
+            if held.packed:
+                raise ConfigError(f"{where}.features: {imported} holds packed bits, and a map is drawn of numbers.")
+            if drawn.data == QUERIES and not held.queries:
+                raise ConfigError(f"{where}.data: the file of {imported} holds no queries; leave the key out.")
+            sizes.append(held.queries if drawn.data == QUERIES else held.items)
+        classes = plan.categories(drawn.data.partition("/")[0]) if drawn.models else None
+        if classes is not None and len(classes) < 2:
+            raise ConfigError(
+                f"{where}.data: {drawn.data} has one class; a map compares classes, expected two or more."
+            )
+        try:
+            method = method_of(drawn.method, drawn.options, drawn.seed)
+            for size in sizes:
+                items = drawn.most if size is None else min(size, drawn.most)
+                method.check(items)
+                check_neighbours(drawn.neighbours, items)
+        except InputError as error:
+            raise ConfigError(f"{where}: {error}") from error
+
+
+def _check_sizes(plan: Plan) -> None:
+    """Refuse what only shows after hours of training: ranks beyond the gallery, stages of different classes."""
+    for index, retrieval in enumerate(plan.study.retrievals):
+        items = _gallery_size(plan, retrieval)
+        if items is None:
+            continue
+        gallery = retrieval.gallery or retrieval.label
+        wanted = [(f"metrics: {m}", int(k)) for m in retrieval.metrics if (k := m.partition("@")[2]).isdigit()]
+        wanted += [(f"votes: {count}", count) for count in retrieval.votes]
+        for what, k in wanted:
+            if k > items:
+                raise ConfigError(
+                    f"study {plan.name}: retrievals[{index}].{what} looks at {k} items, and the gallery {gallery} has "
+                    f"{items}; choose a smaller k."
+                )
+    for name, model in plan.study.models.items():
+        learned = {stage.name: plan.categories(stage.data.partition("/")[0]) for stage in model.stages}
+        for stage in model.stages:
+            if stage.validate_on is not None:
+                seen = plan.categories(stage.validate_on.partition("/")[0])
+                if None not in (seen, learned[stage.name]) and seen != learned[stage.name]:
+                    raise ConfigError(
+                        f"study {plan.name}: models.{name}.stages.{stage.name}.validate_on: {stage.validate_on} has "
+                        f"other classes, or in another order, than {stage.data}; give both the same `categories`."
+                    )
+
+
+def _network_requests(plan: Plan) -> Iterator[tuple[str, Model, Dataset, str, dict[str, Any]]]:
+    for name, model in plan.study.models.items():
+        for stage in model.stages:
+            dataset_name = stage.data.partition("/")[0]
+            dataset = plan.study.datasets[dataset_name]
+            request = {
+                "architecture": model.architecture,
+                "channels": model.channels,
+                "size": model.size or dataset.size,
+                "options": model.options,
+            }
+            yield name, model, dataset, dataset_name, request
+
+
+def _checked_networks(plans: dict[str, Plan], cache: Path) -> dict[str, Plan]:
+    """Check every network and objective of every study; return the plans with what is known of them."""
+    requests = [request for plan in plans.values() for *_, request in _network_requests(plan)]
+    stages = [stage for plan in plans.values() for model in plan.study.models.values() for stage in model.stages]
+    known = ask_torch(requests, [stage.objective for stage in stages], cache)
+    networks, learned = iter(known["networks"]), iter(known["objectives"])
+    pairs = zip(requests, known["networks"], strict=True)
+    modules = {request["architecture"]: facts.get("module", "") for request, facts in pairs}
+    found: dict[str, Plan] = {}
+    for plan in plans.values():
+        for index, retrieval in enumerate(plan.study.retrievals):
+            for distance in retrieval.distances:
+                if distance not in known["distances"]:
+                    raise ConfigError(
+                        f"study {plan.name}: retrievals[{index}].distances: "
+                        f"{unknown_name('distance', distance, known['distances'])}"
+                    )
+        widths: dict[str, int] = {}
+        for name, model, _dataset, dataset_name, request in _network_requests(plan):
+            facts = next(networks)
+            _check_network(plan.name, name, model, dataset_name, request, facts)
+            widths[name] = facts["features"][model.feature]
+        learning = {
+            (name, stage.name): _checked_learning(plan, name, stage, next(learned))
+            for name, model in plan.study.models.items()
+            for stage in model.stages
+        }
+        found[plan.name] = replace(plan, modules=modules, learning=learning, widths=widths)
+    return found
+
+
+def _class_sizes(plan: Plan, reference: str) -> dict[str, int]:
+    """Return how many images of each class a split has, by name; nothing where only the data can tell."""
+    dataset, _, split = reference.partition("/")
+    count, given = plan.study.datasets[dataset].split[split], plan.given_counts(dataset)
+    classes = plan.categories(dataset) or []
+    if isinstance(count, int):
+        # Downloads name their classes later; each has as many.
+        return dict.fromkeys(classes or ["each class"], count)
+    return {name: given[split][name] for name in classes} if given is not None else {}
+
+
+def _checked_learning(plan: Plan, model: str, stage: Stage, facts: dict[str, Any]) -> Learning:
+    where = f"study {plan.name}: models.{model}.stages.{stage.name}"
+    if "error" in facts:
+        raise ConfigError(f"{where}.objective: {facts['error']}")
+    learning = Learning(**facts)
+    if stage.batch_size < learning.smallest_batch:
+        raise ConfigError(
+            f"{where}.batch_size: {stage.batch_size} images are too few a batch for {' + '.join(learning.objectives)}, "
+            f"which needs at least {learning.smallest_batch}."
+        )
+    for key, needed in zip(("data", "validate_on"), learning.smallest_class, strict=True):
+        reference = getattr(stage, key)
+        if reference is None:
+            continue
+        few = [f"{name} ({count})" for name, count in _class_sizes(plan, reference).items() if count < needed]
+        if few:
+            more = f" and {len(few) - 5} more" if len(few) > 5 else ""
+            raise ConfigError(
+                f"{where}.{key}: {' + '.join(learning.objectives)} needs at least {needed} images of every class to "
+                f"pair, and {reference} has too few of {', '.join(few[:5])}{more}; add images, or leave classes out."
+            )
+    return learning
+
+
+def _check_network(
+    study: str, name: str, model: Model, dataset: str, request: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    where = f"study {study}: models.{name}"
+    if "error" in facts:
+        raise ConfigError(f"{where}.architecture: {facts['error']}")
+    size = request["size"]
+    if facts["smallest"] is None or size < facts["smallest"]:
+        key = f"{where}.size" if model.size else f"study {study}: datasets.{dataset}.size"
+        raise ConfigError(
+            f"{key}: {size} pixels are too few for {model.architecture}, which needs at least {facts['smallest']}."
+        )
+    if model.feature not in facts["features"]:
+        widths = [f"{layer} ({width} values)" for layer, width in facts["features"].items()]
+        raise ConfigError(
+            f"{where}.feature: {unknown_name('layer', model.feature, facts['features'])} "
+            f"{model.architecture} has {', '.join(widths)}."
+        )
+    if model.weights == PRETRAINED and not facts["pretrained"]:
+        raise ConfigError(
+            f"{where}.weights: no pretrained weights of {model.architecture} are published; torchvision has them for "
+            "resnet50 and timm for most of timm:<name>. Give a file or another model's checkpoint, or leave `weights` "
+            "out."
+        )
+
+
+def ask_torch(requests: list[dict[str, Any]], written: list[Any], cache: Path) -> dict[str, Any]:
+    """Return the facts of networks and objectives and the names of distances, from the cache or a process with torch.
+
+    Parameters
+    ----------
+    requests, written
+        As `probe.answer` takes them.
+    cache
+        Folder of kept answers; each is valid for one state of the code.
+    """
+    modules = sorted(f"trazo.models.{f.stem}" for f in (LIBRARY / "models").glob("*.py") if f.stem != "__init__")
+    question = {"requests": requests, "written": written}
+    # What timm answers may change with its version.
+    asked = any(request["architecture"].startswith("timm:") for request in requests)
+    versions = [importlib.metadata.version("timm")] if asked else []
+    name = digest([question, *versions, code_fingerprint("trazo.probe", *modules)])
+    file = cache / f"networks-{name}.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        pass
+    done = subprocess.run(
+        [sys.executable, "-m", "trazo.probe"],
+        input=json.dumps(question),
+        capture_output=True,
+        text=True,
+        cwd=LIBRARY.parent,
+        check=False,
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no output"
+        raise ConfigError(f"the networks cannot be looked at: {last}\n{done.stderr}")
+    write_text(file, done.stdout)
+    return json.loads(done.stdout)
+
+
+def _looked_at(study: Study, settings: Settings, where: str) -> dict[str, FeatureFile]:
+    """Return what the files of a study's imported features hold."""
+    found: dict[str, FeatureFile] = {}
+    for name in study.features:
+        files = imported_files(study, settings, name, where)
+        try:
+            found[name] = look(Path(files["source"][0]), Path(files["queries"][0]) if files["queries"] else None)
+        except InputError as error:
+            raise ConfigError(f"{where}: features.{name}: {error}") from error
+    return found

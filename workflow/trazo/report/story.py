@@ -105,7 +105,10 @@ def methods(
     labels = [r.label for r in study.retrievals]
     kinds = ("dataset", "model", "reducer", "size", "bits", "ranker", "distance")
     keys = dict.fromkeys(tuple(plain(k, m.of(k)) for k in kinds) for m in rows if m.metric == "map")
-    rankers = {key[kinds.index("ranker")] for key in keys}
+    # Told only where a retrieval has several.
+    rankers: dict[str, set[str]] = {}
+    for key in keys:
+        rankers.setdefault(key[0], set()).add(key[kinds.index("ranker")])
     widths = {(reducer, size, bits) for _, _, reducer, size, bits, _, _ in keys}
     for dataset, model, reducer, size, bits, ranker, distance in keys:
         mine = select(rows, **dict(zip(kinds, (dataset, model, reducer, size, bits, ranker, distance))))
@@ -129,7 +132,7 @@ def methods(
                 model=model,
                 # The width of an unreduced feature tells methods apart as little as the model's name does.
                 reducer=_reducer_words(reducer, size, bits, widths),
-                distance=f"{distance} ({ranker or 'exact'})" if len(rankers) > 1 else distance,
+                distance=f"{distance} ({ranker or 'exact'})" if len(rankers[dataset]) > 1 else distance,
                 map=summarize(select(mine, metric="map")).scaled(100.0),
                 published=published[0] if len(published) == 1 else None,
                 others={name: summary.scaled(100.0) for name, summary in others.items()},

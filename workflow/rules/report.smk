@@ -56,6 +56,7 @@ rule compare_published:
     params:
         code=code_of("compare_published"),
         study=lambda w: plan_of(w).comparison_settings(),
+        departures=lambda w: plan_of(w).departures(),
     script:
         "../scripts/compare_published.py"
 
@@ -77,7 +78,7 @@ rule render_table:
     params:
         code=code_of("render_table"),
         study=lambda w: plan_of(w).table_settings(w.table),
-        caveat=lambda w: plan_of(w).caveat(),
+        caveat=lambda w: plan_of(w).caveat(w.table),
     script:
         "../scripts/render_table.py"
 

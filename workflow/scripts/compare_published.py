@@ -11,6 +11,7 @@ with step(snakemake.log[0], "compare with published values"):
         study=Study.model_validate(snakemake.params.study),
         metrics=Path(snakemake.input.metrics),
         timings=Path(snakemake.input.timings),
+        departures=snakemake.params.departures,
         published=Path(snakemake.input.published),
         output=Path(snakemake.output.comparison),
     )

@@ -565,9 +565,15 @@ class Plan:
         }
         return {name: paths for name in (*kind.needs, *kind.uses) if (paths := sources[name]())}
 
-    def caveat(self) -> str:
-        """Return in a sentence or two how the study as run differs from the published one; empty if it does not."""
-        return caveat(self.study, self.original, self.settings)
+    def caveat(self, table: str) -> str:
+        """Return in a sentence or two how what a table shows differs from the published set-up, if it does."""
+        named = self.study.tables[table].where.get("model")
+        return caveat(self.study, self.original, self.settings, models=[named] if isinstance(named, str) else named)
+
+    def departures(self) -> dict[str, str]:
+        """Return how every model's set-up differs from the published one, as `caveat`; models that do not left out."""
+        told = {name: caveat(self.study, self.original, self.settings, models=[name]) for name in self.study.models}
+        return {name: words for name, words in told.items() if words}
 
     def comparison_settings(self) -> dict[str, Any]:
         """Return the study without what only pictures and tables depend on, as plain values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ COMPARISON_COLUMNS = (
     "seeds",
     "measured_as",
     "why",
+    "set_up",
     "note",
 )
 
@@ -76,7 +78,15 @@ def _measured_as(row: PublishedValue, found: list[Measure]) -> str:
     return ", ".join(words)
 
 
-def compare(*, study: Study, metrics: Path, published: Path, output: Path, timings: Path | None = None) -> None:
+def compare(
+    *,
+    study: Study,
+    metrics: Path,
+    published: Path,
+    output: Path,
+    timings: Path | None = None,
+    departures: Mapping[str, str] | None = None,
+) -> None:
     """Write `comparison.csv`: a row for every published value of the study, measured or not.
 
     Parameters
@@ -89,15 +99,17 @@ def compare(*, study: Study, metrics: Path, published: Path, output: Path, timin
         Where to. `measured`, `difference` and the interval are in the published row's unit.
     timings
         `timings.csv` of the run, if there is one.
+    departures
+        How the set-up of a model differs from the published one, by model: the column `set_up` of its measured rows.
     """
     rows = compared(study, read_measures(metrics, timings), read_published(published, study))
     with atomic_path(output) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COMPARISON_COLUMNS, lineterminator="\n", restval="")
         writer.writeheader()
-        writer.writerows(_cells(row) for row in rows)
+        writer.writerows(_cells(row, departures or {}) for row in rows)
 
 
-def _cells(row: Compared) -> dict[str, object]:
+def _cells(row: Compared, departures: Mapping[str, str]) -> dict[str, object]:
     source = row.published
     cells: dict[str, object] = {c: source.of(c) for c in PUBLISHED_COLUMNS if c != "value"}
     cells |= {"published": repr(source.value), "why": row.why, "measured_as": row.measured_as}
@@ -108,5 +120,6 @@ def _cells(row: Compared) -> dict[str, object]:
         cells["measured"] = repr(row.measured.value)
         cells["difference"] = repr(row.difference)
         cells["seeds"] = row.measured.seeds
+        cells["set_up"] = departures.get(source.ours("model"), "")
         cells["within_interval"] = "" if row.within_interval is None else str(row.within_interval).lower()
     return cells

@@ -6,7 +6,7 @@ Pure functions of the study in both forms; what the page says of results is in `
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,9 @@ def named_differences(study: Study, original: Study) -> list[str]:
     return told
 
 
-def caveat(study: Study, original: Study, settings: Settings, *, brief: bool = False) -> str:
+def caveat(
+    study: Study, original: Study, settings: Settings, *, brief: bool = False, models: Collection[str] | None = None
+) -> str:
     """Return in a sentence or two what sets a run apart from the published set-up, empty if nothing does.
 
     For standing below a table wherever it is copied to: what concerns only the page (titles, figures) is left out,
@@ -60,7 +62,11 @@ def caveat(study: Study, original: Study, settings: Settings, *, brief: bool = F
         The run's settings; the scale is named.
     brief
         For tables of the page, whose head has the list: point there.
+    models
+        Those spoken of, with the data they see; all if left out.
     """
+    if models is not None:
+        study, original = (_of_models(form, models) for form in (study, original))
     parts = _told(study, original)
     sentences = []
     if parts:
@@ -73,6 +79,17 @@ def caveat(study: Study, original: Study, settings: Settings, *, brief: bool = F
         sentences.append(f"Stand-in data: {'; '.join(stand_ins)}.")
     started = starting_weights(study, original, settings)
     return " ".join([*sentences, started] if started else sentences)
+
+
+def _of_models(study: Study, names: Collection[str]) -> Study:
+    """Return a study with some of its models, the data they see, and nothing that is made of them."""
+    models = {name: model for name, model in study.models.items() if name in names}
+    seen = {stage.data for model in models.values() for stage in model.stages}
+    for retrieval in study.retrievals:
+        seen |= {retrieval.queries, retrieval.gallery} if set(retrieval.models) & set(models) else set()
+    used = {reference.partition("/")[0] for reference in seen}
+    datasets = {name: dataset for name, dataset in study.datasets.items() if name in used}
+    return study.model_copy(update={"models": models, "datasets": datasets, "retrievals": [], "maps": {}})
 
 
 def starting_weights(study: Study, original: Study, settings: Settings) -> str:
@@ -205,6 +222,8 @@ def _model_words(name: str, setting: str, before: Any, now: Any, ours: Model, th
     subject = name if len(stages) == len(before_stages) == 1 else f"{name} (stage {stage})"
     if stage not in stages or stage not in before_stages:
         return subject, "added" if stage in stages else "left out"
+    if inner == "epochs" and stages[stage].iterations is not None:
+        return subject, f"cut into {now} parts instead of {before}"
     if inner == "epochs":
         return subject, f"{now} epoch{'' if now == 1 else 's'} instead of {before}"
     if inner == "iterations" and now and before:
@@ -214,7 +233,7 @@ def _model_words(name: str, setting: str, before: Any, now: Any, ours: Model, th
         how_many = (
             f"{kept} epochs instead of {kept_before}" if kept != kept_before else f"other epochs ({_listed(now)})"
         )
-        return subject, f"weights kept after {how_many}"
+        return subject, f"weights kept after {how_many.replace('1 epochs', '1 epoch') if kept == 1 else how_many}"
     if inner == "batch_size":
         return subject, f"batches of {now} instead of {before}"
     if inner.partition(".")[0] == "schedule":

@@ -246,7 +246,8 @@ class PyTorchMetricLearning(Objective):
 def euclidean(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Return (B,) Euclidean distances between rows of (B, D); where one is 0, so is its gradient."""
     squared = (first - second).square().sum(dim=1)
-    apart = squared > 0
+    # Not "> 0": what is no number is not 0 either, and has to show in the loss.
+    apart = squared != 0
     # The root of a one in place of a zero: the root's own gradient there is infinite, and times 0 no number.
     return torch.where(apart, torch.where(apart, squared, 1).sqrt(), 0)
 

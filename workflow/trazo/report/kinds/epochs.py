@@ -63,7 +63,19 @@ class Epochs(ModelOptions):
     published: list[str] = Field(
         default_factory=list, description="published tables (or figures) drawn as hollow marks"
     )
+    epochs: tuple[int, int] | None = Field(None, description="the first and the last epoch shown; all if left out")
     axis: Literal["linear", "log"] = Field("linear", description="log: early epochs wider apart, 0 included")
+
+    @field_validator("epochs")
+    @classmethod
+    def _in_order(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value and not 0 <= value[0] < value[1]:
+            raise ValueError(f"epochs go from a first to a later last one, such as [7, 20]; got {list(value)}")
+        return value
+
+    def shows(self, epoch: float) -> bool:
+        """Return whether an epoch is among those shown; half an epoch off still is, as charts are read."""
+        return self.epochs is None or self.epochs[0] - 0.5 <= epoch <= self.epochs[1] + 0.5
 
     @field_validator("published", mode="before")
     @classmethod
@@ -99,12 +111,16 @@ def epochs(options: Epochs, study: Study, material: Material) -> Drawing:
     lines = []
     for model in models:
         for metric in options.metrics:
-            points = _points(_of(everything, model, metric, options, study), unit_of(metric))
+            shown = [m for m in _of(everything, model, metric, options, study) if options.shows(float(m.epoch))]
+            points = _points(shown, unit_of(metric))
             published = spoken.get((model, metric), [])
             if points or published:
                 lines.append(_Line(model, metric, points, published))
     if not any(line.points for line in lines):
-        raise InputError(f"no epoch of {', '.join(options.metrics)} was measured; add `epochs` to the retrieval.")
+        asked = f" from {options.epochs[0]} to {options.epochs[1]}" if options.epochs else ""
+        raise InputError(
+            f"no epoch{asked} of {', '.join(options.metrics)} was measured; add `epochs` to the retrieval."
+        )
     panels: dict[Unit, list[_Line]] = {}
     for metric in options.metrics:
         panels.setdefault(unit_of(metric), []).extend(line for line in lines if line.metric == metric)
@@ -150,7 +166,7 @@ def _published_points(
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     rows = read_published(material.published, study) if material.published and options.published else []
     for row in rows:
-        if row.table not in options.published or row.epoch is None or row.class_name:
+        if row.table not in options.published or row.epoch is None or row.class_name or not options.shows(row.epoch):
             continue
         if options.distance and row.distance not in {options.distance, ""}:
             continue

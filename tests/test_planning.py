@@ -344,6 +344,46 @@ def test_given_splits_of_an_archive_to_be_downloaded_are_planned_unseen(photogra
     assert found.source_inputs("d") == ["results/sources/web/archive.zip"]
 
 
+def test_lists_on_disk_tell_what_is_taken_of_an_archive_to_be_downloaded(photographed, tmp_path):
+    def seen(**dataset):
+        found = photographed(place="https://example.org/photos.zip", **dataset)
+        return {split: found.source_listing("d", split) for split in ("train", "test")}
+
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.txt").write_text(f"coast_{split}0.png\nstreet_{split}0.png\n")
+    by_list = {"layout": "listed", "lists": {split: f"{split}.txt" for split in ("train", "test")}}
+    before = seen(**by_list)
+    assert seen(**by_list) == before
+    # The archive may be there by then; what was made of it is not stale for that.
+    (tmp_path / "results" / "sources" / "web").mkdir(parents=True)
+    (tmp_path / "results" / "sources" / "web" / "archive.zip").write_bytes(b"")
+    assert seen(**by_list) == before
+    (tmp_path / "test.txt").write_text("coast_test1.png\nstreet_test0.png\n")
+    after = seen(**by_list)
+    assert (after["train"] == before["train"], after["test"] == before["test"]) == (True, False)
+    (tmp_path / "train.txt").write_text("coast_train1.png\nstreet_train0.png\n")
+    # Building a split compares it with those before it.
+    assert not set(seen(**by_list).values()) & {*before.values(), *after.values()}
+    inside = {"layout": "listed", "lists": {"train": "inside.txt", "test": "inside2.txt"}}
+    assert seen(**inside) == seen() == {"train": "", "test": ""}
+
+
+def test_an_image_moved_to_another_list_is_looked_for_again(photographed, tmp_path):
+    # Equal in size and time: the listing alone tells what was compared.
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as file:
+        for name, content in {"a_1": "1", "a_2": "1", "a_3": "3"}.items():
+            file.writestr(f"{name}.png", content)
+
+    def planned_by(train, test):
+        for split, names in (("train", train), ("test", test)):
+            (tmp_path / f"{split}.txt").write_text("".join(f"{name}.png\n" for name in names))
+        return photographed(place="photos.zip", layout="listed", lists={"train": "train.txt", "test": "test.txt"})
+
+    planned_by(["a_1", "a_2"], ["a_3"])
+    with pytest.raises(ConfigError, match=r"a_1.png \(train\) = a_2.png \(test\)"):
+        planned_by(["a_1"], ["a_2", "a_3"])
+
+
 def test_images_are_of_their_own_layout_s_code_and_no_other_s(photographed, tmp_path):
     found = {
         "split_folders": photographed(),

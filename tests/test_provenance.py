@@ -1,11 +1,12 @@
 """Fingerprints change with the meaning of code, and with nothing else."""
 
+import importlib.metadata
 import shutil
 import textwrap
 
 import pytest
 from trazo.errors import InputError
-from trazo.provenance import LIBRARY, code_fingerprint, describe, digest, modules_behind
+from trazo.provenance import LIBRARY, code_fingerprint, describe, digest, modules_behind, versions
 
 
 @pytest.fixture
@@ -214,3 +215,14 @@ def test_a_record_says_what_made_an_artifact():
     assert record["settings"] == {"lr": 0.1}
     assert record["figures"] == {"seconds": 1.5}
     assert {"python", "numpy", "torch"} <= set(record["versions"])
+
+
+@pytest.mark.parametrize(
+    "name", ["umap-learn", "pynndescent", "faiss-cpu", "pytorch-metric-learning", "pillow", "safetensors"]
+)
+def test_versions_of_what_results_come_from_are_kept_where_it_is_installed(name):
+    try:
+        installed = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip(f"{name} is not installed")
+    assert versions()[name] == installed

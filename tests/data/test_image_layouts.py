@@ -299,6 +299,19 @@ def test_lists_may_lie_beside_the_images_or_at_the_top_or_on_disk(place, tmp_pat
     assert ids(LISTED, source, spec, "test") == expected
 
 
+def test_an_image_that_goes_from_one_list_to_another_moves_the_digest_of_all(place, tmp_path):
+    source = place({name: name for name in FLAT})
+    spec = listed(lists={split: str(tmp_path / f"{split}.txt") for split in ("train", "test")})
+    digests = []
+    for moved in ("train", "test"):
+        for split in ("train", "test"):
+            names = ["coast_arnat59.jpg", "inside_city_art.jpg"]
+            names = names if split == "train" else ["coast_bea1.jpg", "inside_city_art2.jpg"]
+            (tmp_path / f"{split}.txt").write_text("\n".join([*names, *(["coast_n1.jpg"] * (split == moved))]))
+        digests.append(LISTED.listing_digest(source, spec))
+    assert digests[0] != digests[1]
+
+
 @pytest.mark.parametrize(
     ("line", "pattern", "name", "kind"),
     [

@@ -1,13 +1,16 @@
 """Checkpoints come back, map lazily, and run nothing that a file may contain."""
 
 import pickle
+import random
+import struct
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from trazo.errors import InputError
-from trazo.models.checkpoint import Checkpoint, load_checkpoint, mean_of, prepare, save_checkpoint
+from trazo.models.checkpoint import Checkpoint, load_checkpoint, load_safely, mean_of, prepare, save_checkpoint
 from trazo.models.factory import build
 from trazo.store import ArtifactError
 
@@ -75,6 +78,36 @@ def test_damage_is_named(tmp_path):
     for name in ("cut.pt", "empty.pt", "foreign.pt", "list.pt", "missing.pt"):
         with pytest.raises(ArtifactError, match=name):
             load_checkpoint(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "error", [TypeError, IndexError, AttributeError, AssertionError, struct.error, UnicodeDecodeError]
+)
+def test_whatever_ends_the_reader_is_damage(tmp_path, monkeypatch, error):
+    def fail(*_, **__):
+        raise error("utf-8", b"", 0, 1, "x") if error is UnicodeDecodeError else error
+
+    save_checkpoint(tmp_path / "c.pt", small_checkpoint())
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(ArtifactError, match=r"c\.pt cannot be loaded as a checkpoint: .*It is damaged") as caught:
+        load_checkpoint(tmp_path / "c.pt")
+    assert isinstance(caught.value.__cause__, error)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mangled_files_end_in_no_other_error(tmp_path):
+    draw = random.Random(0)
+    for modern in (True, False):
+        torch.save({"a.weight": torch.ones(3, 4)}, tmp_path / "w.pt", _use_new_zipfile_serialization=modern)
+        whole = (tmp_path / "w.pt").read_bytes()
+        for _ in range(60):
+            mangled = bytearray(whole)
+            for _ in range(draw.randint(1, 4)):
+                mangled[draw.randrange(min(len(mangled), 1200))] = draw.randrange(256)
+            (tmp_path / "x.pt").write_bytes(mangled)
+            # A byte of a value may be another and the file whole.
+            with suppress(ArtifactError):
+                load_safely(tmp_path / "x.pt", kind="checkpoint", mapped=False)
 
 
 def test_prepare_scales_subtracts_and_repeats():

@@ -181,6 +181,27 @@ def test_keys_that_do_not_fit_are_listed(tmp_path, edits, words):
     assert equal(network, small(seed=1).state_dict())
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
+    given = as_torchvision_names(small(seed=5))
+    bad = ["layer1.0.conv1.weight", "layer2.1.bn2.running_var"]
+    for key in bad:
+        given[key] = given[key].double()
+        given[key].view(-1)[-1] = value
+    torch.save(given, tmp_path / "w.pth")
+    network = small(seed=1)
+    with pytest.raises(InputError, match=rf"file w\.pth .* NaN or infinite values, in {bad[0]}, {bad[1]};"):
+        begin(network, read_weights(tmp_path / "w.pth"))
+    assert equal(network, small(seed=1).state_dict())
+
+
+def test_a_classifier_that_is_left_out_may_hold_anything(tmp_path):
+    given = as_torchvision_names(small(seed=5, classes=7))
+    given["fc.bias"] = given["fc.bias"] * float("nan")
+    torch.save(given, tmp_path / "w.pth")
+    assert "fc drawn" in begin(small(seed=1), read_weights(tmp_path / "w.pth")).words
+
+
 def test_colour_weights_for_grey_images_say_what_to_do(tmp_path):
     torch.save(as_torchvision_names(small(seed=5)), tmp_path / "w.pth")
     with pytest.raises(InputError, match=r"images of 3 channels: set channels: 3; a grey image is then repeated"):

@@ -71,7 +71,7 @@ def test_words_give_the_numbers_and_the_reasons(told):
         "faiss_flat: of 200 lists of 10, 196 are those of the exact ranker, item by item. In 2, items at"
     )
     assert "In 2, items change places" in flat
-    assert "(off by up to 3e-06 of their value: it computes them in float32)" in flat
+    assert "(off by up to 3e-06 of the largest in a list: it computes them in float32)" in flat
     assert "nearer ones" not in flat
     assert "In 80, items stand in the place of nearer ones, by more than that explains: it compares codes." in pq
     assert "change places" not in pq

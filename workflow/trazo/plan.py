@@ -265,9 +265,12 @@ class Plan:
         Of one split where the source gives them, or of all.
         """
         spec = self.study.datasets[dataset]
-        if spec.source == DOODLES or is_url(self._place(dataset)):
+        if spec.source == DOODLES:
             return ""
-        return layouts.get(spec.layout).listing_digest(Path(self.source(dataset)), spec, split)
+        layout = layouts.get(spec.layout)
+        if is_url(self._place(dataset)):
+            return layout.distant_digest(spec, split)
+        return layout.listing_digest(Path(self.source(dataset)), spec, split)
 
     def given_counts(self, dataset: str) -> dict[str, dict[str, int]] | None:
         """Return the items of each class by split, where the source gives the splits and is at hand."""

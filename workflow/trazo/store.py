@@ -575,8 +575,9 @@ def write_agreement(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
     """Write how far rankers' lists are from exact ones, columns `AGREEMENT_COLUMNS`.
 
     Of `queries`, the first k items of a list are the `same` in the same order, or differ by no more than the order of
-    `tied` items or what was `rounded`, or items were `missed`; `distance_error` and `largest_gap` are relative.
-    `computes` and `misses` say in words how the ranker computes distances, and why it may miss items.
+    `tied` items or what was `rounded`, or items were `missed`; `distance_error` and `largest_gap` are shares of
+    the largest distance in a query's exact list. `computes` and `misses` say in words how the ranker computes
+    distances, and why it may miss items.
     """
     with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, AGREEMENT_COLUMNS, lineterminator="\n")

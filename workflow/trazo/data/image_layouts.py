@@ -23,6 +23,7 @@ from trazo.data.categories import choose
 from trazo.data.items import Items, Layout, Mapper, OpenedSource, UnreadableItemsError, block_length, registered
 from trazo.data.splits import text_keys
 from trazo.errors import InputError
+from trazo.provenance import digest
 from trazo.registry import unknown_name
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm")
@@ -159,7 +160,7 @@ def _in_all_splits(found: Found, source: Path, dataset: Dataset) -> list[str]:
 def _digest(found: Found, split: str | None, archive: Archive | None) -> str:
     """Return what stands for the images of a split, or of all, with their classes; and for their stamps."""
     entries = {
-        f"{kind}\0{name}\0{archive.stamp(name) if archive else ''}\n"
+        f"{part}\0{kind}\0{name}\0{archive.stamp(name) if archive else ''}\n"
         for part in ([split] if split else found)
         for kind, images in found[part].items()
         for name in images
@@ -310,6 +311,15 @@ class ListedLayout(ImageLayout):
         """Return a digest of what is listed, and of the sizes and times of a folder's images."""
         # A list on disk says what is taken out of an archive that stays as it was.
         return super().listing_digest(source, dataset, split) or _digest(self.found(source, dataset), split, None)
+
+    def distant_digest(self, dataset: Dataset, split: str | None = None) -> str:
+        """Return a digest of the lists on disk."""
+        names = list(dataset.split)
+        # A given split is compared with those before it.
+        read = names if split is None else names[: names.index(split) + 1]
+        files = {name: Path(dataset.lists[name]).expanduser() for name in read if name in dataset.lists}
+        found = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items() if file.is_file()}
+        return digest(found) if found else ""
 
     def find(self, archive: Archive, dataset: Dataset) -> Found:
         """Return the images on each split's list by class."""

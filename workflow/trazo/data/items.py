@@ -189,6 +189,13 @@ class Layout(ABC):
         """
         return ""
 
+    def distant_digest(self, dataset: Dataset, split: str | None = None) -> str:
+        """Return what stands for files on disk that say what is taken of an archive still to be downloaded; "": none.
+
+        It is the same once the archive is there. `split` as of `listing_digest`.
+        """
+        return ""
+
     @abstractmethod
     def opened(self, source: Path, dataset: Dataset, split: str) -> AbstractContextManager[OpenedSource]:
         """Open a source for the time of a `with` block; its items are those that `split` may take."""

@@ -178,7 +178,7 @@ def begin_with(network: StagedNetwork, weights: Weights, *, architecture: str, c
     Raises
     ------
     InputError
-        If keys are missing, unknown, or of another shape; the message lists them.
+        If keys are missing, unknown, of another shape, or hold values that are not finite; the message lists them.
     """
     wanted = network.state_dict()
     found = _Fitting(weights)
@@ -196,6 +196,7 @@ def begin_with(network: StagedNetwork, weights: Weights, *, architecture: str, c
         found.leave_out(network.classifier)
     ours = {key: value for key, value in wanted.items() if not key.startswith(tuple(f"{_OWN}{s}." for s in drawn))}
     _need_fit(found, ours, architecture)
+    _need_finite(found, ours)
     network.load_state_dict({**wanted, **{key: found.tensors[key] for key in ours if key in found.tensors}})
     words = f"; {' and '.join(drawn)} drawn from seed {seed}" if drawn else ""
     return Start(f"{weights.title}{words}", weights.digest)
@@ -251,6 +252,21 @@ def _need_fit(found: _Fitting, ours: Mapping[str, torch.Tensor], architecture: s
         f"weights: {found.weights.title}{of} do not fit {architecture}. Keys: {'; '.join(told)}. "
         f"{_remedy(list(misshapen.values()), found.weights)}"
     )
+
+
+def _need_finite(found: _Fitting, ours: Mapping[str, torch.Tensor]) -> None:
+    # As the network would hold them: what a wider type can say may be infinite in its own.
+    bad = [
+        found.named[key]
+        for key, here in ours.items()
+        if key in found.tensors and not torch.isfinite(found.tensors[key].to(here.dtype)).all()
+    ]
+    if bad:
+        raise InputError(
+            f"weights: {found.weights.title} hold NaN or infinite values, in {_listed(bad, len(bad))}; expected finite "
+            "ones. The training they are from diverged, or the file is damaged: choose an earlier epoch, or another "
+            "file."
+        )
 
 
 def _remedy(misshapen: list[tuple[tuple[int, ...], tuple[int, ...]]], weights: Weights) -> str:

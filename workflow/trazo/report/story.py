@@ -296,7 +296,7 @@ def agreement_words(found: Sequence[Agreement]) -> list[str]:
             how = f": it computes them {computes}" if computes else ""
             sentences.append(
                 f"In {number(rounded)}, items change places whose distances are as near to each other as its own are "
-                f"to the exact ones (off by up to {error:.1g} of their value{how})"
+                f"to the exact ones (off by up to {error:.1g} of the largest in a list{how})"
             )
         if missed:
             why = f": {misses}" if misses else ""

@@ -39,6 +39,8 @@ class Ranker:
         Names of the distances it can search by; empty for all.
     whole
         Whether it ranks the whole gallery (`ranking.rank`) and not only the nearest items.
+    codes
+        Whether it compares codes of features, so that its distances are off by more than rounding.
     computes, misses
         In words, how it computes distances, and why it may miss items that are nearer than those it finds.
     """
@@ -46,6 +48,7 @@ class Ranker:
     options_type: ClassVar[type[RankerOptions]] = RankerOptions
     distances: ClassVar[tuple[str, ...]] = ()
     whole: ClassVar[bool] = False
+    codes: ClassVar[bool] = False
     computes: ClassVar[str] = ""
     misses: ClassVar[str] = ""
 
@@ -276,6 +279,7 @@ class FaissPq(_Faiss):
     """FAISS's product quantisation (Jégou, Douze and Schmid 2011): codes of pieces x bits, searched exhaustively."""
 
     options_type = PqOptions
+    codes = True
     computes = "between features and the codes of items, which are only near them"
     misses = "it compares codes instead of features"
 

@@ -182,7 +182,7 @@ def test_a_table_of_an_epoch_that_its_models_do_not_keep_is_refused():
     }
 
     def check(metrics, **where):
-        table = Table(title="T", metrics=metrics, rows="model", columns=[], where=where)
+        table = Table(title="T", metrics=metrics, rows="metric", columns=["distance"], where=where)
         validate_table(table, Study.model_validate(study), {"map", "train_loss"})
 
     check(["map"], epoch=3)

@@ -21,6 +21,8 @@ MODEL = {
 SKETCH = {"architecture": "sknet", "feature": "fc1"}
 SIZED = SKETCH | {"options": {"widths": [2, 2, 2, 2], "fc": 8}}
 
+DEEP = {"architecture": "resnet50", "options": {"width": 4}}
+
 
 @pytest.fixture
 def with_models(tmp_path, monkeypatch):
@@ -125,10 +127,10 @@ def test_weights_that_are_nowhere_or_cannot_fit_are_refused_before_the_run(with_
         (
             {"options": {"width": 4}},
             {"options": {"width": 8}},
-            ["conv1, ", "options {'width': 4} (there {'width': 8})"],
+            ["stem, ", "options {'width': 4} (there {'width': 8})"],
         ),
-        (SIZED | {"size": 64}, SIZED | {"size": 32}, ["size 64 (there 32)"]),
-        ({"options": {"width": 4}}, {"options": {"width": 4, "embedding": 8}}, ["embedding differ"]),
+        (SIZED | {"size": 192}, SIZED | {"size": 128}, ["fit: fc1 differ, ", "size 192 (there 128)"]),
+        (DEEP, {**DEEP, "options": {"width": 4, "embedding": 8}}, ["embedding differ"]),
     ],
 )
 def test_weights_of_a_network_of_another_shape_are_refused_before_the_run(
@@ -148,6 +150,7 @@ def test_weights_of_a_network_of_another_shape_are_refused_before_the_run(
     ("ours", "theirs"),
     [
         ({"options": {"width": 4}, "size": 64}, {"options": {"width": 4}, "size": 32}),
+        ({**DEEP, "options": {"width": 4, "embedding": 8}}, DEEP),
         ({**SKETCH, "options": {"dropout": 0.1}}, {**SKETCH, "options": {"dropout": 0.4}}),
     ],
 )

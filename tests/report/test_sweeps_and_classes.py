@@ -101,7 +101,7 @@ def test_the_untrained_network_is_in_the_picture_on_either_axis(swept, tmp_path,
     assert {(0, 114, 178), (213, 94, 0)} <= seen
     study, material = swept
     with material.metrics.open(newline="", encoding="utf-8") as file:
-        later = [row for row in csv.DictReader(file) if row["epoch"] != "0"]
+        later = [{**row, "value": float(row["value"])} for row in csv.DictReader(file) if row["epoch"] != "0"]
     store.write_metrics(tmp_path / "later.csv", later)
     material = replace(material, metrics=tmp_path / "later.csv")
     _, texts, without = _drawn(study, material, tmp_path, "epochs", distance="cosine", axis=axis)

@@ -62,7 +62,7 @@ def _weights(request: dict[str, Any]) -> dict[str, Any]:
     shapes = {
         name: {key: [*value.shape] for key, value in stage.state_dict().items()} for name, stage in stages.items()
     }
-    return {"weights": {name: digest(shape) for name, shape in shapes.items()}, "added": network.added}
+    return {"weights": {name: digest(shape) for name, shape in shapes.items() if shape}, "added": network.added}
 
 
 if __name__ == "__main__":

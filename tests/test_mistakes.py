@@ -16,6 +16,8 @@ from trazo.probe import answer
 from tests.workflow.conftest import STUDY, changed
 from tests.workflow.test_runs import LEARNED_BY_TRIPLETS
 
+SKETCHNET = {"architecture": "sknet", "options": {"widths": [0, 8, 8, 8]}}
+SKETCHNET_WITHOUT_CHANNELS = {**STUDY, "models": {**STUDY["models"], "one": {**STUDY["models"]["one"], **SKETCHNET}}}
 ASKS_FOR_PREDICTIONS = {"retrievals": [{**STUDY["retrievals"][0], "rerank": "predicted_class"}]}
 
 
@@ -55,7 +57,8 @@ def test_the_study_itself_has_none(planned):
         (changed(("models", "one", "feature"), "fc7"), ["models.one.feature", "'fc7'", "pool (64 values)"]),
         (changed(("models", "one", "architecture"), "alexnet"), ["datasets.pets.size", "32", "163"]),
         (changed(("models", "one", "architecture"), "resnet43"), ["models.one.architecture", "'resnet34'"]),
-        (changed(("models", "one", "options"), {"widht": 8}), ["models.one", "'width'"]),
+        (changed(("models", "one", "options"), {"widht": 8}), ["models.one.options.widht: ", "'width'"]),
+        (SKETCHNET_WITHOUT_CHANNELS, ["models.one.options.widths: ", "option widths: got [0, 8, 8, 8]"]),
         (changed(("models", "one", "stages", 0, "objective"), "entropy"), ["objective", "cross_entropy"]),
         (
             changed(("models", "one", "stages", 0, "objective"), {"tripet": {}}),

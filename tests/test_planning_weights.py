@@ -4,6 +4,7 @@ import pytest
 import yaml
 from trazo import planning
 from trazo.config import ConfigError, Settings
+from trazo.probe import answer
 from trazo.retrieval.distances import distances
 from trazo.training.objectives import facts_of
 
@@ -16,6 +17,12 @@ MODEL = {
     ],
 }
 
+# Its first fully connected layer has a weight for every pixel that is left.
+SKETCH = {"architecture": "sknet", "feature": "fc1"}
+SIZED = SKETCH | {"options": {"widths": [2, 2, 2, 2], "fc": 8}}
+
+DEEP = {"architecture": "resnet50", "options": {"width": 4}}
+
 
 @pytest.fixture
 def with_models(tmp_path, monkeypatch):
@@ -24,12 +31,12 @@ def with_models(tmp_path, monkeypatch):
     (tmp_path / "w.pth").write_bytes(b"weights")
     (tmp_path / "folder").mkdir()
 
-    def answer(requests, written, _):
+    def told(requests, written, _):
         known = {"module": "m", "features": {"pool": 4}, "smallest": 1}
         networks = [{**known, "pretrained": "theirs" * (r["architecture"] == "resnet50")} for r in requests]
         return {"networks": networks, "objectives": [facts_of(w) for w in written], "distances": distances.names()}
 
-    monkeypatch.setattr(planning, "ask_torch", answer)
+    monkeypatch.setattr(planning, "ask_torch", told)
 
     def make(**studies):
         sources = {"mine": "w.pth", "there": "http://a.b/w.pth", "gone": "nowhere.pth"}
@@ -112,6 +119,45 @@ def test_weights_that_are_nowhere_or_cannot_fit_are_refused_before_the_run(with_
     with pytest.raises(ConfigError) as caught:
         with_models(s={**others, "mine": {"weights": weights}})
     assert all(word in str(caught.value) for word in ["study s: models.mine.weights", *words]), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "words"),
+    [
+        (
+            {"options": {"width": 4}},
+            {"options": {"width": 8}},
+            ["stem, ", "options {'width': 4} (there {'width': 8})"],
+        ),
+        (SIZED | {"size": 192}, SIZED | {"size": 128}, ["fit: fc1 differ, ", "size 192 (there 128)"]),
+        (DEEP, {**DEEP, "options": {"width": 4, "embedding": 8}}, ["embedding differ"]),
+    ],
+)
+def test_weights_of_a_network_of_another_shape_are_refused_before_the_run(
+    with_models, monkeypatch, ours, theirs, words
+):
+    monkeypatch.setattr(planning, "ask_torch", lambda requests, written, _: answer(requests, written))
+    for elsewhere in (False, True):
+        mine = {**ours, "weights": "results/o/models/base/seed0/one/checkpoint.pt" if elsewhere else {"model": "base"}}
+        studies = {"s": {"mine": mine}, "o": {"base": theirs}} if elsewhere else {"s": {"base": theirs, "mine": mine}}
+        with pytest.raises(ConfigError) as caught:
+            with_models(**studies)
+        told = ["study s: models.mine.weights: the weights of base do not fit", *words]
+        assert all(word in str(caught.value) for word in told), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ({"options": {"width": 4}, "size": 64}, {"options": {"width": 4}, "size": 32}),
+        ({**DEEP, "options": {"width": 4, "embedding": 8}}, DEEP),
+        ({**SKETCH, "options": {"dropout": 0.1}}, {**SKETCH, "options": {"dropout": 0.4}}),
+    ],
+)
+def test_weights_that_fit_in_spite_of_other_options_are_let_through(with_models, monkeypatch, ours, theirs):
+    monkeypatch.setattr(planning, "ask_torch", lambda requests, written, _: answer(requests, written))
+    found = with_models(s={"base": theirs, "mine": {**ours, "weights": {"model": "base"}}})
+    assert found["s"].starting_weights("mine", 0, "one") == ["results/s/models/base/seed0/two/checkpoint.pt"]
 
 
 def test_studies_that_start_from_each_other_are_refused(with_models):

@@ -1,6 +1,9 @@
 """Figures of sweeps over epochs, of confused pairs, and of many classes."""
 
+import csv
+import re
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,7 +17,7 @@ from sklearn.metrics import confusion_matrix as peer_confusion
 from trazo import store
 from trazo.config import Figure, Study
 from trazo.errors import InputError
-from trazo.report.drawing import Material
+from trazo.report.drawing import PALETTE, Material
 from trazo.report.figures import render_figure, validate_figure
 from trazo.report.kinds.epochs import spread
 from trazo.report.kinds.pairs import classifier_pairs, neighbour_pairs
@@ -91,12 +94,21 @@ def test_metrics_of_other_units_have_panels_of_their_own(swept, tmp_path):
 @pytest.mark.parametrize("axis", ["linear", "log"])
 def test_the_untrained_network_is_in_the_picture_on_either_axis(swept, tmp_path, axis):
     _, texts, svg = _drawn(*swept, tmp_path, "epochs", distance="cosine", axis=axis)
-    assert "0" in texts
-    assert svg.count("<use ") > 8
+    assert "Epoch (0: before training)" in texts
     with Image.open(tmp_path / "figure.png") as picture:
         # Lines and bands, not only text: colours of both models are there.
         seen = {c[:3] for _, c in picture.convert("RGB").getcolors(1 << 20)}
     assert {(0, 114, 178), (213, 94, 0)} <= seen
+    study, material = swept
+    with material.metrics.open(newline="", encoding="utf-8") as file:
+        later = [{**row, "value": float(row["value"])} for row in csv.DictReader(file) if row["epoch"] != "0"]
+    store.write_metrics(tmp_path / "later.csv", later)
+    material = replace(material, metrics=tmp_path / "later.csv")
+    _, texts, without = _drawn(study, material, tmp_path, "epochs", distance="cosine", axis=axis)
+    assert {"Epoch"} == {text for text in texts if text.startswith("Epoch")}
+    for colour in PALETTE[:2]:
+        markers = re.compile(f"<use [^>]*fill: {colour}")
+        assert len(markers.findall(svg)) == len(markers.findall(without)) + 1
 
 
 def test_names_of_lines_that_end_early_stand_in_the_legend(swept, tmp_path):

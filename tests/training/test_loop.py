@@ -186,7 +186,18 @@ def test_a_resume_file_of_something_else_is_not_used(tmp_path, data, change):
         with pytest.raises(Stop):
             train(tmp_path / "other", data, model)
     assert (tmp_path / "other" / "checkpoint.pt.resume").exists()
-    assert same_weights(fresh, train(tmp_path / "other", data, **{"model": model, **change}))
+    trained = []
+
+    def noted(path, state, fingerprint):
+        trained.append(state["epoch"])
+        save_state(path, state, fingerprint)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trazo.training.loop.save_state", noted)
+        again = train(tmp_path / "other", data, **{"model": model, **change})
+    # Going on after the first epoch may well give the same weights: the epochs trained tell.
+    assert trained == list(range(1, len(trained) + 1))
+    assert same_weights(fresh, again)
 
 
 def test_a_damaged_resume_file_is_not_used(tmp_path):

@@ -288,7 +288,7 @@ class Stage(_Strict):
     def _epochs(self) -> Stage:
         beyond = [epoch for epoch in self.checkpoints if not 0 <= epoch <= self.epochs]
         if beyond:
-            raise ValueError(f"checkpoints {beyond} lie beyond the stage's {self.epochs} epochs")
+            raise ValueError(f"checkpoints {beyond} are no epochs of the stage; expected 0 to {self.epochs}")
         if self.iterations is not None and not 1 <= self.epochs <= self.iterations:
             raise ValueError(
                 f"{self.iterations} iterations cannot be cut into {self.epochs} epochs; choose from 1 to "

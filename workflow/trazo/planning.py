@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -98,8 +99,8 @@ def make_plans(settings: Settings, cache: Path) -> dict[str, Plan]:
         _check_sizes(plan)
         _check_maps(plan)
         _check_overlaps(plan, cache)
-    _check_weights(plans, settings)
-    plans = _checked_networks(plans, cache)
+    starts = _check_weights(plans, settings)
+    plans = _checked_networks(plans, starts, cache)
     for plan in plans.values():
         _check_names(plan)
         _check_published(plan)
@@ -159,8 +160,32 @@ def _check_place(plan: Plan, dataset: str, where: str) -> None:
         )
 
 
-def _check_weights(plans: dict[str, Plan], settings: Settings) -> None:
-    """Refuse weights that are nowhere, and models that start, over any number of others, from themselves."""
+@dataclass(frozen=True)
+class _Start:
+    """A model whose first stage starts from a stage of another model, and both networks as `probe` is asked for them.
+
+    Attributes
+    ----------
+    where
+        The key that says so, for messages.
+    point
+        Study and name of the other model.
+    ours, theirs
+        Requests.
+    """
+
+    where: str
+    point: tuple[str, str]
+    ours: dict[str, Any]
+    theirs: dict[str, Any]
+
+
+def _check_weights(plans: dict[str, Plan], settings: Settings) -> list[_Start]:
+    """Refuse weights that are nowhere, and models that start, over any number of others, from themselves.
+
+    Returns the starts from weights that we make, which have yet to be found to fit.
+    """
+    starts: dict[tuple[str, str], _Start] = {}
     studies = {name: plan.study for name, plan in plans.items()}
     for name, plan in plans.items():
         for model in plan.study.models:
@@ -172,11 +197,15 @@ def _check_weights(plans: dict[str, Plan], settings: Settings) -> None:
                         f"study {name}: models.{model}.weights: no model can start from itself ({chain})."
                     )
                 path.append(point)
-                point = _start_of(*point, studies, settings)
+                start = _start_of(*point, studies, settings)
+                if start is not None:
+                    starts[point] = start
+                point = start and start.point
+    return list(starts.values())
 
 
-def _start_of(study: str, model: str, studies: dict[str, Study], settings: Settings) -> tuple[str, str] | None:
-    """Return the study and model whose checkpoint a model starts from, None if it starts from none that we make.
+def _start_of(study: str, model: str, studies: dict[str, Study], settings: Settings) -> _Start | None:
+    """Return what a model starts from, None if it starts from no checkpoint that we make.
 
     Studies that are met on the way are added to `studies`.
     """
@@ -185,7 +214,10 @@ def _start_of(study: str, model: str, studies: dict[str, Study], settings: Setti
     if isinstance(spec.weights, OtherModel):
         other = studies[study].models[spec.weights.model]
         _need_alike(where, spec, other, spec.weights.model)
-        return study, spec.weights.model
+        ours = _network_request(studies[study], model, spec.stages[0])
+        stage = studies[study].stage_of(spec.weights.model, spec.weights.stage)
+        theirs = _network_request(studies[study], spec.weights.model, stage)
+        return _Start(where, (study, spec.weights.model), ours, theirs)
     if spec.weights in (None, PRETRAINED):
         return None
     path = weights_file(spec.weights, settings)
@@ -212,7 +244,9 @@ def _start_of(study: str, model: str, studies: dict[str, Study], settings: Setti
     if made.seed not in studies[made.study].seeds:
         raise ConfigError(f"{where}: {path}: study {made.study} has the seeds {studies[made.study].seeds}.")
     _need_alike(where, spec, others[made.model], made.model)
-    return made.study, made.model
+    ours = _network_request(studies[study], model, spec.stages[0])
+    stage = studies[made.study].stage_of(made.model, made.stage)
+    return _Start(where, (made.study, made.model), ours, _network_request(studies[made.study], made.model, stage))
 
 
 def _need_alike(where: str, model: Model, other: Model, name: str) -> None:
@@ -227,6 +261,24 @@ def _need_alike(where: str, model: Model, other: Model, name: str) -> None:
                 f"{where}: this model's {key} is {ours}, and that of {name} is {theirs}; give both the same, or start "
                 "from other weights."
             )
+
+
+def _need_fitting(start: _Start, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """Refuse another model's weights whose names or shapes differ from the network's, as `begin_with` would."""
+    here, there = ours.get("weights"), theirs.get("weights")
+    # What cannot be built is refused where it is asked for.
+    if not here or not there:
+        return
+    differing = [stage for stage in here if stage in there and here[stage] != there[stage]]
+    differing += [stage for stage in here if stage not in there and stage not in ours["added"]]
+    differing += [stage for stage in there if stage not in here]
+    if differing:
+        keys = [key for key in ("options", "size") if start.ours[key] != start.theirs[key]]
+        pairs = " and ".join(f"{key} {start.ours[key]} (there {start.theirs[key]})" for key in keys)
+        raise ConfigError(
+            f"{start.where}: the weights of {start.point[1]} do not fit: {', '.join(differing)} differ, as this model "
+            f"has {pairs}; give both the same, or start from other weights."
+        )
 
 
 def _need_weights_file(where: str, written: str, path: str, settings: Settings) -> None:
@@ -278,12 +330,15 @@ def _computed(plan: Plan, shown: Collection[str] | None = None) -> list[str]:
     for retrieval in plan.study.retrievals:
         if not set(shown) & {*retrieval.models, *retrieval.features}:
             continue
-        names += expand_metrics(retrieval.metrics)
-        names += vote_metrics(retrieval.votes)
-        names += shares_of_exact(retrieval)
+        names += _found_by(retrieval)
     for drawn in plan.study.maps.values():
         names += quality_names(drawn.neighbours)
     return names
+
+
+def _found_by(retrieval: Retrieval) -> list[str]:
+    """Return the names of the metrics that a retrieval's searches give."""
+    return [*expand_metrics(retrieval.metrics), *vote_metrics(retrieval.votes), *shares_of_exact(retrieval)]
 
 
 def _check_names(plan: Plan) -> None:
@@ -308,6 +363,7 @@ def _check_names(plan: Plan) -> None:
                         "trains none; add cross_entropy to its `objective`, or leave the model out."
                     )
     computed = _computed(plan)
+    searched = {retrieval.label: _found_by(retrieval) for retrieval in plan.study.retrievals}
     for name, table in plan.study.tables.items():
         try:
             validate_table(table, plan.study, computed)
@@ -316,7 +372,7 @@ def _check_names(plan: Plan) -> None:
             raise ConfigError(f"study {plan.name}: tables.{name}: {error}") from error
     for name, figure in plan.study.figures.items():
         try:
-            validate_figure(figure, plan.study, computed, plan.classified_splits())
+            validate_figure(figure, plan.study, computed, plan.classified_splits(), searched)
             _check_shown(plan, figure.options.get("metrics"), figure.options.get("models"))
         except InputError as error:
             raise ConfigError(f"study {plan.name}: figures.{name}: {error}") from error
@@ -357,10 +413,7 @@ def _check_reducers(plan: Plan, retrieval: Retrieval, where: str) -> None:
         choices = [choice for choice in reducer_labels(retrieval).values() if choice is not None]
     except InputError as error:
         raise ConfigError(f"{where}.reducers: {error}") from error
-    items = _gallery_items(plan, retrieval)
-    sizes = {f"features {n}": (held.items, held.width) for n, held in plan.imported.items() if n in retrieval.features}
-    # What is not known yet fits; the step itself can tell.
-    sizes |= {f"model {n}": (items or sys.maxsize, plan.widths[n]) for n in retrieval.models if n in plan.widths}
+    sizes = _searched_sizes(plan, retrieval)
     for choice in choices:
         packed = [name for name in retrieval.features if plan.imported[name].packed]
         if packed:
@@ -376,18 +429,25 @@ def _check_reducers(plan: Plan, retrieval: Retrieval, where: str) -> None:
 
 
 def _check_rankers(plan: Plan, retrieval: Retrieval, where: str) -> None:
-    """Refuse rankers whose options do not fit imported features; of a network's, the step itself can tell."""
+    """Refuse rankers whose options do not fit the features they are to search, as far as known."""
+    sizes = _searched_sizes(plan, retrieval)
     for written in retrieval.rankers:
         ranker = ranker_choice(written)
-        for name in retrieval.features:
-            held = plan.imported[name]
+        for name, (items, width) in sizes.items():
             for reducer, choice in reducer_labels(retrieval).items():
                 reduced = "" if choice is None else f" by {reducer}"
-                width = held.width if choice is None else choice.make().width(held.width)
                 try:
-                    ranker.kind(ranker.options).check(held.items, width)
+                    ranker.kind(ranker.options).check(items, width if choice is None else choice.make().width(width))
                 except InputError as error:
-                    raise ConfigError(f"{where}.rankers: features {name}{reduced}: {error}") from error
+                    raise ConfigError(f"{where}.rankers: {name}{reduced}: {error}") from error
+
+
+def _searched_sizes(plan: Plan, retrieval: Retrieval) -> dict[str, tuple[int, int]]:
+    """Return how many items the gallery of each method has, and of how many values (or bytes) their features are."""
+    items = _gallery_items(plan, retrieval)
+    sizes = {f"features {n}": (held.items, held.width) for n, held in plan.imported.items() if n in retrieval.features}
+    # What is not known yet fits; the step itself can tell.
+    return sizes | {f"model {n}": (items or sys.maxsize, plan.widths[n]) for n in retrieval.models if n in plan.widths}
 
 
 def _gallery_items(plan: Plan, retrieval: Retrieval) -> int | None:
@@ -474,19 +534,29 @@ def _network_requests(plan: Plan) -> Iterator[tuple[str, Model, Dataset, str, di
     for name, model in plan.study.models.items():
         for stage in model.stages:
             dataset_name = stage.data.partition("/")[0]
-            dataset = plan.study.datasets[dataset_name]
-            request = {
-                "architecture": model.architecture,
-                "channels": model.channels,
-                "size": model.size or dataset.size,
-                "options": model.options,
-            }
-            yield name, model, dataset, dataset_name, request
+            yield (
+                name,
+                model,
+                plan.study.datasets[dataset_name],
+                dataset_name,
+                _network_request(plan.study, name, stage),
+            )
 
 
-def _checked_networks(plans: dict[str, Plan], cache: Path) -> dict[str, Plan]:
+def _network_request(study: Study, name: str, stage: Stage) -> dict[str, Any]:
+    model = study.models[name]
+    return {
+        "architecture": model.architecture,
+        "channels": model.channels,
+        "size": model.size or study.datasets[stage.data.partition("/")[0]].size,
+        "options": model.options,
+    }
+
+
+def _checked_networks(plans: dict[str, Plan], starts: list[_Start], cache: Path) -> dict[str, Plan]:
     """Check every network and objective of every study; return the plans with what is known of them."""
     requests = [request for plan in plans.values() for *_, request in _network_requests(plan)]
+    requests += [request for start in starts for request in (start.ours, start.theirs)]
     stages = [stage for plan in plans.values() for model in plan.study.models.values() for stage in model.stages]
     known = ask_torch(requests, [stage.objective for stage in stages], cache)
     networks, learned = iter(known["networks"]), iter(known["objectives"])
@@ -512,6 +582,8 @@ def _checked_networks(plans: dict[str, Plan], cache: Path) -> dict[str, Plan]:
             for stage in model.stages
         }
         found[plan.name] = replace(plan, modules=modules, learning=learning, widths=widths)
+    for start in starts:
+        _need_fitting(start, next(networks), next(networks))
     return found
 
 
@@ -555,7 +627,9 @@ def _check_network(
 ) -> None:
     where = f"study {study}: models.{name}"
     if "error" in facts:
-        raise ConfigError(f"{where}.architecture: {facts['error']}")
+        named = re.search(r"\boption ['`]?(\w+)", facts["error"])
+        key = f"options.{named[1]}" if named and named[1] in model.options else "architecture"
+        raise ConfigError(f"{where}.{key}: {facts['error']}")
     size = request["size"]
     if facts["smallest"] is None or size < facts["smallest"]:
         key = f"{where}.size" if model.size else f"study {study}: datasets.{dataset}.size"

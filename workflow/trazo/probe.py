@@ -9,14 +9,20 @@ import json
 import sys
 from typing import Any
 
+import torch
+
 from trazo.errors import InputError
-from trazo.models.factory import describe
+from trazo.models.factory import build, describe
+from trazo.provenance import digest
 from trazo.retrieval.distances import distances
 from trazo.training.objectives import facts_of
 
 
 def answer(requests: list[dict[str, Any]], written: list[Any]) -> dict[str, Any]:
     """Return the facts of each network and of each stage's objectives (or what is wrong with it); distances by name.
+
+    Facts of networks are those of `describe`, and of what weights they take: `weights`, a digest of the names and
+    shapes of each stage's (the classifier left out), and `added`, the stages that weights need not have.
 
     Parameters
     ----------
@@ -37,6 +43,8 @@ def answer(requests: list[dict[str, Any]], written: list[Any]) -> dict[str, Any]
     for question, request in dict(zip(asked, requests)).items():
         try:
             networks[question] = describe(**request, search=False)
+            if networks[question]["features"]:
+                networks[question] |= _weights(request)
         except InputError as error:
             networks[question] = {"error": str(error)}
         except Exception as error:
@@ -45,6 +53,16 @@ def answer(requests: list[dict[str, Any]], written: list[Any]) -> dict[str, Any]
             options = f" with options {request['options']}" if request["options"] else ""
             networks[question] = {"error": f"{request['architecture']}{options} cannot be built: {what}"}
     return {"networks": [networks[q] for q in asked], "objectives": learned, "distances": distances.names()}
+
+
+def _weights(request: dict[str, Any]) -> dict[str, Any]:
+    with torch.device("meta"):
+        network = build(**request, classes=2)
+    stages = {name: stage for name, stage in network.stages.items() if name != network.classifier}
+    shapes = {
+        name: {key: [*value.shape] for key, value in stage.state_dict().items()} for name, stage in stages.items()
+    }
+    return {"weights": {name: digest(shape) for name, shape in shapes.items() if shape}, "added": network.added}
 
 
 if __name__ == "__main__":

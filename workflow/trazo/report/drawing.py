@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from trazo.config import Study
+from trazo.config import Retrieval, Study
 from trazo.errors import InputError
 from trazo.registry import Registry, unknown_name
 
@@ -111,10 +111,13 @@ class Foreseen:
         Names of all metrics that the run computes.
     classified
         By model, the splits (`<dataset>/<split>`) on which its classifier's predictions will be at hand.
+    searched
+        By retrieval, names of the metrics that its searches give.
     """
 
     computed: Collection[str] | None = None
     classified: Mapping[str, Collection[str]] | None = None
+    searched: Mapping[str, Collection[str]] | None = None
 
     def lacks_predictions(self, models: Sequence[str], study: Study, split: str = "") -> str:
         """Return why a figure of predictions cannot be drawn, empty if it can.
@@ -214,6 +217,29 @@ def parse_options(kind: FigureKind, values: dict[str, Any], where: str) -> Optio
 def shown_models(options: ModelOptions, study: Study) -> list[str]:
     """Return the models (and imported features) a figure shows, in the study's order."""
     return [name for name in study.methods if not options.models or name in options.models]
+
+
+def lacks(retrieval: Retrieval, options: Options) -> str:
+    """Return what a retrieval does not have of what a figure's options choose, empty if it has all."""
+    held: dict[str, Sequence[str]] = {
+        "models": [*retrieval.models, *retrieval.features],
+        "distance": retrieval.distances,
+        "distances": retrieval.distances,
+        "ranker": retrieval.ranker_labels,
+        "rankers": retrieval.ranker_labels,
+        "reducer": retrieval.reducer_labels,
+    }
+    for option, names in held.items():
+        chosen = getattr(options, option, None) or []
+        missing = [name for name in ([chosen] if isinstance(chosen, str) else chosen) if name not in names]
+        if missing:
+            return f"{option}: {missing[0]!r} is not in the retrieval {retrieval.label}, which has {', '.join(names)}"
+    return ""
+
+
+def fitting(options: Options, study: Study) -> list[Retrieval]:
+    """Return the retrievals that a figure of one can show: of the name chosen, with all else that is chosen."""
+    return [r for r in study.retrievals if options.retrieval in (r.label, "") and not lacks(r, options)]
 
 
 @contextmanager

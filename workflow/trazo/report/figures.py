@@ -12,7 +12,18 @@ from typing import Any
 from trazo.config import Figure, Study
 from trazo.errors import InputError
 from trazo.registry import unknown_name
-from trazo.report.drawing import Foreseen, Material, figure_kinds, house_style, parse_options, save
+from trazo.report.drawing import (
+    FigureKind,
+    Foreseen,
+    Material,
+    Options,
+    figure_kinds,
+    fitting,
+    house_style,
+    lacks,
+    parse_options,
+    save,
+)
 from trazo.report.kinds import bars, class_curves, curves, epochs, maps, matrices, pairs, sheets
 from trazo.report.measures import class_order
 
@@ -27,6 +38,7 @@ def validate_figure(
     study: Study,
     computed: Collection[str] | None = None,
     classified: Mapping[str, Collection[str]] | None = None,
+    searched: Mapping[str, Collection[str]] | None = None,
 ) -> None:
     """Refuse a figure that cannot be drawn for this study, before anything runs.
 
@@ -38,12 +50,14 @@ def validate_figure(
         Names of all metrics that the run computes; left out, the metrics are not checked.
     classified
         By model, the splits on which its classifier's predictions will be at hand; left out, they are not checked.
+    searched
+        By retrieval, names of the metrics that its searches give; left out, these are not checked.
 
     Raises
     ------
     InputError
-        If the kind, an option, or a class, model, distance, retrieval or dataset it names is unknown, or the run will
-        not make what it shows.
+        If the kind, an option, or a class, model, distance, retrieval or dataset it names is unknown, the retrieval
+        it shows lacks what else it names, or the run will not make what it shows.
     """
     where = f"figure {figure.title!r}"
     try:
@@ -94,9 +108,35 @@ def validate_figure(
         raise InputError(f"{where}: a {figure.kind} shows ranked lists, and the study has no `retrievals`.")
     if "images" in kind.needs and not any(r.models for r in study.retrievals):
         raise InputError(f"{where}: a {figure.kind} shows what is searched, and no model is in the `retrievals`.")
-    problem = kind.check(options, study, Foreseen(computed, classified)) if kind.check else ""
+    foreseen = Foreseen(computed, classified, searched)
+    problem = _unsearched(kind, options, study, foreseen)
+    if not problem and kind.check:
+        problem = kind.check(options, study, foreseen)
     if problem:
         raise InputError(f"{where}: {problem}")
+
+
+def _unsearched(kind: FigureKind, options: Options, study: Study, foreseen: Foreseen) -> str:
+    """Return why no retrieval gives what a figure chooses, empty if one does, or it shows none."""
+    if not study.retrievals or not hasattr(options, "retrieval"):
+        return ""
+    pool = [r for r in study.retrievals if options.retrieval in (r.label, "")]
+    asked = [options]
+    if not options.retrieval and "rankings" not in kind.needs:
+        # Of each model its own retrieval is shown; of a list of distances or rankers, what that has.
+        several = {key: [] for key in ("models", "distances", "rankers") if hasattr(options, key)}
+        asked = [options.model_copy(update={**several, "models": [m] if m else []}) for m in options.models or [""]]
+    for choice in asked:
+        if not fitting(choice, study):
+            return f"{'; '.join(lacks(r, choice) for r in pool)}; choose what one retrieval has."
+    given = (foreseen.searched or {}).get(options.retrieval)
+    if given is None:
+        return ""
+    anywhere = {name for names in foreseen.searched.values() for name in names}
+    # Accuracies, losses and the like are of no search.
+    wanted = [*getattr(options, "metrics", ()), *([options.metric] if getattr(options, "metric", "") else [])]
+    missing = [name for name in wanted if name in anywhere and name not in given]
+    return f"the retrieval {options.retrieval} does not give {missing[0]}; add it to its `metrics`." if missing else ""
 
 
 def render_figure(*, figure: Figure, study: Study, material: Material, svg: Path, png: Path) -> None:

@@ -18,6 +18,7 @@ from trazo.registry import unknown_name
 from trazo.report.measures import (
     CLASSIFICATION,
     DIMENSIONS,
+    MAPPED,
     NUMERIC_DIMENSIONS,
     RATE,
     REPLICATES,
@@ -164,6 +165,50 @@ def validate_table(table: Table, study: Study, computed: Collection[str] | None 
             # Nothing stands for what has no such part: accuracy has no distance.
             if name not in ("", None) and plain(key, name) not in choices:
                 raise InputError(f"table {table.title!r}: where: {unknown_name(key, str(name), choices)}")
+    if computed is not None:
+        _need_epochs(table, study)
+
+
+def _need_epochs(table: Table, study: Study) -> None:
+    """Refuse epochs at which nothing is measured of a model that the table chooses: its row would be missing."""
+    chosen = [name for name in _chosen(table, "model") if name in study.models]
+    for epoch in filter(None, _chosen(table, "epoch")):
+        for model in chosen:
+            measured = sorted(_measured_epochs(table, study, model))
+            if epoch not in {plain("epoch", e) for e in measured}:
+                there = f" on {' or '.join(_chosen(table, 'dataset'))}" if "dataset" in table.where else ""
+                raise InputError(
+                    f"table {table.title!r}: where: epoch {epoch} of {model} is not measured{there}, but "
+                    f"{', '.join(map(str, measured)) or 'none'}; choose one of these, leave the model out, or add the "
+                    "epoch to its `checkpoints` and to the retrieval's `epochs`."
+                )
+
+
+def _chosen(table: Table, dimension: str) -> list[str]:
+    """Return the values that a table's `where` chooses in a dimension, as `plain` writes them; none: all."""
+    wanted = table.where.get(dimension, [])
+    return [plain(dimension, value) for value in (wanted if isinstance(wanted, list) else [wanted])]
+
+
+def _measured_epochs(table: Table, study: Study, model: str) -> set[int]:
+    """Return the epochs of a model that a table can show, on the datasets and of the stages that it chooses."""
+    datasets, stages = _chosen(table, "dataset"), _chosen(table, "stage")
+    names = {n for d in datasets for metric in table.metrics for n in measured_names(d, metric, study)}
+    places = [(r, {r.label, r.queries}) for r in study.retrievals if model in r.models]
+    if any(metric.partition("@")[0] in MAPPED for metric in table.metrics):
+        places += [(drawn, {drawn.data}) for drawn in study.maps.values() if model in drawn.models]
+    found: set[int] = set()
+    for place, known in places:
+        dashed = {name.replace("/", "-") for name in known}
+        if (not datasets or names & (known | dashed)) and (
+            not stages or study.stage_of(model, place.stage).name in stages
+        ):
+            found.update(study.epochs_of(place, model))
+    if set(table.metrics) & set(TRAINING):
+        for stage in study.models[model].stages:
+            if (not datasets or stage.data in names) and (not stages or stage.name in stages):
+                found.update(range(1, stage.epochs + 1))
+    return found
 
 
 def _measured_values(table: Table, study: Study) -> dict[str, set[str]]:
@@ -177,9 +222,7 @@ def _measured_values(table: Table, study: Study) -> dict[str, set[str]]:
         "dataset": set(study.measured_on),
         "seed": {plain("seed", seed) for seed in study.seeds},
     }
-    searched = {e for r in study.retrievals for m in r.models for e in study.epochs_of(r, m)}
-    trained = {e for s in stages for e in range(1, s.epochs + 1)} if set(table.metrics) & set(TRAINING) else set()
-    found["epoch"] = {plain("epoch", epoch) for epoch in searched | trained}
+    found["epoch"] = {plain("epoch", e) for model in study.models for e in _measured_epochs(table, study, model)}
     # Categories drawn at random or taken from a folder are known only once the data are read.
     if not study.features and all(isinstance(d.categories, list) for d in study.datasets.values()):
         found["class"] = set(class_order(study))

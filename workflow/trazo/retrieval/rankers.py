@@ -225,7 +225,9 @@ class FaissIvf(_Faiss):
     def check(self, items: int, width: int) -> None:
         """As `Ranker.check`."""
         lists, probes = self.options.lists, self.options.probes
-        if lists > items or probes > lists:
+        if probes > lists:
+            raise InputError(f"faiss_ivf: {probes} probes of {lists} lists; expected no more probes than lists.")
+        if lists > items:
             raise InputError(f"faiss_ivf: {probes} probes of {lists} lists; expected probes ≤ lists ≤ {items} items.")
 
     def make(self, items: int, width: int, metric: int) -> faiss.Index:

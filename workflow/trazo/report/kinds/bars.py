@@ -21,6 +21,7 @@ from trazo.report.drawing import (
     ModelOptions,
     colour_of,
     figure_kind,
+    fitting,
     label,
     new_canvas,
     shown_models,
@@ -73,7 +74,7 @@ def _class_measures(options: _ByClass, study: Study, everything: list[Measure]) 
     """Return values by class on the retrieval shown, by one ranker, and the retrieval's name."""
     measures = [m for m in select(everything, metric=options.metric) if m.class_name]
     measures = select(measures, model=shown_models(options, study))
-    datasets = [r.label for r in study.retrievals] or sorted({m.dataset for m in measures})
+    datasets = [r.label for r in fitting(options, study) or study.retrievals] or sorted({m.dataset for m in measures})
     names = {d: measured_names(d, options.metric, study) for d in [*datasets, options.retrieval]}
     dataset = options.retrieval or next((d for d in datasets if select(measures, dataset=names[d])), "")
     measures = reduced_by(select(measures, dataset=names[dataset]), options.reducer, study)

@@ -22,6 +22,7 @@ from trazo.report.drawing import (
     ModelOptions,
     colour_of,
     figure_kind,
+    fitting,
     label,
     new_canvas,
     shown_models,
@@ -83,7 +84,7 @@ _Panels = dict[tuple[str, str], dict[str, Curve]]
 
 
 def _retrieval_of(options: PrecisionRecall, study: Study) -> Retrieval | None:
-    return next((r for r in study.retrievals if options.retrieval in (r.label, "")), None)
+    return next(iter(fitting(options, study)), None)
 
 
 def _can_be_drawn(options: PrecisionRecall, study: Study, foreseen: Foreseen) -> str:
@@ -95,14 +96,17 @@ def _can_be_drawn(options: PrecisionRecall, study: Study, foreseen: Foreseen) ->
             f"ks: {retrieval.label} keeps lists of {retrieval.top} items, and {max(options.ks)} are asked for; raise "
             "its `top`."
         )
-    if options.of != "labels" and foreseen.computed is not None:
-        lacking = [name for pair in _pairs(options) for name in pair[::-1] if name and name not in foreseen.computed]
+    own = (foreseen.searched or {}).get(retrieval.label) if retrieval is not None else None
+    given = foreseen.computed if own is None else own
+    if options.of != "labels" and given is not None:
+        lacking = [name for pair in _pairs(options) for name in pair[::-1] if name and name not in given]
         if lacking and options.of == "recall":
             return (
                 "of: it shows interpolated precision; add recall_precision_interpolated to the retrieval's `metrics`."
             )
         if lacking:
-            return f"ks: it shows {', '.join(lacking)}, which nothing computes; add them to the retrieval's `metrics`."
+            at = "nothing computes" if own is None else f"{retrieval.label} does not give"
+            return f"ks: it shows {', '.join(lacking)}, which {at}; add them to the retrieval's `metrics`."
     return ""
 
 

@@ -18,6 +18,7 @@ from trazo.report.drawing import (
     PAPER,
     SOFT,
     Drawing,
+    Foreseen,
     Material,
     ModelOptions,
     colour_of,
@@ -52,7 +53,20 @@ class EmbeddingMapOptions(ModelOptions):
     maps: list[str] = Field(default_factory=list, description="maps shown, of the study's `maps`; all if left out")
 
 
-@figure_kind("embedding_map", needs=("maps",), options=EmbeddingMapOptions)
+def _are_drawn(options: EmbeddingMapOptions, study: Study, _: Foreseen) -> str:
+    of = {name: [*drawn.models, *drawn.features] for name, drawn in study.maps.items()}
+    shown = options.maps or list(of)
+    for name in options.maps:
+        if options.models and not set(options.models) & set(of[name]):
+            return f"maps: {name} is of {', '.join(of[name])}, and of none of the figure's `models`."
+    for model in options.models:
+        if not any(model in of[name] for name in shown):
+            told = "; ".join(f"{name} of {', '.join(of[name])}" for name in shown)
+            return f"models: no map shown is of {model} ({told}); add it to a map's `models`."
+    return ""
+
+
+@figure_kind("embedding_map", needs=("maps",), options=EmbeddingMapOptions, check=_are_drawn)
 def embedding_map(options: EmbeddingMapOptions, study: Study, material: Material) -> Drawing:
     """Draw, a panel per map, every item as a point in its class's colour and marker, and the map's quality below."""
     panels = map_panels(keyed(material.maps), study, options.models, options.maps)

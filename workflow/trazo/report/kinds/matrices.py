@@ -18,6 +18,7 @@ from trazo.report.drawing import (
     Material,
     ModelOptions,
     figure_kind,
+    fitting,
     label,
     new_canvas,
     shown_models,
@@ -126,7 +127,7 @@ class KnnConfusion(_Matrix):
 
 def _chosen_vote(options: KnnConfusion, study: Study) -> tuple[list[Retrieval], int]:
     """Return the retrievals that could be shown, and how many nearest items vote; 0 where none has such a vote."""
-    retrievals = [r for r in study.retrievals if options.retrieval in (r.label, "")]
+    retrievals = fitting(options, study)
     votes = [r for r in retrievals if (options.neighbours in r.votes if options.neighbours else r.votes)]
     if votes:
         return votes, options.neighbours or votes[0].votes[0]

@@ -25,6 +25,7 @@ from trazo.report.drawing import (
     ModelOptions,
     blank_axes,
     figure_kind,
+    fitting,
     label,
     new_canvas,
     shown_models,
@@ -70,7 +71,7 @@ def _shows_models(options: ContactSheet, study: Study, _: Foreseen) -> str:
 
 
 def _searched(options: ContactSheet, study: Study) -> list[Retrieval]:
-    return [r for r in study.retrievals if options.retrieval in (r.label, "") and r.models]
+    return [r for r in fitting(options, study) if r.models]
 
 
 @figure_kind("contact_sheet", needs=("rankings", "images"), options=ContactSheet, check=_shows_models)

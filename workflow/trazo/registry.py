@@ -6,12 +6,15 @@ A part registers itself where it is defined; nothing else lists it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from trazo.errors import InputError
 
 T = TypeVar("T")
+Options = TypeVar("Options", bound=BaseModel)
 
 
 def nearest_names(name: str, known: Iterable[str], count: int = 3) -> list[str]:
@@ -32,6 +35,29 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     choices = ", ".join(known[:40]) + (f", … ({len(known)} in all)" if len(known) > 40 else "")
     return f"unknown {kind} {name!r}.{hint} Choices: {choices or 'none'}."
+
+
+def checked_options(name: str, kind: type[Options], given: Mapping[str, Any]) -> Options:
+    """Return the options of the part `name`, checked.
+
+    Raises
+    ------
+    InputError
+        If an option is unknown or missing, or has a wrong value.
+    """
+    for key in given:
+        if key not in kind.model_fields:
+            raise InputError(f"{name}: {unknown_name('option', str(key), kind.model_fields)}")
+    try:
+        return kind.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "value_error":
+            raise InputError(f"{name}: {first['ctx']['error']}") from error
+        option = ".".join(str(step) for step in first["loc"])
+        if first["type"] == "missing":
+            raise InputError(f"{name}: option {option!r} is required, as in {{{name}: {{{option}: 32}}}}.") from error
+        raise InputError(f"{name}: option {option!r}: got {first['input']!r}; {first['msg']}.") from error
 
 
 class Registry(Generic[T]):

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from trazo.errors import InputError
 from trazo.progress import log
-from trazo.registry import Registry, unknown_name
+from trazo.registry import Registry, checked_options
 
 
 class MethodOptions(BaseModel):
@@ -140,16 +140,7 @@ def method_of(name: str, options: Mapping[str, Any], seed: int) -> Method:
         If the name or an option is unknown, or an option has the wrong type.
     """
     kind = methods.get(name)
-    known = kind.options_type.model_fields
-    for key in options:
-        if key not in known:
-            raise InputError(f"{name}: {unknown_name('option', str(key), known)}")
-    try:
-        return kind(kind.options_type.model_validate(dict(options)), seed)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(step) for step in first["loc"])
-        raise InputError(f"{name}: option {key!r}: got {first['input']!r}; {first['msg']}.") from error
+    return kind(checked_options(name, kind.options_type, options), seed)
 
 
 @contextmanager

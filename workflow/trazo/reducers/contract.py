@@ -12,12 +12,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 import trazo.reducers
 from trazo.config import Written, part_label
 from trazo.errors import InputError
-from trazo.registry import Registry, unknown_name
+from trazo.registry import Registry, checked_options, unknown_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -156,16 +156,5 @@ def reducer_choice(written: Written) -> ReducerChoice | None:
         return None
     if name not in reducers.names():
         raise InputError(unknown_name("reducer", name, [NONE, *reducers.names()]))
-    kind = reducers.get(name).options_type
-    for key in given:
-        if key not in kind.model_fields:
-            raise InputError(f"{name}: {unknown_name('option', str(key), kind.model_fields)}")
-    try:
-        options = kind.model_validate(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = first["loc"][0]
-        if first["type"] == "missing":
-            raise InputError(f"{name}: option {option!r} is required, as in {{{name}: {{{option}: 32}}}}.") from error
-        raise InputError(f"{name}: option {option!r}: got {first['input']!r}; {first['msg']}.") from error
+    options = checked_options(name, reducers.get(name).options_type, given)
     return ReducerChoice(name, options, part_label(written), part_label(written, without="size"))

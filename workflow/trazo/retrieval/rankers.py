@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from trazo.config import part_label
 from trazo.errors import InputError
 from trazo.progress import log
-from trazo.registry import Registry, unknown_name
+from trazo.registry import Registry, checked_options
 
 if TYPE_CHECKING:
     import faiss
@@ -377,14 +377,5 @@ def ranker_choice(written: str | Mapping[str, Mapping[str, Any] | None]) -> Rank
         raise InputError(
             f"a ranker is a name, or one name with its options ({{faiss_ivf: {{lists: 64}}}}); got {dict(written)}."
         )
-    kind = rankers.get(name).options_type
-    given = dict(given or {})
-    for key in given:
-        if key not in kind.model_fields:
-            raise InputError(f"{name}: {unknown_name('option', str(key), kind.model_fields)}")
-    try:
-        options = kind.model_validate(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{name}: option {first['loc'][0]!r}: got {first['input']!r}; {first['msg']}.") from error
+    options = checked_options(name, rankers.get(name).options_type, given or {})
     return RankerChoice(name, options, part_label(written))

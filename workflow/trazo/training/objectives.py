@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 from torch.nn import functional
 
 from trazo.errors import InputError
-from trazo.registry import Registry, unknown_name
+from trazo.registry import Registry, checked_options
 from trazo.training.sampling import samplings
 
 
@@ -364,17 +364,7 @@ def _objective(name: str, given: Mapping[str, Any]) -> Objective:
         raise InputError(f"{name}: nothing stands after {base}; expected the name alone.")
     if colon and kind.after_colon in given:
         raise InputError(f"{name}: names its {kind.after_colon} already; leave the option out.")
-    given = {**({kind.after_colon: detail} if colon else {}), **given}
-    for key in given:
-        if key not in kind.model_fields:
-            raise InputError(f"{name}: {unknown_name('option', str(key), kind.model_fields)}")
-    try:
-        return kind.model_validate(dict(given))
-    except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "value_error":
-            raise InputError(f"{name}: {first['ctx']['error']}") from error
-        raise InputError(f"{name}: option {first['loc'][0]!r}: got {first['input']!r}; {first['msg']}.") from error
+    return checked_options(name, kind, {**({kind.after_colon: detail} if colon else {}), **given})
 
 
 def facts_of(written: str | Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]:

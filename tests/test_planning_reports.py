@@ -9,6 +9,7 @@ from trazo.report.tables import validate_table
 
 STAGE = {"name": "train", "data": "toys/train", "epochs": 1, "optimizer": {"adam": {"lr": 0.1}}}
 MODEL = {"architecture": "resnet18", "feature": "pool", "stages": [STAGE]}
+MODELS = {"classifier": MODEL, "metric": MODEL}
 SEARCH = {
     "models": ["classifier", "metric"],
     "queries": "toys/test",
@@ -18,14 +19,16 @@ SEARCH = {
 STUDY = {
     "title": "T",
     "datasets": {"toys": {"split": {"train": 4, "test": 4}, "categories": ["cat", "duck"]}},
-    "models": {"classifier": MODEL, "metric": MODEL},
+    "models": MODELS,
 }
 
 
-def planned(*, figure=None, table=None, more=(), models=None, maps=None, **search):
+def planned(*, figure=None, table=None, more=(), models=None, maps=None, sampled=(), **search):
     """Return a plan of a network that learns classes and one that learns distances alone, its names checked."""
     searched = {**SEARCH, **search, **({"models": models} if models else {})}
     study = {**STUDY, "retrievals": [searched, *more], "maps": maps or {}}
+    stage = {**STAGE, "epochs": 3, "checkpoints": [2], "train_sample": 4}
+    study["models"] = MODELS | {name: {**MODEL, "stages": [stage]} for name in sampled}
     study["figures"] = {"f": {"title": "F", **figure}} if figure else {}
     study["tables"] = {"t": {"title": "T", "rows": "metric", "columns": ["model"], **table}} if table else {}
     study = Study.model_validate(study)
@@ -166,6 +169,25 @@ def test_rankers_that_do_not_fit_a_networks_features_are_refused_before_the_run(
     planned(rankers=["exact", {"faiss_ivf": {"lists": 8}}, {"faiss_pq": {"pieces": 8, "bits": 3}}])
     with pytest.raises(ConfigError, match=message):
         planned(**changes)
+
+
+@pytest.mark.parametrize("metric", ["train_accuracy_frozen", "train_loss_frozen"])
+def test_what_frozen_weights_learned_is_measured_of_kept_weights_of_stages_with_a_sample(metric):
+    table = {"metrics": [metric], "columns": ["epoch"]}
+    with pytest.raises(ConfigError, match=f"unknown metric '{metric}'"):
+        planned(table=table)
+    planned(table=table, sampled=["classifier"])
+    for epoch in (2, 3):
+        planned(table={**table, "where": {"model": "classifier", "epoch": [epoch]}}, sampled=["classifier"])
+    with pytest.raises(ConfigError, match="epoch 1 of classifier is not measured, but 2, 3;"):
+        planned(table={**table, "where": {"model": "classifier", "epoch": [1]}}, sampled=["classifier"])
+    planned(table={"metrics": ["train_loss"], "where": {"epoch": 1}}, sampled=["classifier"])
+
+
+def test_the_accuracy_of_frozen_weights_is_a_classifiers():
+    planned(table={"metrics": ["train_loss_frozen"]}, sampled=["metric"])
+    with pytest.raises(ConfigError, match="unknown metric 'train_accuracy_frozen'"):
+        planned(table={"metrics": ["train_accuracy_frozen"]}, sampled=["metric"])
 
 
 def test_a_table_of_an_epoch_that_its_models_do_not_keep_is_refused():

@@ -52,10 +52,12 @@ def test_every_epoch_tells_how_the_network_learned_and_how_long_it_took(tmp_path
 
 
 def test_an_untrained_epoch_and_a_network_without_a_classifier_have_no_such_rows(tmp_path):
-    untrained = {"epoch": 0, "validation_loss": 3.0, "validation_accuracy": 0.1}
+    untrained = {"epoch": 0, "validation_loss": 3.0, "validation_accuracy": 0.1, "frozen_loss": 4.0}
     plain = {key: value for key, value in _epoch(1).items() if key != "accuracy"}
     learned, timed = _collected(tmp_path, [_history(tmp_path / "a.json", [untrained, plain, _epoch(2, accuracy=None)])])
-    assert {(m.epoch, m.metric) for m in learned} == {("1", "train_loss"), ("2", "train_loss")}
+    assert {(m.epoch, m.metric, m.value) for m in learned} == {
+        ("0", "train_loss_frozen", 4.0), ("1", "train_loss", 1.0), ("2", "train_loss", 0.5),
+    }  # fmt: skip
     assert {m.epoch for m in timed} == {"1", "2"}
 
 

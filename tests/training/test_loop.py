@@ -16,10 +16,11 @@ import torch
 from trazo.config import Model
 from trazo.errors import InputError
 from trazo.models.checkpoint import load_checkpoint
-from trazo.store import read_history, write_images
+from trazo.store import Images, read_history, write_images
 from trazo.training.loop import TrainingError, train_stage
 from trazo.training.resume import load_state, save_state
 from trazo.training.sampling import Items, Triplets
+from trazo.training.validation import sample
 
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflow"
 
@@ -106,6 +107,39 @@ def test_the_history_measures_what_an_independent_pass_measures(tmp_path, data):
     last = read_history(tmp_path / "history.json")[1][-1]
     assert last["validation_accuracy"] == pytest.approx((logits.argmax(1).numpy() == labels).mean())
     assert last["validation_loss"] == pytest.approx(losses.mean().item(), rel=1e-4)
+
+
+def test_a_sample_of_the_training_images_is_measured_with_the_weights_that_are_kept(tmp_path, data):
+    plain = train(tmp_path / "plain", data, settings(3))
+    path = train(tmp_path / "frozen", data, settings(3, stage={"train_sample": 30}))
+    # Measuring draws nothing from the random numbers of training.
+    assert same_weights(plain, path)
+    history = read_history(tmp_path / "frozen" / "history.json")[1]
+    assert [row["epoch"] for row in history if "frozen_accuracy" in row] == [0, 1, 3]
+    pixels, labels = bars(193, 0)
+    images = Images(pixels, labels, [str(i) for i in range(193)], ["a", "b", "c"])
+    chosen = [int(name) for name in sample(images, 30).ids]
+    checkpoint = load_checkpoint(path)
+    inputs = torch.from_numpy(pixels[chosen, None].astype(np.float32) / 255) - checkpoint.mean_image
+    for epoch in (0, 1, 3):
+        with torch.no_grad():
+            logits = checkpoint.network(epoch).eval()(inputs)
+        losses = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels[chosen]), reduction="none")
+        row = next(row for row in history if row["epoch"] == epoch)
+        assert row["frozen_accuracy"] == pytest.approx((logits.argmax(1).numpy() == labels[chosen]).mean())
+        assert row["frozen_loss"] == pytest.approx(losses.mean().item(), rel=1e-4)
+
+
+def test_the_sample_holds_as_large_a_part_of_every_class():
+    labels = np.repeat([0, 1, 2], [100, 40, 10])
+    images = Images(np.arange(150, dtype=np.uint8)[:, None, None], labels, [str(i) for i in range(150)], list("abc"))
+    taken = sample(images, 30)
+    assert np.bincount(taken.labels).tolist() == [20, 8, 2]
+    assert len(set(taken.ids)) == 30
+    assert [int(name) for name in taken.ids] == taken.pixels[:, 0, 0].tolist()
+    assert labels[taken.pixels[:, 0, 0]].tolist() == taken.labels.tolist()
+    assert sample(images, 30).ids == taken.ids
+    assert sample(images, 1000).ids == images.ids
 
 
 def test_the_same_settings_give_the_same_weights(tmp_path, data):

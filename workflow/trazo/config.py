@@ -269,6 +269,9 @@ class Stage(_Strict):
     checkpoints: list[int] = Field(
         default_factory=list, description="epochs whose weights are kept besides the last (0: before training)"
     )
+    train_sample: int = Field(
+        0, ge=0, description="images of `data`, even over its classes, on which kept weights are measured too; 0: none"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the device computes it fast, else float32"
     )

@@ -53,7 +53,7 @@ from trazo.plan import (
 from trazo.provenance import LIBRARY, code_fingerprint, digest
 from trazo.registry import nearest_names, unknown_name
 from trazo.report.figures import validate_figure
-from trazo.report.measures import CLASSIFICATION, TRAINING
+from trazo.report.measures import CLASSIFICATION, FROZEN, TRAINING
 from trazo.report.published import read_published, validate_published
 from trazo.report.tables import validate_table
 from trazo.retrieval.labels import vote_metrics
@@ -321,12 +321,17 @@ def _computed(plan: Plan, shown: Collection[str] | None = None) -> list[str]:
     """Return the names of all metrics that a study computes, or those of some of its models (or imported features)."""
     shown = plan.study.methods if shown is None else shown
     names = [*CLASSIFICATION] if set(plan.classified_splits()) & set(shown) else []
-    stages = [
-        (name, stage.name) for name, model in plan.study.models.items() if name in shown for stage in model.stages
-    ]
-    # Of a model that only the study's full form has it is not known what it learns.
-    classifying = any(key not in plan.learning or plan.learning[key].uses_logits for key in stages)
-    names += [metric for metric in TRAINING if stages and (classifying or metric != "train_accuracy")]
+    stages = [(name, stage) for name, model in plan.study.models.items() if name in shown for stage in model.stages]
+
+    def classifies(name: str, stage: Stage) -> bool:
+        # Of a model that only the study's full form has it is not known what it learns.
+        key = (name, stage.name)
+        return key not in plan.learning or plan.learning[key].uses_logits
+
+    for metric in TRAINING:
+        told = [each for each in stages if metric not in FROZEN or each[1].train_sample]
+        if any("accuracy" not in metric or classifies(*each) for each in told):
+            names.append(metric)
     for retrieval in plan.study.retrievals:
         if not set(shown) & {*retrieval.models, *retrieval.features}:
             continue

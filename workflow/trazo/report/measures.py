@@ -21,7 +21,9 @@ DIMENSIONS = tuple(c for c in METRIC_COLUMNS if c not in _NO_DIMENSIONS)
 NUMERIC_DIMENSIONS = ("epoch", "seed", "size", "bits", "fold")
 # Of a network on the items that queries come from, and on those that it learned from.
 CLASSIFICATION = ("accuracy", "loss")
-TRAINING = ("train_accuracy", "train_loss", "training_time", "images_per_second")
+# Of kept weights on a sample of what they learned from (`Stage.train_sample`).
+FROZEN = ("train_accuracy_frozen", "train_loss_frozen")
+TRAINING = ("train_accuracy", "train_loss", *FROZEN, "training_time", "images_per_second")
 # Of a map of features, over the items it shows.
 MAPPED = ("trustworthiness", "silhouette", "silhouette_map")
 # What may differ among values that are averaged into one.
@@ -333,6 +335,7 @@ RATE = Unit(100.0, "%", 1)
 _OTHER_UNITS = {
     "loss": Unit(1.0, "", 3),
     "train_loss": Unit(1.0, "", 3),
+    "train_loss_frozen": Unit(1.0, "", 3),
     "images_per_second": Unit(1.0, "img/s", 0),
     "memory": Unit(1.0, "MB", 2),
     "query_time": Unit(1.0, "ms", 2),
@@ -343,6 +346,10 @@ _LOWER_IS_BETTER = frozenset(_OTHER_UNITS) - {"images_per_second", *MAPPED}
 _LABELS = {"map": "mAP", "p": "P", "mrr": "MRR", "r_precision": "R-precision", "recall": "R", "ndcg": "nDCG"}
 _LABELS |= {"knn_accuracy": "kNN accuracy", "label_ap": "AP of labels", "recall_of_exact": "share of the exact list"}
 _LABELS |= {"train_accuracy": "training accuracy", "train_loss": "training loss", "images_per_second": "training speed"}
+_LABELS |= {
+    "train_accuracy_frozen": "training accuracy (frozen weights)",
+    "train_loss_frozen": "training loss (frozen weights)",
+}
 _LABELS |= {"silhouette_map": "silhouette of the map"}
 # The studies' own conventions of mAP (README, "What the metrics mean"), after the depth.
 _CONVENTIONS = {"map_hits": "mAP{} (by hits)", "map_hits_excl": "mAP{} (by earlier hits)"}

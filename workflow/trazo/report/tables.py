@@ -18,6 +18,7 @@ from trazo.registry import unknown_name
 from trazo.report.measures import (
     CLASSIFICATION,
     DIMENSIONS,
+    FROZEN,
     MAPPED,
     NUMERIC_DIMENSIONS,
     RATE,
@@ -207,7 +208,10 @@ def _measured_epochs(table: Table, study: Study, model: str) -> set[int]:
     if set(table.metrics) & set(TRAINING):
         for stage in study.models[model].stages:
             if (not datasets or stage.data in names) and (not stages or stage.name in stages):
-                found.update(range(1, stage.epochs + 1))
+                if set(table.metrics) & (set(TRAINING) - set(FROZEN)):
+                    found.update(range(1, stage.epochs + 1))
+                elif stage.train_sample:
+                    found.update(stage.kept_epochs)
     return found
 
 

@@ -14,7 +14,12 @@ from trazo.errors import InputError
 from trazo.store import read_history, write_metrics
 
 # What an epoch of a history holds, by the metric it is kept as.
-_LEARNED = {"train_accuracy": "accuracy", "train_loss": "loss"}
+_LEARNED = {
+    "train_accuracy": "accuracy",
+    "train_loss": "loss",
+    "train_accuracy_frozen": "frozen_accuracy",
+    "train_loss_frozen": "frozen_loss",
+}
 _SPEED = "images_per_second"
 
 
@@ -37,8 +42,9 @@ def collect_training(
     data
         The `<dataset>/<split>` that a stage of a model learns from, by model, then by stage.
     training
-        Where to write `train_accuracy` and `train_loss`: running means over an epoch, of the network as it learns. A
-        stage that has no classifier has no accuracy, and an epoch before training neither.
+        Where to write `train_accuracy` and `train_loss`, running means over an epoch, of the network as it learns, and
+        `train_accuracy_frozen` and `train_loss_frozen`, of the weights after it, where a sample was measured. A stage
+        that has no classifier has no accuracies, and an epoch before training no running means.
     timings
         Where to write `training_time`, minutes of training from the stage's beginning to the epoch's end, interrupted
         runs included and validation left out, and `images_per_second` of the epoch.

@@ -27,7 +27,7 @@ from trazo.training.learner import Learner
 from trazo.training.objectives import Mixture, mixture
 from trazo.training.resume import load_state, save_state
 from trazo.training.sampling import Sampling, Schedule, mixed, samplings
-from trazo.training.validation import Validation
+from trazo.training.validation import Validation, sample
 
 
 class TrainingError(TrazoError):
@@ -68,7 +68,8 @@ def train_stage(
     code, key
         Fingerprint of the code, and what the artifact is about, for its record.
     validation
-        `images.h5` measured after every epoch, or None.
+        `images.h5` measured after every epoch, or None. A stage's `train_sample` is measured likewise, after the epochs
+        that are kept.
     previous
         Checkpoint of the stage before, whose weights this one starts from; None for the first stage.
     weights
@@ -98,7 +99,7 @@ def train_stage(
     before = load_checkpoint(previous) if previous is not None else None
     size = model.size or data.pixels.shape[1]
     objective = mixture(settings.objective)
-    sampling, validation_data = _sampled(objective, settings, data, held_out)
+    sampling, measured_on, frozen = _sampled(objective, settings, data, held_out)
     start = _first_checkpoint(model, before, data, size, seed, objective)
     network, begun = _begun(start, before, model, weights)
     log.info("starting weights: %s", begun.words)
@@ -123,7 +124,7 @@ def train_stage(
     pixels = torch.from_numpy(data.pixels).to(chosen)
     labels = torch.from_numpy(np.asarray(data.labels, dtype=np.int64)).to(chosen)
     schedule = Schedule(sampling, settings.epochs, settings.iterations, seed)
-    course = Course(learner, schedule, pixels, labels, validation_data)
+    course = Course(learner, schedule, pixels, labels, measured_on, frozen)
     kept, epochs = _train(course, settings, resume, fingerprint, reached)
 
     figures = watch.figures()
@@ -167,15 +168,20 @@ def _need_trainable(data: Images, held_out: Images | None, settings: Stage) -> N
 
 def _sampled(
     objective: Mixture, settings: Stage, data: Images, held_out: Images | None
-) -> tuple[Sampling, Validation | None]:
-    """Return what cuts the data into batches and what measures held-out data, or say what they lack."""
+) -> tuple[Sampling, Validation | None, Validation | None]:
+    """Return what cuts the data into batches and what measures held-out and learned data, or say what they lack."""
+    kind, size = samplings.get(objective.sampling), settings.batch_size
+    learned = sample(data, settings.train_sample) if settings.train_sample else None
+    place = "data"
     try:
-        kind = samplings.get(objective.sampling)
-        sampling = kind(data.labels, data.classes, settings.batch_size, **objective.sampling_options)
-        validation = None if held_out is None else Validation(objective, held_out, settings.batch_size)
+        sampling = kind(data.labels, data.classes, size, **objective.sampling_options)
+        place = "validate_on"
+        validation = None if held_out is None else Validation(objective, held_out, size)
+        place = "train_sample"
+        frozen = None if learned is None else Validation(objective, learned, size, prefix="frozen")
     except InputError as error:
-        raise InputError(f"stage {settings.name}: {error}") from error
-    return sampling, validation
+        raise InputError(f"stage {settings.name}: {place}: {error}") from error
+    return sampling, validation, frozen
 
 
 def _data_digest(data: Images) -> str:
@@ -272,16 +278,21 @@ def _learner(
 
 @dataclass(frozen=True)
 class Course:
-    """What one stage goes through: who learns, from what, in which order, and what it is measured on."""
+    """What one stage goes through: who learns, from what, in which order, and what it is measured on.
+
+    `validation` is measured after every epoch, `frozen`, a sample of what is learned from, after those that are kept.
+    """
 
     learner: Learner
     schedule: Schedule
     pixels: torch.Tensor
     labels: torch.Tensor
     validation: Validation | None
+    frozen: Validation | None = None
 
-    def validated(self) -> dict[str, float]:
-        return {} if self.validation is None else self.validation.measure(self.learner)
+    def measured(self, *, kept: bool) -> dict[str, float]:
+        asked = [self.validation, self.frozen if kept else None]
+        return {name: value for each in asked if each for name, value in each.measure(self.learner).items()}
 
 
 def _train(
@@ -298,11 +309,11 @@ def _train(
         log.info("going on after epoch %d of %d", state["epoch"], settings.epochs)
     elif 0 in settings.kept_epochs:
         kept[0] = _weights(network)
-        history.append({"epoch": 0, **course.validated()})
+        history.append({"epoch": 0, **course.measured(kept=True)})
     first = state["epoch"] + 1 if state is not None else 1
     for epoch in range(first, settings.epochs + 1):
         _set_rate(optimizer, settings, epoch)
-        history.append(train_epoch(course, epoch))
+        history.append(train_epoch(course, epoch, kept=epoch in settings.kept_epochs))
         log.info("%s", _sentence(history[-1], settings.epochs))
         if epoch in settings.kept_epochs:
             kept[epoch] = _weights(network)
@@ -328,8 +339,8 @@ def _set_rate(optimizer: torch.optim.Optimizer, settings: Stage, epoch: int) -> 
         group["lr"] = share * settings.optimizer.chosen[1].lr
 
 
-def train_epoch(course: Course, epoch: int) -> dict[str, Any]:
-    """Train one part of the schedule; return its row of the history."""
+def train_epoch(course: Course, epoch: int, *, kept: bool = False) -> dict[str, Any]:
+    """Train one part of the schedule; return its row of the history, with the frozen weights' if they are kept."""
     learner, schedule = course.learner, course.schedule
     classifies = learner.objective.uses_logits
     # Whatever draws random numbers inside the network (dropout) depends on seed and epoch alone, so that an epoch
@@ -363,7 +374,7 @@ def train_epoch(course: Course, epoch: int) -> dict[str, Any]:
         "epoch": epoch,
         "loss": float(loss_sum) / items,
         **({"accuracy": int(correct) / items} if classifies else {}),
-        **course.validated(),
+        **course.measured(kept=kept),
         "seconds": round(seconds, 3),
         "images_per_second": round(items / seconds, 1),
         "images": items,

@@ -1,10 +1,13 @@
-"""What a network is worth on held-out images while it learns: the loss it minimises, and accuracy if it classifies."""
+"""What a network is worth while it learns, on images held out or learned from: its loss, and accuracy if it classifies.
+
+The weights are frozen meanwhile: dropout and the batch's own statistics, which training has, are off.
+"""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from trazo.errors import InputError
 from trazo.store import Images
 from trazo.training.learner import Learner
 from trazo.training.objectives import Batch, Mixture, Objective
@@ -13,8 +16,21 @@ from trazo.training.sampling import Sampling, samplings
 _BATCH = 256
 
 
+def sample(data: Images, count: int) -> Images:
+    """Return `count` images of `data`, or all there are, spread over the classes by their sizes; always the same."""
+    order = np.random.default_rng(0).permutation(len(data))
+    # Every image by how much of its class comes before it: the first ones hold as large a part of every class.
+    before = np.empty(len(data))
+    for label in np.unique(data.labels):
+        own = order[data.labels[order] == label]
+        before[own] = (np.arange(len(own)) + 0.5) / len(own)
+    chosen = np.sort(order[np.argsort(before[order], kind="stable")[:count]])
+    ids = [data.ids[row] for row in chosen]
+    return Images(data.pixels[chosen], data.labels[chosen], ids, data.classes, data.record)
+
+
 class Validation:
-    """Measures a learner on held-out images, always on the same batches.
+    """Measures a learner on images with its weights frozen, always on the same batches.
 
     Each objective sees the batches of its own sampling, drawn once: pairs and triplets are the same for every epoch,
     seed and mixture, and a classifier is measured on every image once.
@@ -23,10 +39,12 @@ class Validation:
     ----------
     objective
         What is minimised.
-    held_out
-        The images.
+    images
+        What it is measured on.
     batch_size
         Images a batch, as in training: in-batch mining depends on it.
+    prefix
+        Before the names of what is measured.
 
     Raises
     ------
@@ -34,19 +52,20 @@ class Validation:
         If a class has too few images to make pairs or triplets of.
     """
 
-    def __init__(self, objective: Mixture, held_out: Images, batch_size: int) -> None:
-        self.held_out = held_out
-        self._batches = {name: _fixed_batches(part, held_out, batch_size) for name, part in objective.parts.items()}
+    def __init__(self, objective: Mixture, images: Images, batch_size: int, prefix: str = "validation") -> None:
+        self.images = images
+        self.prefix = prefix
+        self._batches = {name: _fixed_batches(part, images, batch_size) for name, part in objective.parts.items()}
 
     def measure(self, learner: Learner) -> dict[str, float]:
-        """Return `validation_loss`, and `validation_accuracy` if a classifier learns; leaves evaluation mode on."""
+        """Return `<prefix>_loss`, and `<prefix>_accuracy` if a classifier learns; leaves evaluation mode on."""
         learner.network.eval()
         # Whatever draws random numbers inside an objective (miners) draws the same ones for every epoch.
         torch.manual_seed(0)
-        labels = torch.from_numpy(self.held_out.labels).to(learner.device)
+        labels = torch.from_numpy(self.images.labels).to(learner.device)
         with torch.inference_mode():
             outputs = [
-                learner.outputs(torch.from_numpy(self.held_out.pixels[begin : begin + _BATCH]))
+                learner.outputs(torch.from_numpy(self.images.pixels[begin : begin + _BATCH]))
                 for begin in range(0, len(labels), _BATCH)
             ]
             logits = torch.cat([logits for logits, _ in outputs])
@@ -65,20 +84,17 @@ class Validation:
                 items = sum(len(rows) for rows in self._batches[name])
                 loss += part.weight * float(total) / items
                 if part.uses_logits:
-                    measured["validation_accuracy"] = int(correct) / items
-        return {"validation_loss": loss, **measured}
+                    measured[f"{self.prefix}_accuracy"] = int(correct) / items
+        return {f"{self.prefix}_loss": loss, **measured}
 
 
-def _fixed_batches(part: Objective, held_out: Images, batch_size: int) -> list[torch.Tensor]:
+def _fixed_batches(part: Objective, images: Images, batch_size: int) -> list[torch.Tensor]:
     if part.sampling == "items":
-        return list(torch.arange(len(held_out)).split(_BATCH))
+        return list(torch.arange(len(images)).split(_BATCH))
     kind: type[Sampling] = samplings.get(part.sampling)
     options = part.sampling_options
     if "per_class" in options:
         # Fewer a class are held out, as a rule, than are learned from.
-        fewest = min((held_out.labels == label).sum() for label in set(held_out.labels.tolist()))
+        fewest = min((images.labels == label).sum() for label in set(images.labels.tolist()))
         options["per_class"] = max(2, min(options["per_class"], int(fewest)))
-    try:
-        return kind(held_out.labels, held_out.classes, batch_size, **options).batches(seed=0, number=0)
-    except InputError as error:
-        raise InputError(f"validate_on: {error}") from error
+    return kind(images.labels, images.classes, batch_size, **options).batches(seed=0, number=0)

@@ -667,9 +667,14 @@ def ask_torch(requests: list[dict[str, Any]], written: list[Any], cache: Path) -
     """
     modules = sorted(f"trazo.models.{f.stem}" for f in (LIBRARY / "models").glob("*.py") if f.stem != "__init__")
     question = {"requests": requests, "written": written}
-    # What timm answers may change with its version.
-    asked = any(request["architecture"].startswith("timm:") for request in requests)
-    versions = [importlib.metadata.version("timm")] if asked else []
+    # What these answer may change with their version.
+    names = [request["architecture"] for request in requests]
+    names += [name for each in written for name in ([each] if isinstance(each, str) else each)]
+    versions = [
+        importlib.metadata.version(package)
+        for prefix, package in (("timm:", "timm"), ("pml:", "pytorch-metric-learning"))
+        if any(name.startswith(prefix) for name in names)
+    ]
     name = digest([question, *versions, code_fingerprint("trazo.probe", *modules)])
     file = cache / f"networks-{name}.json"
     try:

@@ -108,7 +108,7 @@ class ScikitLearn(Ranker):
     """scikit-learn's `NearestNeighbors` by brute force."""
 
     distances = ("cosine", "euclidean", "manhattan", "squared_euclidean")
-    computes = "in float64, from ‖x‖² − 2xy + ‖y‖²"
+    computes = "in float64 (cosine: in float32), from ‖x‖² − 2xy + ‖y‖²"
 
     def build(self, gallery: np.ndarray, distance: str) -> None:
         """Keep the gallery; there is no index."""

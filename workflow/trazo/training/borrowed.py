@@ -46,6 +46,8 @@ class Borrowed:
         try:
             mined = None if self.miner is None else self.miner(embeddings, labels)
             return self.loss(embeddings, labels, mined)
+        except torch.OutOfMemoryError:
+            raise
         except Exception as error:
             # It is the package's own code: whatever it says of its input is the user's to read.
             raise InputError(

@@ -19,7 +19,7 @@ rule rank_gallery:
         "results/{study}/logs/rank_gallery/{origin}/{retrieval}/{reducer}/{distance}/{ranker}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: THREADS
+    threads: lambda w: plan_of(w).ranking_threads(THREADS)
     resources:
         gpu=int(settings.device != "cpu"),
     params:

@@ -505,6 +505,10 @@ class Plan:
                         for ranker in ranker_labels(search.retrieval):
                             yield f"{folder}/{reducer}/{distance}/{ranker}.h5"
 
+    def ranking_threads(self, cores: int) -> int:
+        """Return how many threads a ranking gets: many run side by side, a few share the cores. Results are the same."""
+        return max(1, cores // max(1, len(self.rankings())))
+
     def ranking_metrics(self) -> list[str]:
         """Return the paths of the metrics of all rankings."""
         return [path.removesuffix(".h5") + ".csv" for path in self.rankings()]

@@ -247,8 +247,11 @@ class Stage(_Strict):
     """One training stage of a model."""
 
     name: Name = Field(description="the stage's name; part of its outputs' paths")
-    data: str = Field(description=f"what it learns from, as `{_SPLIT_PATTERN}`")
-    validate_on: str | None = Field(None, description=f"measured after every epoch: `{_SPLIT_PATTERN}`")
+    data: str | list[str] = Field(
+        description=f"what it learns from, as `{_SPLIT_PATTERN}`; of a model with `branches` two of them, sketches and "
+        "photos",
+    )
+    validate_on: str | list[str] | None = Field(None, description="measured after every epoch: as `data`")
     objective: str | dict[str, dict[str, Any] | None] = Field(
         "cross_entropy",
         description="what is minimised: a name, or {name: options}; of several, the sum, each times its `weight` (1)",
@@ -281,6 +284,15 @@ class Stage(_Strict):
     def _path_name(cls, value: str) -> str:
         return _name(value)
 
+    @field_validator("data", "validate_on")
+    @classmethod
+    def _one_or_two(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        if len(value) not in (1, 2) or len(set(value)) < len(value):
+            raise ValueError(f"got {value}; expected one data set, or two different ones: sketches and photos")
+        return value[0] if len(value) == 1 else value
+
     @field_validator("objective")
     @classmethod
     def _one_order(cls, objective: Any) -> Any:
@@ -300,6 +312,21 @@ class Stage(_Strict):
         return self
 
     @property
+    def learned_from(self) -> list[str]:
+        """The one or two `<dataset>/<split>` that it learns from."""
+        return [self.data] if isinstance(self.data, str) else self.data
+
+    @property
+    def validated_on(self) -> list[str]:
+        """The one or two `<dataset>/<split>` that it is measured on, none if it is not."""
+        return [self.validate_on] if isinstance(self.validate_on, str) else self.validate_on or []
+
+    @property
+    def data_label(self) -> str:
+        """What `metrics.csv` calls what it learns from."""
+        return "+".join(self.learned_from).replace("/", "-")
+
+    @property
     def kept_epochs(self) -> list[int]:
         """The epochs whose weights are kept, sorted."""
         return sorted({*self.checkpoints, self.epochs})
@@ -313,6 +340,28 @@ class OtherModel(_Strict):
     epoch: int | None = Field(None, ge=0, description="one of the stage's checkpoints; the last if left out")
 
 
+class Branches(_Strict):
+    """Sketches and photos go through layers of their own first, and then through the same ones."""
+
+    shared_from: str = Field(
+        description="the first layer that both share; those before it exist twice. The network's first: all are shared"
+    )
+
+
+class BranchWeights(_Strict):
+    """Where each part of a network with branches starts; left out: drawn from the seed."""
+
+    sketch: str | OtherModel | None = Field(None, description="the sketches' own layers, as `weights` of a model")
+    photo: str | OtherModel | None = Field(None, description="the photos' own layers")
+    shared: str | OtherModel | None = Field(None, description="the layers that both share")
+
+    @model_validator(mode="after")
+    def _some(self) -> BranchWeights:
+        if self.sketch is None and self.photo is None and self.shared is None:
+            raise ValueError("say where at least one of sketch, photo and shared starts, or leave `weights` out")
+        return self
+
+
 class Model(_Strict):
     """A network, the layer that gives its features, and the stages that train it."""
 
@@ -323,10 +372,14 @@ class Model(_Strict):
         None, ge=8, le=1024, description="side of the network's input, images being resized; the data's if left out"
     )
     feature: str = Field(description="layer whose output is the feature")
-    weights: str | OtherModel | None = Field(
+    branches: Branches | None = Field(
+        None, description="a network of two branches, for datasets with a `domain`; one of one branch if left out"
+    )
+    weights: str | OtherModel | BranchWeights | None = Field(
         None,
         description="where the first stage starts: `pretrained` (what torchvision or timm publish), a file of theirs "
-        "or a checkpoint (a name in `sources`, or a path), or `{model: other}`; drawn from the seed if left out",
+        "or a checkpoint (a name in `sources`, or a path), or `{model: other}`; with `branches` also `{sketch: …, photo: "
+        "…, shared: …}` of these; drawn from the seed if left out",
     )
     normalise: Literal["none", "imagenet"] = Field(
         "none", description="`imagenet`: colours by their mean and deviation there, as pretrained weights expect"
@@ -339,9 +392,10 @@ class Model(_Strict):
 
     @field_validator("weights")
     @classmethod
-    def _weights(cls, weights: str | OtherModel | None) -> str | OtherModel | None:
-        if isinstance(weights, str) and weights.strip().lower() in {"", "none", "random"}:
-            raise ValueError(f"{weights!r} is no place; leave `weights` out to draw them from the seed")
+    def _weights(cls, weights: str | OtherModel | BranchWeights | None) -> str | OtherModel | BranchWeights | None:
+        for start in _starts(weights).values():
+            if isinstance(start, str) and start.strip().lower() in {"", "none", "random"}:
+                raise ValueError(f"{start!r} is no place; leave `weights` out to draw them from the seed")
         return weights
 
     @model_validator(mode="after")
@@ -350,9 +404,27 @@ class Model(_Strict):
             raise ValueError(f"normalise: {self.normalise} takes the place of the mean image; leave `mean_image` out")
         if self.normalise != "none" and self.channels != 3:
             raise ValueError(f"normalise: {self.normalise} is of 3 colours; set channels: 3 (a grey image is repeated)")
-        if self.weights == PRETRAINED and self.channels != 3:
+        if PRETRAINED in self.starts.values() and self.channels != 3:
             raise ValueError("weights: pretrained are of 3 colours; set channels: 3 (a grey image is repeated)")
         return self
+
+    @model_validator(mode="after")
+    def _branches(self) -> Model:
+        if isinstance(self.weights, BranchWeights) and self.branches is None:
+            raise ValueError("weights of sketch, photo and shared are for a model with `branches`; give it some")
+        for stage in self.stages:
+            for key, references in (("data", stage.learned_from), ("validate_on", stage.validated_on)):
+                if len(references) > 1 and self.branches is None:
+                    raise ValueError(
+                        f"stages.{stage.name}.{key}: two data sets are for a model with `branches` (one for sketches, "
+                        "one for photos); give it some, or one data set"
+                    )
+        return self
+
+    @property
+    def starts(self) -> dict[str, str | OtherModel]:
+        """Where the first stage starts, by part: sketch, photo and shared, or "" of the whole; drawn ones left out."""
+        return _starts(self.weights)
 
     @field_validator("stages")
     @classmethod
@@ -361,6 +433,11 @@ class Model(_Strict):
         if len(set(names)) < len(names):
             raise ValueError(f"stage names must differ, got {names}")
         return stages
+
+
+def _starts(weights: str | OtherModel | BranchWeights | None) -> dict[str, str | OtherModel]:
+    parts = dict(weights) if isinstance(weights, BranchWeights) else {"": weights}
+    return {part: start for part, start in parts.items() if start is not None}
 
 
 _CHECKPOINT = re.compile(r"results/([^/]+)/models/([^/]+)/seed(\d+)/([^/]+)/checkpoint\.pt")
@@ -420,6 +497,11 @@ class Retrieval(_Strict):
     )
     queries: str = Field("", description=f"`{_SPLIT_PATTERN}`; of `models` only")
     gallery: str = Field("", description=f"`{_SPLIT_PATTERN}`; of `models` only")
+    relevant: Literal["class", "instance"] = Field(
+        "class",
+        description="what a query looks for: items of its class, or of the very object it shows (datasets with "
+        "`instance`)",
+    )
     leave_one_out: bool = Field(False, description="the gallery holds the queries; each skips itself")
     distances: list[str] = Field(default_factory=lambda: ["euclidean"], min_length=1, description="by name")
     metrics: list[str] = Field(default_factory=lambda: ["map"], min_length=1, description="by name")
@@ -703,9 +785,11 @@ class Study(_Strict):
             raise ValueError(f"features.{shared[0]}: a model has this name; choose another")
         for model_name, model in self.models.items():
             for stage in model.stages:
-                for key in ("data", "validate_on"):
-                    self._need_split(getattr(stage, key), f"models.{model_name}.stages.{stage.name}.{key}")
-            self._need_start(model_name)
+                for key, references in (("data", stage.learned_from), ("validate_on", stage.validated_on)):
+                    for reference in references:
+                        self._need_split(reference, f"models.{model_name}.stages.{stage.name}.{key}")
+            for part in model.starts:
+                self._need_start(model_name, part)
         labels = [retrieval.label for retrieval in self.retrievals]
         for index, retrieval in enumerate(self.retrievals):
             where = f"retrievals[{index}]"
@@ -749,19 +833,14 @@ class Study(_Strict):
                 f"{where}: {unknown_name('split', split, self.datasets[dataset].split)} Write it as {_SPLIT_PATTERN}."
             )
 
-    def _need_start(self, name: str) -> None:
+    def _need_start(self, name: str, part: str) -> None:
         """Refuse a model that starts from weights that the study does not make, or from its own."""
-        where, start = f"models.{name}.weights", self.models[name].weights
+        where, start = f"models.{name}.weights{'.' * bool(part)}{part}", self.models[name].starts[part]
         if not isinstance(start, OtherModel):
             return
         if start.model not in self.models:
             raise ValueError(f"{where}.model: {unknown_name('model', start.model, self.models)}")
-        path, before = [name], start
-        while isinstance(before, OtherModel) and before.model in self.models:
-            if before.model in path:
-                raise ValueError(f"{where}: no model can start from itself ({' from '.join([*path, before.model])})")
-            path.append(before.model)
-            before = self.models[before.model].weights
+        self._need_no_circle([name], start, where)
         stages = {stage.name: stage for stage in self.models[start.model].stages}
         if start.stage is not None and start.stage not in stages:
             raise ValueError(f"{where}.stage: {unknown_name('stage', start.stage, stages)}")
@@ -771,6 +850,14 @@ class Study(_Strict):
                 f"{where}.epoch: {start.epoch} is no checkpoint of {start.model}'s stage {stage.name!r}, which keeps "
                 f"{stage.kept_epochs}; add it to its `checkpoints`"
             )
+
+    def _need_no_circle(self, path: list[str], before: str | OtherModel, where: str) -> None:
+        if not isinstance(before, OtherModel) or before.model not in self.models:
+            return
+        if before.model in path:
+            raise ValueError(f"{where}: no model can start from itself ({' from '.join([*path, before.model])})")
+        for start in self.models[before.model].starts.values():
+            self._need_no_circle([*path, before.model], start, where)
 
     def _need_checkpoints(self, retrieval: Retrieval | EmbeddingMap, name: str, where: str) -> None:
         stages = {stage.name: stage for stage in self.models[name].stages}
@@ -802,7 +889,7 @@ class Study(_Strict):
     def sources(self) -> set[str]:
         """The names, or paths, of the sources that it uses."""
         files = {place for file in self.features.values() for place in (file.source, file.queries) if place}
-        files |= {model.weights for model in self.models.values() if isinstance(model.weights, str)}
+        files |= {start for model in self.models.values() for start in model.starts.values() if isinstance(start, str)}
         return {dataset.source for dataset in self.datasets.values()} | files
 
     def epochs_of(self, retrieval: Retrieval | EmbeddingMap, model: str) -> list[int]:

@@ -337,10 +337,22 @@ class Plan:
         """Return the library module that defines a model's architecture."""
         return self.modules[self.study.models[model].architecture]
 
+    def training_images(self, model: str, stage: str) -> list[str]:
+        """Return the paths of the images a stage learns from: of two, sketches first."""
+        references = self.stage(model, stage).learned_from
+        return [self.images(reference) for reference in sorted(references, key=self._domain_first)]
+
+    def _domain_first(self, reference: str) -> bool:
+        return self.study.datasets[reference.partition("/")[0]].domain == "photo"
+
+    def domain(self, model: str, dataset: str) -> str | None:
+        """Return the branch of a model that a dataset's images go through; None if the model has none."""
+        return self.study.datasets[dataset].domain if self.study.models[model].branches else None
+
     def validation_images(self, model: str, stage: str) -> list[str]:
-        """Return the path of the images a stage is measured on after every epoch, if any."""
-        reference = self.stage(model, stage).validate_on
-        return [self.images(reference)] if reference else []
+        """Return the paths of the images a stage is measured on after every epoch, if any."""
+        references = self.stage(model, stage).validated_on
+        return [self.images(reference) for reference in sorted(references, key=self._domain_first)]
 
     def previous_checkpoint(self, model: str, seed: int | str, stage: str) -> list[str]:
         """Return the path of the stage before `stage`, if any."""
@@ -349,14 +361,17 @@ class Plan:
         return [f"{self.root}/models/{model}/seed{seed}/{name}/checkpoint.pt" for name in before]
 
     def starting_weights(self, model: str, seed: int | str, stage: str) -> list[str]:
-        """Return the path of the weights that a stage starts from, if it is a model's first and they are in a file."""
+        """Return the paths of the weights that a model's first stage starts from, those in files, in its `starts`' order."""
         spec = self.study.models[model]
-        if stage != spec.stages[0].name or spec.weights in (None, PRETRAINED):
+        if stage != spec.stages[0].name:
             return []
-        if isinstance(spec.weights, OtherModel):
-            other = self.study.stage_of(spec.weights.model, spec.weights.stage)
-            return [f"{self.root}/models/{spec.weights.model}/seed{seed}/{other.name}/checkpoint.pt"]
-        return [weights_file(spec.weights, self.settings)]
+        return [self._weights_path(start, seed) for start in spec.starts.values() if start != PRETRAINED]
+
+    def _weights_path(self, start: str | OtherModel, seed: int | str) -> str:
+        if isinstance(start, OtherModel):
+            other = self.study.stage_of(start.model, start.stage)
+            return f"{self.root}/models/{start.model}/seed{seed}/{other.name}/checkpoint.pt"
+        return weights_file(start, self.settings)
 
     def histories(self) -> list[str]:
         """Return the paths of all training histories."""
@@ -368,8 +383,8 @@ class Plan:
         ]
 
     def learned_data(self) -> dict[str, dict[str, str]]:
-        """Return the `<dataset>/<split>` that every stage learns from, by model and stage."""
-        return {name: {stage.name: stage.data for stage in model.stages} for name, model in self.study.models.items()}
+        """Return what metrics call the data that every stage learns from, by model and stage."""
+        return {name: {s.name: s.data_label for s in model.stages} for name, model in self.study.models.items()}
 
     def imported_files(self, name: str) -> dict[str, list[str]]:
         """Return the files that imported features are read from: "source", and "queries" if they have one apart."""
@@ -446,7 +461,8 @@ class Plan:
 
     def _learned_classes(self, model: str, reference: str) -> bool:
         dataset = reference.partition("/")[0]
-        return any(stage.data.partition("/")[0] == dataset for stage in self.study.models[model].stages)
+        learned = {r for stage in self.study.models[model].stages for r in stage.learned_from}
+        return dataset in {reference.partition("/")[0] for reference in learned}
 
     def classifications(self) -> list[str]:
         """Return the paths of the classification metrics, of stages that train a classifier."""
@@ -634,7 +650,8 @@ class Plan:
 
     def artifacts(self) -> list[str]:
         """Return the paths of all artifacts that carry a record of how they were made."""
-        learned = {self.images(stage.data) for model in self.study.models.values() for stage in model.stages}
+        stages = [stage for model in self.study.models.values() for stage in model.stages]
+        learned = {self.images(reference) for stage in stages for reference in stage.learned_from}
         images = [*sorted(learned), *self.query_images(), *self.map_images()]
         features = [*self.features(), *(m.features for m in self.mappings())]
         return _distinct([*images, *self.histories(), *features, *self.codes(), *self.rankings(), *self.maps()])

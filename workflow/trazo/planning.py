@@ -172,12 +172,24 @@ class _Start:
         Study and name of the other model.
     ours, theirs
         Requests.
+    part, shared_from
+        What of a network with branches starts so ("": all of it), and from which layer on it is shared.
     """
 
     where: str
     point: tuple[str, str]
     ours: dict[str, Any]
     theirs: dict[str, Any]
+    part: str = ""
+    shared_from: str | None = None
+
+    def takes(self, layers: Collection[str]) -> set[str]:
+        """Return the layers, in order, that start so."""
+        names = list(layers)
+        if not self.part or self.shared_from not in names:
+            return set(names)
+        border = names.index(self.shared_from)
+        return set(names[border:] if self.part == "shared" else names[:border])
 
 
 def _check_weights(plans: dict[str, Plan], settings: Settings) -> list[_Start]:
@@ -185,45 +197,54 @@ def _check_weights(plans: dict[str, Plan], settings: Settings) -> list[_Start]:
 
     Returns the starts from weights that we make, which have yet to be found to fit.
     """
-    starts: dict[tuple[str, str], _Start] = {}
+    starts: dict[tuple[str, str], list[_Start]] = {}
     studies = {name: plan.study for name, plan in plans.items()}
+
+    def follow(point: tuple[str, str], path: list[tuple[str, str]]) -> None:
+        if point in path:
+            chain = " from ".join(f"{study}/{other}" for study, other in [*path, point])
+            name, model = path[0]
+            raise ConfigError(f"study {name}: models.{model}.weights: no model can start from itself ({chain}).")
+        if point in starts:
+            return
+        found = _starts_of(*point, studies, settings)
+        for start in found:
+            follow(start.point, [*path, point])
+        starts[point] = found
+
     for name, plan in plans.items():
         for model in plan.study.models:
-            path, point = [], (name, model)
-            while point is not None:
-                if point in path:
-                    chain = " from ".join(f"{study}/{other}" for study, other in [*path, point])
-                    raise ConfigError(
-                        f"study {name}: models.{model}.weights: no model can start from itself ({chain})."
-                    )
-                path.append(point)
-                start = _start_of(*point, studies, settings)
-                if start is not None:
-                    starts[point] = start
-                point = start and start.point
-    return list(starts.values())
+            follow((name, model), [])
+    return [start for found in starts.values() for start in found]
 
 
-def _start_of(study: str, model: str, studies: dict[str, Study], settings: Settings) -> _Start | None:
-    """Return what a model starts from, None if it starts from no checkpoint that we make.
+def _starts_of(study: str, model: str, studies: dict[str, Study], settings: Settings) -> list[_Start]:
+    """Return what the parts of a model start from, as far as these are checkpoints that we make.
 
     Studies that are met on the way are added to `studies`.
     """
     spec = studies[study].models[model]
-    where = f"study {study}: models.{model}.weights"
-    if isinstance(spec.weights, OtherModel):
-        other = studies[study].models[spec.weights.model]
-        _need_alike(where, spec, other, spec.weights.model)
-        ours = _network_request(studies[study], model, spec.stages[0])
-        stage = studies[study].stage_of(spec.weights.model, spec.weights.stage)
-        theirs = _network_request(studies[study], spec.weights.model, stage)
-        return _Start(where, (study, spec.weights.model), ours, theirs)
-    if spec.weights in (None, PRETRAINED):
+    found = [_start_of(study, model, part, studies, settings) for part in spec.starts]
+    return [start for start in found if start is not None]
+
+
+def _start_of(study: str, model: str, part: str, studies: dict[str, Study], settings: Settings) -> _Start | None:
+    spec = studies[study].models[model]
+    start = spec.starts[part]
+    where = f"study {study}: models.{model}.weights{'.' * bool(part)}{part}"
+    ours = _network_request(studies[study], model, spec.stages[0])
+    if isinstance(start, OtherModel):
+        other = studies[study].models[start.model]
+        _need_alike(where, spec, other, start.model)
+        stage = studies[study].stage_of(start.model, start.stage)
+        theirs = _network_request(studies[study], start.model, stage)
+        return _Start(where, (study, start.model), ours, theirs, part, spec.branches and spec.branches.shared_from)
+    if start == PRETRAINED:
         return None
-    path = weights_file(spec.weights, settings)
+    path = weights_file(start, settings)
     made = made_by(path)
     if made is None:
-        _need_weights_file(where, spec.weights, path, settings)
+        _need_weights_file(where, start, path, settings)
         return None
     if made.study not in studies:
         try:
@@ -244,9 +265,9 @@ def _start_of(study: str, model: str, studies: dict[str, Study], settings: Setti
     if made.seed not in studies[made.study].seeds:
         raise ConfigError(f"{where}: {path}: study {made.study} has the seeds {studies[made.study].seeds}.")
     _need_alike(where, spec, others[made.model], made.model)
-    ours = _network_request(studies[study], model, spec.stages[0])
     stage = studies[made.study].stage_of(made.model, made.stage)
-    return _Start(where, (made.study, made.model), ours, _network_request(studies[made.study], made.model, stage))
+    theirs = _network_request(studies[made.study], made.model, stage)
+    return _Start(where, (made.study, made.model), ours, theirs, part, spec.branches and spec.branches.shared_from)
 
 
 def _need_alike(where: str, model: Model, other: Model, name: str) -> None:
@@ -269,6 +290,10 @@ def _need_fitting(start: _Start, ours: dict[str, Any], theirs: dict[str, Any]) -
     # What cannot be built is refused where it is asked for.
     if not here or not there:
         return
+    # Layers by the order of the network, those without weights included.
+    taken = start.takes(ours["features"])
+    here = {stage: shapes for stage, shapes in here.items() if stage in taken}
+    there = {stage: shapes for stage, shapes in there.items() if stage in taken or stage not in ours["features"]}
     differing = [stage for stage in here if stage in there and here[stage] != there[stage]]
     differing += [stage for stage in here if stage not in there and stage not in ours["added"]]
     differing += [stage for stage in there if stage not in here]
@@ -524,21 +549,73 @@ def _check_sizes(plan: Plan) -> None:
                     f"{items}; choose a smaller k."
                 )
     for name, model in plan.study.models.items():
-        learned = {stage.name: plan.categories(stage.data.partition("/")[0]) for stage in model.stages}
         for stage in model.stages:
-            if stage.validate_on is not None:
-                seen = plan.categories(stage.validate_on.partition("/")[0])
-                if None not in (seen, learned[stage.name]) and seen != learned[stage.name]:
+            where = f"study {plan.name}: models.{name}.stages.{stage.name}"
+            first, *others = stage.learned_from
+            compared = [("data", other) for other in others] + [("validate_on", other) for other in stage.validated_on]
+            learned = plan.categories(first.partition("/")[0])
+            for key, other in compared:
+                seen = plan.categories(other.partition("/")[0])
+                if None not in (seen, learned) and seen != learned:
                     raise ConfigError(
-                        f"study {plan.name}: models.{name}.stages.{stage.name}.validate_on: {stage.validate_on} has "
-                        f"other classes, or in another order, than {stage.data}; give both the same `categories`."
+                        f"{where}.{key}: {other} has other classes, or in another order, than {first}"
+                        f"{_differing(learned, seen)}; give both the same `categories`."
                     )
+        if model.branches is not None:
+            _check_domains(plan, name)
+
+
+def _differing(ours: list[str], theirs: list[str]) -> str:
+    """Return in words which classes only one of two lists has, nothing where they differ in order alone."""
+    sides = [("lacks", set(ours) - set(theirs)), ("alone has", set(theirs) - set(ours))]
+    told = [
+        f"{verb} {', '.join(sorted(names)[:_MOST_TOLD])}{f' and {len(names) - _MOST_TOLD} more' * (len(names) > _MOST_TOLD)}"
+        for verb, names in sides
+        if names
+    ]
+    return f" (it {' and '.join(told)})" if told else ""
+
+
+def _check_domains(plan: Plan, name: str) -> None:
+    """Refuse data of a model with branches that do not say which branch they go through."""
+    model, study = plan.study.models[name], plan.study
+    where = f"study {plan.name}: models.{name}"
+    used = [
+        (f"{where}.stages.{stage.name}.{key}", references)
+        for stage in model.stages
+        for key, references in (("data", stage.learned_from), ("validate_on", stage.validated_on))
+        if references
+    ]
+    for index, retrieval in enumerate(study.retrievals):
+        if name in retrieval.models:
+            there = f"study {plan.name}: retrievals[{index}]"
+            used += [(f"{there}.queries", [retrieval.queries]), (f"{there}.gallery", [retrieval.gallery])]
+    used += [(f"study {plan.name}: maps.{key}.data", [m.data]) for key, m in study.maps.items() if name in m.models]
+    for place, references in used:
+        domains = [study.datasets[reference.partition("/")[0]].domain for reference in references]
+        for reference, domain in zip(references, domains, strict=True):
+            if domain is None:
+                dataset = reference.partition("/")[0]
+                raise ConfigError(
+                    f"{place}: {name} has branches, and datasets.{dataset} does not say what it shows; give it `domain: "
+                    "sketch` or `domain: photo`."
+                )
+        sizes = [study.datasets[reference.partition("/")[0]].size for reference in references]
+        if len(set(sizes)) > 1:
+            raise ConfigError(
+                f"{place}: the images of {' and '.join(references)} are {' and '.join(map(str, sizes))} pixels wide; give "
+                "both datasets the same `size`."
+            )
+        if len(set(domains)) < len(domains):
+            raise ConfigError(
+                f"{place}: {' and '.join(references)} are both of domain {domains[0]}; expected sketches and photos."
+            )
 
 
 def _network_requests(plan: Plan) -> Iterator[tuple[str, Model, Dataset, str, dict[str, Any]]]:
     for name, model in plan.study.models.items():
         for stage in model.stages:
-            dataset_name = stage.data.partition("/")[0]
+            dataset_name = stage.learned_from[0].partition("/")[0]
             yield (
                 name,
                 model,
@@ -553,7 +630,7 @@ def _network_request(study: Study, name: str, stage: Stage) -> dict[str, Any]:
     return {
         "architecture": model.architecture,
         "channels": model.channels,
-        "size": model.size or study.datasets[stage.data.partition("/")[0]].size,
+        "size": model.size or study.datasets[stage.learned_from[0].partition("/")[0]].size,
         "options": model.options,
     }
 
@@ -613,10 +690,10 @@ def _checked_learning(plan: Plan, model: str, stage: Stage, facts: dict[str, Any
             f"{where}.batch_size: {stage.batch_size} images are too few a batch for {' + '.join(learning.objectives)}, "
             f"which needs at least {learning.smallest_batch}."
         )
-    for key, needed in zip(("data", "validate_on"), learning.smallest_class, strict=True):
-        reference = getattr(stage, key)
-        if reference is None:
-            continue
+    sides = zip(("data", "validate_on"), (stage.learned_from, stage.validated_on), learning.smallest_class, strict=True)
+    # Of pairs across two data sets, one item of a class on each side is enough.
+    asked = [(key, r, 1 if len(references) > 1 else needed) for key, references, needed in sides for r in references]
+    for key, reference, needed in asked:
         few = [f"{name} ({count})" for name, count in _class_sizes(plan, reference).items() if count < needed]
         if few:
             more = f" and {len(few) - 5} more" if len(few) > 5 else ""
@@ -647,7 +724,11 @@ def _check_network(
             f"{where}.feature: {unknown_name('layer', model.feature, facts['features'])} "
             f"{model.architecture} has {', '.join(widths)}."
         )
-    if model.weights == PRETRAINED and not facts["pretrained"]:
+    if model.branches is not None and model.branches.shared_from not in facts["features"]:
+        raise ConfigError(
+            f"{where}.branches.shared_from: {unknown_name('layer', model.branches.shared_from, facts['features'])}"
+        )
+    if PRETRAINED in model.starts.values() and not facts["pretrained"]:
         raise ConfigError(
             f"{where}.weights: no pretrained weights of {model.architecture} are published; torchvision has them for "
             "resnet50 and timm for most of timm:<name>. Give a file or another model's checkpoint, or leave `weights` "

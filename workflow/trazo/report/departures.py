@@ -12,6 +12,7 @@ from typing import Any
 
 from trazo.config import (
     PRETRAINED,
+    BranchWeights,
     Dataset,
     Model,
     OtherModel,
@@ -84,7 +85,7 @@ def caveat(
 def _of_models(study: Study, names: Collection[str]) -> Study:
     """Return a study with some of its models, the data they see, and nothing that is made of them."""
     models = {name: model for name, model in study.models.items() if name in names}
-    seen = {stage.data for model in models.values() for stage in model.stages}
+    seen = {reference for model in models.values() for stage in model.stages for reference in stage.learned_from}
     for retrieval in study.retrievals:
         seen |= {retrieval.queries, retrieval.gallery} if set(retrieval.models) & set(models) else set()
     used = {reference.partition("/")[0] for reference in seen}
@@ -105,9 +106,15 @@ def starting_weights(study: Study, original: Study, settings: Settings) -> str:
 
 def _start_words(model: Model, study: Study, sources: Mapping[str, str]) -> str:
     """Return where a model of a study starts, naming no folder of this machine."""
-    start = model.weights
-    if start is None:
+    if not model.starts:
         return "drawn at random"
+    told = {part: _part_words(start, model, study, sources) for part, start in model.starts.items()}
+    if isinstance(model.weights, BranchWeights):
+        told |= {part: "drawn at random" for part in BranchWeights.model_fields if part not in told}
+    return "; ".join(f"{part} layers from {words}" if part else words for part, words in told.items())
+
+
+def _part_words(start: str | OtherModel, model: Model, study: Study, sources: Mapping[str, str]) -> str:
     if start == PRETRAINED:
         return f"pretrained weights of {'timm' if model.architecture.startswith('timm:') else 'torchvision'}"
     if isinstance(start, OtherModel):

@@ -160,10 +160,11 @@ def measured_names(name: str, metric: str, study: Study) -> set[str]:
     elif metric in TRAINING:
         searching = {model for r in study.retrievals if r.label in names for model in r.models}
         splits = {
-            stage.data
+            reference
             for model, spec in study.models.items()
             for stage in spec.stages
-            if model in searching or stage.data.partition("/")[0] == _dataset_of(name, study)
+            for reference in (*stage.learned_from, stage.data_label)
+            if model in searching or _dataset_of(name, study) in {r.partition("/")[0] for r in stage.learned_from}
         }
     return names | splits | {s.replace("/", "-") for s in splits}
 

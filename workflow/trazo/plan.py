@@ -522,7 +522,7 @@ class Plan:
                             yield f"{folder}/{reducer}/{distance}/{ranker}.h5"
 
     def ranking_threads(self, cores: int) -> int:
-        """Return how many threads a ranking gets: many run side by side, a few share the cores. Results are the same."""
+        """Return the threads of a ranking: many run side by side, a few share the cores. Results are the same."""
         return max(1, cores // max(1, len(self.rankings())))
 
     def ranking_metrics(self) -> list[str]:

@@ -540,6 +540,8 @@ class Retrieval(_Strict):
                 raise ValueError(f"`{key}` is for models; the file of imported features says what is searched in what")
         if self.features and (self.stage or self.epochs):
             raise ValueError("`stage` and `epochs` are for models; imported features have none")
+        if self.features and self.relevant == "instance":
+            raise ValueError("`relevant: instance` is for models; imported features say classes only")
         if self.features and "predicted_class" in self.rerank:
             raise ValueError("`rerank: predicted_class` needs a classifier, and imported features have none")
         if self.rerank != ["none"] and self.rankers != ["exact"]:
@@ -803,6 +805,13 @@ class Study(_Strict):
                 continue
             self._need_split(retrieval.queries, f"{where}.queries")
             self._need_split(retrieval.gallery, f"{where}.gallery")
+            for key in ("queries", "gallery") if retrieval.relevant == "instance" else ():
+                dataset = getattr(retrieval, key).partition("/")[0]
+                if self.datasets[dataset].instance is None:
+                    raise ValueError(
+                        f"{where}.relevant: instance: datasets.{dataset} does not say which object its images show; give "
+                        "it `instance`, a pattern of its file names"
+                    )
             for name in retrieval.models:
                 if name not in self.models:
                     raise ValueError(f"{where}.models: {unknown_name('model', name, self.models)}")

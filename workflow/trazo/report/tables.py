@@ -207,7 +207,9 @@ def _measured_epochs(table: Table, study: Study, model: str) -> set[int]:
             found.update(study.epochs_of(place, model))
     if set(table.metrics) & set(TRAINING):
         for stage in study.models[model].stages:
-            if (not datasets or names & {*stage.learned_from, stage.data_label}) and (not stages or stage.name in stages):
+            if (not datasets or names & {*stage.learned_from, stage.data_label}) and (
+                not stages or stage.name in stages
+            ):
                 if set(table.metrics) & (set(TRAINING) - set(FROZEN)):
                     found.update(range(1, stage.epochs + 1))
                 elif stage.train_sample:

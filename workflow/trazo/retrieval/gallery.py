@@ -284,9 +284,10 @@ def _objects(asked: Features, searched: Features, retrieval: str) -> tuple[np.nd
 
 
 def _why_no_object(asked: Features, searched: Features) -> str:
+    shown = [_few(side.instances, what="items") for side in (asked, searched)]
     return (
-        f"none of the {len(asked)} queries shows an object of the gallery; queries show {_few(asked.instances, what="items")}, the "
-        f"gallery {_few(searched.instances, what="items")}."
+        f"none of the {len(asked)} queries shows an object of the gallery; queries show {shown[0]}, the gallery "
+        f"{shown[1]}."
     )
 
 

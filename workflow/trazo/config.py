@@ -378,8 +378,8 @@ class Model(_Strict):
     weights: str | OtherModel | BranchWeights | None = Field(
         None,
         description="where the first stage starts: `pretrained` (what torchvision or timm publish), a file of theirs "
-        "or a checkpoint (a name in `sources`, or a path), or `{model: other}`; with `branches` also `{sketch: …, photo: "
-        "…, shared: …}` of these; drawn from the seed if left out",
+        "or a checkpoint (a name in `sources`, or a path), or `{model: other}`; with `branches` also one of these for "
+        "each of `sketch`, `photo` and `shared`; drawn from the seed if left out",
     )
     normalise: Literal["none", "imagenet"] = Field(
         "none", description="`imagenet`: colours by their mean and deviation there, as pretrained weights expect"
@@ -809,8 +809,8 @@ class Study(_Strict):
                 dataset = getattr(retrieval, key).partition("/")[0]
                 if self.datasets[dataset].instance is None:
                     raise ValueError(
-                        f"{where}.relevant: instance: datasets.{dataset} does not say which object its images show; give "
-                        "it `instance`, a pattern of its file names"
+                        f"{where}.relevant: instance: datasets.{dataset} does not say which object its images show; "
+                        "give it `instance`, a pattern of its file names"
                     )
             for name in retrieval.models:
                 if name not in self.models:

@@ -361,7 +361,7 @@ class Plan:
         return [f"{self.root}/models/{model}/seed{seed}/{name}/checkpoint.pt" for name in before]
 
     def starting_weights(self, model: str, seed: int | str, stage: str) -> list[str]:
-        """Return the paths of the weights that a model's first stage starts from, those in files, in its `starts`' order."""
+        """Return the paths of the weights that a model's first stage starts from: of those in files, part by part."""
         spec = self.study.models[model]
         if stage != spec.stages[0].name:
             return []

@@ -569,7 +569,7 @@ def _differing(ours: list[str], theirs: list[str]) -> str:
     """Return in words which classes only one of two lists has, nothing where they differ in order alone."""
     sides = [("lacks", set(ours) - set(theirs)), ("alone has", set(theirs) - set(ours))]
     told = [
-        f"{verb} {', '.join(sorted(names)[:_MOST_TOLD])}{f' and {len(names) - _MOST_TOLD} more' * (len(names) > _MOST_TOLD)}"
+        f"{verb} {', '.join(sorted(names)[:_MOST_TOLD])}{', …' * (len(names) > _MOST_TOLD)}"
         for verb, names in sides
         if names
     ]
@@ -597,14 +597,14 @@ def _check_domains(plan: Plan, name: str) -> None:
             if domain is None:
                 dataset = reference.partition("/")[0]
                 raise ConfigError(
-                    f"{place}: {name} has branches, and datasets.{dataset} does not say what it shows; give it `domain: "
-                    "sketch` or `domain: photo`."
+                    f"{place}: {name} has branches, and datasets.{dataset} does not say what it shows; give it "
+                    "`domain: sketch` or `domain: photo`."
                 )
         sizes = [study.datasets[reference.partition("/")[0]].size for reference in references]
         if len(set(sizes)) > 1:
             raise ConfigError(
-                f"{place}: the images of {' and '.join(references)} are {' and '.join(map(str, sizes))} pixels wide; give "
-                "both datasets the same `size`."
+                f"{place}: the images of {' and '.join(references)} are {' and '.join(map(str, sizes))} pixels wide; "
+                "give both datasets the same `size`."
             )
         if len(set(domains)) < len(domains):
             raise ConfigError(

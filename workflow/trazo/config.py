@@ -717,6 +717,7 @@ class PublishedModel(_Strict):
         description="the reducer here, as paths name it (`pca-size32`), where the published values are of reduced "
         "features and their rows do not say so",
     )
+    stage: str = Field("", description="the stage here whose weights count; the last if left out")
 
 
 class Published(_Strict):

@@ -25,6 +25,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _SPLIT_PATTERN = "<dataset>/<split>"
 # The value of `weights` that stands for what the architecture's own library publishes.
 PRETRAINED = "pretrained"
+# Of retrievals and maps; no stage can be called so.
+ALL_STAGES = "all"
 # Folders of results/ that belong to no study.
 _TAKEN = {"sources", "reference"}
 
@@ -430,8 +432,8 @@ class Model(_Strict):
     @classmethod
     def _stages(cls, stages: list[Stage]) -> list[Stage]:
         names = [stage.name for stage in stages]
-        if len(set(names)) < len(names):
-            raise ValueError(f"stage names must differ, got {names}")
+        if len(set(names)) < len(names) or ALL_STAGES in names:
+            raise ValueError(f"stage names must differ, and none be {ALL_STAGES!r}; got {names}")
         return stages
 
 
@@ -491,7 +493,9 @@ class Retrieval(_Strict):
         default_factory=list,
         description="instead of models: imported features, whose file says what the queries are and what the gallery",
     )
-    stage: str | None = Field(None, description="training stage whose weights count; the last if left out")
+    stage: str | None = Field(
+        None, description="training stage whose weights count; `all`: each stage's; the last if left out"
+    )
     epochs: list[int] | Literal["all"] | None = Field(
         None, description="checkpoints to evaluate; `all`: every one that a model keeps; the last if left out"
     )
@@ -629,7 +633,9 @@ class EmbeddingMap(_Strict):
         description="the method's own options: `umap` n_neighbors (15), min_dist (0.1), spread (1.0); `tsne` "
         "perplexity (30), early_exaggeration (12), max_iter (1000)",
     )
-    stage: str | None = Field(None, description="training stage whose weights count; the last if left out")
+    stage: str | None = Field(
+        None, description="training stage whose weights count; `all`: each stage's; the last if left out"
+    )
     epochs: list[int] | Literal["all"] | None = Field(
         None, description="checkpoints to map; `all`: every one that a model keeps; the last if left out"
     )
@@ -871,16 +877,16 @@ class Study(_Strict):
 
     def _need_checkpoints(self, retrieval: Retrieval | EmbeddingMap, name: str, where: str) -> None:
         stages = {stage.name: stage for stage in self.models[name].stages}
-        if retrieval.stage is not None and retrieval.stage not in stages:
-            raise ValueError(f"{where}.stage: {unknown_name('stage', retrieval.stage, stages)}")
-        stage = stages[retrieval.stage] if retrieval.stage else self.models[name].stages[-1]
-        wanted = retrieval.epochs if isinstance(retrieval.epochs, list) else []
-        missing = [epoch for epoch in wanted if epoch not in stage.kept_epochs]
-        if missing:
-            raise ValueError(
-                f"{where}.epochs: {missing} are no checkpoints of {name}'s stage {stage.name!r}, which keeps "
-                f"{stage.kept_epochs}; add them to its `checkpoints`"
-            )
+        if retrieval.stage is not None and retrieval.stage not in {ALL_STAGES, *stages}:
+            raise ValueError(f"{where}.stage: {unknown_name('stage', retrieval.stage, [*stages, ALL_STAGES])}")
+        for stage in self.stages_of(retrieval, name):
+            wanted = retrieval.epochs if isinstance(retrieval.epochs, list) else []
+            missing = [epoch for epoch in wanted if epoch not in stage.kept_epochs]
+            if missing:
+                raise ValueError(
+                    f"{where}.epochs: {missing} are no checkpoints of {name}'s stage {stage.name!r}, which keeps "
+                    f"{stage.kept_epochs}; add them to its `checkpoints`"
+                )
 
     @property
     def methods(self) -> list[str]:
@@ -902,9 +908,12 @@ class Study(_Strict):
         files |= {start for model in self.models.values() for start in model.starts.values() if isinstance(start, str)}
         return {dataset.source for dataset in self.datasets.values()} | files
 
-    def epochs_of(self, retrieval: Retrieval | EmbeddingMap, model: str) -> list[int]:
-        """Return the epochs of a model that a retrieval evaluates, or a map shows."""
-        stage = self.stage_of(model, retrieval.stage)
+    def stages_of(self, retrieval: Retrieval | EmbeddingMap, model: str) -> list[Stage]:
+        """Return the stages of a model that a retrieval evaluates, or a map shows."""
+        return self.models[model].stages if retrieval.stage == ALL_STAGES else [self.stage_of(model, retrieval.stage)]
+
+    def epochs_of(self, retrieval: Retrieval | EmbeddingMap, stage: Stage) -> list[int]:
+        """Return the epochs of one of these stages that a retrieval evaluates, or a map shows."""
         return stage.kept_epochs if retrieval.epochs == "all" else retrieval.epochs or [stage.epochs]
 
     def stage_of(self, model: str, name: str | None) -> Stage:

@@ -397,10 +397,10 @@ class Plan:
 
     def _points(self, of: Retrieval | EmbeddingMap) -> Iterator[Trained]:
         for model in of.models:
-            stage = self.study.stage_of(model, of.stage)
-            for epoch in self.study.epochs_of(of, model):
-                for seed in self.study.seeds:
-                    yield Trained(model, seed, stage.name, epoch)
+            for stage in self.study.stages_of(of, model):
+                for epoch in self.study.epochs_of(of, stage):
+                    for seed in self.study.seeds:
+                        yield Trained(model, seed, stage.name, epoch)
 
     def searches(self) -> Iterator[Search]:
         """Yield every retrieval by every method."""

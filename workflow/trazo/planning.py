@@ -386,12 +386,12 @@ def _check_names(plan: Plan) -> None:
         _check_rankers(plan, retrieval, where)
         if "predicted_class" in retrieval.rerank:
             for name in retrieval.models:
-                stage = plan.study.stage_of(name, retrieval.stage)
-                if not plan.learning[name, stage.name].uses_logits:
-                    raise ConfigError(
-                        f"{where}.rerank: predicted_class needs a classifier, and {name}'s stage {stage.name!r} "
-                        "trains none; add cross_entropy to its `objective`, or leave the model out."
-                    )
+                for stage in plan.study.stages_of(retrieval, name):
+                    if not plan.learning[name, stage.name].uses_logits:
+                        raise ConfigError(
+                            f"{where}.rerank: predicted_class needs a classifier, and {name}'s stage {stage.name!r} "
+                            "trains none; add cross_entropy to its `objective`, or leave the model out."
+                        )
     computed = _computed(plan)
     searched = {retrieval.label: _found_by(retrieval) for retrieval in plan.study.retrievals}
     for name, table in plan.study.tables.items():

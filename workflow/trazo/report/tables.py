@@ -201,10 +201,9 @@ def _measured_epochs(table: Table, study: Study, model: str) -> set[int]:
     found: set[int] = set()
     for place, known in places:
         dashed = {name.replace("/", "-") for name in known}
-        if (not datasets or names & (known | dashed)) and (
-            not stages or study.stage_of(model, place.stage).name in stages
-        ):
-            found.update(study.epochs_of(place, model))
+        for stage in study.stages_of(place, model) if not datasets or names & (known | dashed) else ():
+            if not stages or stage.name in stages:
+                found.update(study.epochs_of(place, stage))
     if set(table.metrics) & set(TRAINING):
         for stage in study.models[model].stages:
             if (not datasets or names & {*stage.learned_from, stage.data_label}) and (

@@ -143,6 +143,8 @@ class RankingArtifact:
         (Q, V) int64 positions in `classes` that the nearest items vote each query into, −1 where none was found.
     vote_counts
         How many of the nearest items vote, for each column of `votes`.
+    query_objects, gallery_objects
+        (Q,) and (G,) int64, where items of the very object that a query shows were relevant: equal ones are the same.
     """
 
     metrics: list[str]
@@ -159,6 +161,14 @@ class RankingArtifact:
     record: dict[str, Any] = field(default_factory=dict)
     votes: np.ndarray | None = None
     vote_counts: list[int] = field(default_factory=list)
+    query_objects: np.ndarray | None = None
+    gallery_objects: np.ndarray | None = None
+
+    def right(self, query: int, items: np.ndarray) -> np.ndarray:
+        """Return which items of the gallery, (K,) positions, are relevant to a query: (K,) bool."""
+        if self.query_objects is not None:
+            return self.gallery_objects[items] == self.query_objects[query]
+        return self.gallery_labels[items] == self.query_labels[query]
 
 
 @dataclass(frozen=True)
@@ -384,6 +394,9 @@ _RANKING_ARRAYS = (
 _RANKING_STRINGS = ("metrics", "query_ids", "gallery_ids", "classes")
 
 
+_RANKING_OBJECTS = ("query_objects", "gallery_objects")
+
+
 def write_ranking(path: Path | str, ranking: RankingArtifact) -> None:
     """Write `ranking.h5`, whole or not at all."""
     with atomic_path(path) as part, h5py.File(part, "w") as file:
@@ -394,6 +407,9 @@ def write_ranking(path: Path | str, ranking: RankingArtifact) -> None:
         if ranking.votes is not None:
             file.create_dataset("votes", data=ranking.votes)
             file.create_dataset("vote_counts", data=np.asarray(ranking.vote_counts, dtype=np.int64))
+        if ranking.query_objects is not None:
+            for name in _RANKING_OBJECTS:
+                file.create_dataset(name, data=getattr(ranking, name))
         _stamp(file, "ranking", ranking.record)
 
 
@@ -414,6 +430,7 @@ def read_ranking(path: Path | str) -> RankingArtifact:
             record=json.loads(file.attrs["record"]),
             votes=file["votes"][:] if "votes" in file else None,
             vote_counts=file["vote_counts"][:].tolist() if "votes" in file else [],
+            **{name: file[name][:] for name in _RANKING_OBJECTS if name in file},
         )
 
 

@@ -146,6 +146,8 @@ def rank_gallery(
             record=record,
             votes=votes,
             vote_counts=counts,
+            query_objects=sought[0] if by_object else None,
+            gallery_objects=sought[1] if by_object else None,
         ),
     )
     packed = searched.values.dtype == np.uint8

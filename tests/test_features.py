@@ -79,6 +79,30 @@ def test_images_are_normalised_as_the_checkpoint_says(made):
     np.testing.assert_allclose(found.values, expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
+def test_a_network_with_branches_takes_the_domain_s(made):
+    folder, _, network, mean = made
+    branched = build("resnet18", classes=3, channels=3, size=16, options={"width": 4}, seed=3, shared_from="stage2")
+    names = ("stem", "stage1")
+    for name in names:
+        branched.branches["photo"][name].load_state_dict(network.stages[name].state_dict())
+    branched.stages.load_state_dict({k: v for k, v in network.stages.state_dict().items() if not k.startswith(names)})
+    save_checkpoint(
+        folder / "b.pt",
+        Checkpoint(
+            "resnet18", {"width": 4}, 3, 16, ["a", "b", "c"], mean, {5: branched.state_dict()}, {}, shared_from="stage2"
+        ),
+    )
+    plain = extract(folder)
+    photos = extract(folder, checkpoint=folder / "b.pt", domain=1)
+    np.testing.assert_allclose(photos.values, plain.values, rtol=1e-5, atol=1e-6)
+    assert photos.record["settings"]["domain"] == "photo"
+    sketches = extract(folder, checkpoint=folder / "b.pt", domain=0)
+    assert np.abs(sketches.values - plain.values).max() > 0.01
+    np.testing.assert_array_equal(extract(folder, domain=1).values, plain.values)
+    with pytest.raises(InputError, match="branches for sketch and photo"):
+        extract(folder, checkpoint=folder / "b.pt")
+
+
 def test_batches_do_not_matter(made):
     whole = extract(made[0])
     small = extract(made[0], batch_size=2)

@@ -10,6 +10,7 @@ import torch
 
 from trazo.device import Stopwatch, choose_device, make_repeatable
 from trazo.errors import InputError
+from trazo.models.branches import DOMAINS
 from trazo.models.checkpoint import load_checkpoint, prepare
 from trazo.progress import bar, log
 from trazo.provenance import describe
@@ -28,6 +29,7 @@ def extract_features(
     device: str = "auto",
     threads: int = 1,
     batch_size: int = 128,
+    domain: int | None = None,
 ) -> None:
     """Compute the features of all images with a trained network and write `features.h5`.
 
@@ -47,11 +49,13 @@ def extract_features(
         Fingerprint of the code, and what the artifact is about, for its record.
     device, threads, batch_size
         "auto", "cpu" or "cuda"; CPU threads; images a pass.
+    domain
+        What the images are, by its place in `models.branches.DOMAINS`; only a network with branches needs it.
 
     Raises
     ------
     InputError
-        If the layer is unknown, or a feature is not finite.
+        If the layer is unknown, a feature is not finite, or a network with branches is not told the domain.
     """
     chosen = choose_device(device)
     make_repeatable(chosen, threads)
@@ -72,7 +76,7 @@ def extract_features(
                 device=chosen,
                 normalise=trained.normalise,
             )
-            feature, logit = network.embed(batch, layer)
+            feature, logit = network.embed(batch, layer, domain)
             features.append(feature.cpu().numpy())
             if trained.classifier:
                 logits.append(logit.float().cpu().numpy())
@@ -88,7 +92,13 @@ def extract_features(
     figures["images_per_second"] = round(len(data) / float(figures["seconds"]), 1)
     record = describe(
         "features",
-        settings={"layer": layer, "epoch": epoch, "architecture": trained.architecture, "key": key},
+        settings={
+            "layer": layer,
+            "epoch": epoch,
+            "architecture": trained.architecture,
+            "domain": None if domain is None else DOMAINS[domain],
+            "key": key,
+        },
         code=code,
         trained=trained.record.get("settings", {}),
         **figures,

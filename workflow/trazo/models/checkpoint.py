@@ -39,6 +39,8 @@ class Checkpoint:
         Whether the stage trained the classifier; if not, its logits mean nothing.
     normalise
         "none", or the name of the colour statistics that images are normalised by.
+    shared_from
+        The first stage that sketches and photos share; empty for a network without branches.
     """
 
     architecture: str
@@ -51,6 +53,7 @@ class Checkpoint:
     record: dict[str, Any] = field(default_factory=dict)
     classifier: bool = True
     normalise: str = "none"
+    shared_from: str = ""
 
     def network(self, epoch: int) -> StagedNetwork:
         """Return the network with the weights of `epoch`.
@@ -68,6 +71,7 @@ class Checkpoint:
             channels=self.channels,
             size=self.size,
             options=self.options,
+            shared_from=self.shared_from or None,
         )
         network.load_state_dict(self.weights[epoch])
         return network
@@ -86,6 +90,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         "mean_image": checkpoint.mean_image,
         "classifier": checkpoint.classifier,
         "normalise": checkpoint.normalise,
+        "shared_from": checkpoint.shared_from,
         "weights": checkpoint.weights,
         "record": json.dumps(checkpoint.record, sort_keys=True, default=str),
     }
@@ -121,6 +126,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         # Checkpoints made before there was a choice do not say it.
         classifier=content.get("classifier", True),
         normalise=content.get("normalise", "none"),
+        shared_from=content.get("shared_from", ""),
     )
 
 

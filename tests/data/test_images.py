@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from trazo.config import Dataset
-from trazo.data.images import UnreadableImagesError, build_images
+from trazo.data.images import UnreadableImagesError, build_images, split_instances
 from trazo.data.items import OverlapError
 from trazo.data.quickdraw import CorruptSourceError, Drawings, read_bin, write_bin
 from trazo.data.raster import RasterOptions, rasterise
@@ -371,3 +371,44 @@ def test_real_archives_become_images(shared_data, tmp_path, archive, folder, cha
         middle = whole.crop((left, top, left + side, top + side))
         # Independent of the library's way: mean brightness survives shrinking.
         assert abs(float(np.asarray(middle).mean()) - float(pixels.mean())) < 2
+
+
+def test_images_are_kept_with_the_names_of_their_objects(tmp_path):
+    source = pictures(tmp_path)
+    spec = dataset(layout="folders", folder="png", instance=r"\d*(\d)", rename={"cat": "Katze"}, split={"train": "rest"})
+    images = build(tmp_path, source, spec)
+    expected = [f"{'Katze' if '/cat/' in name else 'dog'}/{name[-5]}" for name in images.ids]
+    assert images.classes == ["Katze", "dog"]
+    assert images.instances == expected
+    assert split_instances(source=source, dataset_name="d", dataset=spec, split="train") == expected
+    plain = spec.model_copy(update={"instance": None})
+    assert build(tmp_path, source, plain).instances is None
+    assert split_instances(source=source, dataset_name="d", dataset=plain, split="train") is None
+
+
+def test_objects_of_a_split_are_those_of_its_images(tmp_path):
+    source = pictures(tmp_path)
+    spec = dataset(layout="folders", folder="png", instance="(.+)", split={"train": 5, "test": 2}, seed=3)
+    for split in ("train", "test"):
+        images = build(tmp_path, source, spec, split=split)
+        assert images.instances == split_instances(source=source, dataset_name="d", dataset=spec, split=split)
+        assert images.instances == [name.removeprefix("png/").removesuffix(".png") for name in images.ids]
+
+
+def test_names_without_an_object_are_told_before_any_pixel_is_made(tmp_path):
+    source = pictures(tmp_path, ["png/cat/3.png"])
+    spec = dataset(layout="folders", folder="png", instance="([0-6])", split={"train": "rest"})
+    with pytest.raises(InputError, match=r"dataset 'd': instance: .* in 4 of 18 file names: '7', '8', '7', '8'\. "):
+        build(tmp_path, source, spec)
+    assert not list(tmp_path.glob("*.h5"))
+
+
+def test_renamed_classes_have_the_same_pixels_under_another_name(tmp_path):
+    source = pictures(tmp_path)
+    spec = dataset(layout="folders", folder="png", split={"train": "rest"}, categories=["Hund", "cat"])
+    renamed = build(tmp_path, source, spec.model_copy(update={"rename": {"dog": "Hund"}}))
+    plain = build(tmp_path, source, spec.model_copy(update={"categories": ["dog", "cat"]}))
+    assert (renamed.classes, plain.classes) == (["Hund", "cat"], ["dog", "cat"])
+    assert renamed.ids == plain.ids
+    np.testing.assert_array_equal(renamed.pixels, plain.pixels)
+    assert renamed.record["settings"]["dataset"]["rename"] == {"dog": "Hund"}

@@ -44,6 +44,17 @@ def _name(value: str) -> str:
     return value
 
 
+def _one_group(pattern: str, group: str) -> str:
+    """Return a regular expression if it has one group; `group` says what that is, with an example."""
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression ({error})") from error
+    if groups != 1:
+        raise ValueError(f"{pattern!r} has {groups} groups; put parentheses around {group}")
+    return pattern
+
+
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 
 
@@ -75,18 +86,30 @@ class Dataset(_Strict):
     layout: str = Field(
         "quickdraw",
         description="how the source is laid out: `quickdraw` (.bin, .ndjson), `folders` (`<class>/<image>`), "
-        "`split_folders` (`<split>/<class>/<image>`) or `listed` (images, and a list of names for each split)",
+        "`split_folders` (`<split>/<class>/<image>`), `named` (images whose names say their class), `listed` (images, "
+        "and a list of names for each split) or `ground_truth` (the same, each line with its class before the name)",
     )
     folder: str = Field("", description="of images: the folder inside the source that holds the classes, or the splits")
     lists: dict[str, str] = Field(
         default_factory=dict,
         description="`listed`: each split's list, a file in the source or on disk: one image a line, behind a blank or "
-        "comma its class, where that is not what the name says",
+        "comma its class, where that is not what the name says; `ground_truth`: its class before the name",
     )
     class_pattern: str = Field(
         "([^/]+)_[^/_]*$",
-        description="`listed`: the class in a listed name, as the one group of a regular expression; unless changed, "
-        "the file's name before its last underscore",
+        description="`named`, `listed`: the class in an image's name, as the one group of a regular expression; unless "
+        "changed, the file's name before its last underscore",
+    )
+    rename: dict[str, str] = Field(
+        default_factory=dict,
+        description="of images: what classes are called here, by what the source calls them (`{alarm_clock: alarm "
+        "clock}`); `categories` has the names used here",
+    )
+    domain: Literal["sketch", "photo"] | None = Field(None, description="what the images are, for networks of two")
+    instance: str | None = Field(
+        None,
+        description="of images: the very object, as the one group of a regular expression that fits the whole name of a "
+        "file without its ending (`(.+)-\\d+`); images of one class and one group show one object",
     )
     categories: list[str] | RandomCategories | None = Field(
         None, description="class names in label order, or `{random: n, seed: s}`; all of them if left out"
@@ -137,13 +160,26 @@ class Dataset(_Strict):
     @field_validator("class_pattern")
     @classmethod
     def _class_pattern(cls, pattern: str) -> str:
-        try:
-            groups = re.compile(pattern).groups
-        except re.error as error:
-            raise ValueError(f"{pattern!r} is no regular expression ({error})") from error
-        if groups != 1:
-            raise ValueError(f"{pattern!r} has {groups} groups; put parentheses around the class, such as '^([^_]+)_'")
-        return pattern
+        return _one_group(pattern, "the class, such as '^([^_]+)_'")
+
+    @field_validator("instance")
+    @classmethod
+    def _instance(cls, pattern: str | None) -> str | None:
+        return None if pattern is None else _one_group(pattern, r"what names the object, such as '(.+)-\d+'")
+
+    @field_validator("rename")
+    @classmethod
+    def _rename(cls, names: dict[str, str]) -> dict[str, str]:
+        for folder, name in names.items():
+            if not name or name != name.strip() or "/" in name or not name.isprintable():
+                raise ValueError(
+                    f"{folder!r} becomes {name!r}, which is no name of a class; expected text without '/', beginning "
+                    "and ending with no blank"
+                )
+            others = [other for other in names if names[other] == name and other != folder]
+            if others:
+                raise ValueError(f"{folder!r} and {others[0]!r} both become {name!r}; a class is of one folder")
+        return names
 
     @model_validator(mode="after")
     def _margin(self) -> Dataset:

@@ -75,6 +75,8 @@ class Images:
         Class names.
     record
         How it was made (`provenance.describe`).
+    instances
+        (N,) names of the very objects: items of one name show one object. None where that is not known.
     """
 
     pixels: np.ndarray
@@ -82,6 +84,7 @@ class Images:
     ids: list[str]
     classes: list[str]
     record: dict[str, Any] = field(default_factory=dict)
+    instances: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -95,7 +98,7 @@ class Features:
     ----------
     values
         (N, D) float32 features or (N, B/8) uint8 packed bits.
-    labels, ids, classes, record
+    labels, ids, classes, record, instances
         As in `Images`.
     logits
         (N, C) float32 outputs of the network's classifier over `logit_classes`, or None.
@@ -110,6 +113,7 @@ class Features:
     logits: np.ndarray | None = None
     logit_classes: list[str] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
+    instances: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -210,6 +214,28 @@ def _get_strings(file: h5py.File, name: str) -> list[str]:
     return [str(value) for value in file[name].asstr()[:]]
 
 
+def _put_items(
+    file: h5py.File, path: Path | str, labels: np.ndarray, ids: Sequence[str], instances: Sequence[str] | None
+) -> None:
+    """Write what is known of each item beside its values; `path` is for messages."""
+    for name, values in (("ids", ids), ("instances", instances)):
+        if values is not None and len(values) != len(labels):
+            raise ArtifactError(f"{path}: got {len(values)} {name} for {len(labels)} labels.")
+    file.create_dataset("labels", data=np.asarray(labels, dtype=np.int64))
+    _put_strings(file, "ids", ids)
+    if instances is not None:
+        _put_strings(file, "instances", instances)
+
+
+def _get_instances(file: h5py.File) -> list[str] | None:
+    """Return the names of the items' objects; None in files without, such as those of earlier versions."""
+    if "instances" not in file:
+        return None
+    if file["instances"].shape != file["ids"].shape:
+        raise KeyError(f"{file['instances'].shape} instances for {file['ids'].shape} ids")
+    return _get_strings(file, "instances")
+
+
 def _stamp(file: h5py.File, kind: str, record: dict[str, Any]) -> None:
     file.attrs["artifact"] = kind
     file.attrs["format"] = FORMAT
@@ -278,6 +304,7 @@ def write_images(
     ids: Sequence[str],
     classes: Sequence[str],
     record: dict[str, Any],
+    instances: Sequence[str] | None = None,
 ) -> None:
     """Write `images.h5` from blocks of pixels, so that a whole dataset never has to be in memory.
 
@@ -289,13 +316,13 @@ def write_images(
         Arrays (n, H, W) or (n, H, W, 3) uint8 that add up to `shape`.
     shape
         (N, H, W) or (N, H, W, 3).
-    labels, ids, classes, record
+    labels, ids, classes, record, instances
         As in `Images`.
 
     Raises
     ------
     ArtifactError
-        If the blocks do not add up to `shape`.
+        If the blocks do not add up to `shape`, or there are more or fewer ids or instances than labels.
     """
     item = int(np.prod(shape[1:]))
     chunk = (max(1, min(shape[0], _CHUNK_BYTES // max(item, 1))), *shape[1:])
@@ -310,8 +337,7 @@ def write_images(
             start += len(block)
         if start != shape[0]:
             raise ArtifactError(f"{path}: got {start} images, expected {shape[0]}.")
-        file.create_dataset("labels", data=np.asarray(labels, dtype=np.int64))
-        _put_strings(file, "ids", ids)
+        _put_items(file, path, labels, ids, instances)
         _put_strings(file, "classes", classes)
         _stamp(file, "images", record)
 
@@ -327,12 +353,14 @@ def read_images(path: Path | str, rows: np.ndarray | None = None) -> Images:
     with _opened(path, "images") as file:
         take = slice(None) if rows is None else np.asarray(rows)
         ids = np.array(_get_strings(file, "ids"), dtype=object)[take]
+        instances = _get_instances(file)
         return Images(
             pixels=file["pixels"][take],
             labels=file["labels"][:][take],
             ids=[str(i) for i in ids],
             classes=_get_strings(file, "classes"),
             record=json.loads(file.attrs["record"]),
+            instances=None if instances is None else np.array(instances, dtype=object)[take].tolist(),
         )
 
 
@@ -349,11 +377,16 @@ def read_labels(path: Path | str) -> tuple[np.ndarray, list[str]]:
 
 
 def write_features(path: Path | str, features: Features) -> None:
-    """Write `features.h5` (or `codes.h5`), whole or not at all."""
+    """Write `features.h5` (or `codes.h5`), whole or not at all.
+
+    Raises
+    ------
+    ArtifactError
+        If there are more or fewer ids or instances than labels.
+    """
     with atomic_path(path) as part, h5py.File(part, "w") as file:
         file.create_dataset("values", data=features.values)
-        file.create_dataset("labels", data=np.asarray(features.labels, dtype=np.int64))
-        _put_strings(file, "ids", features.ids)
+        _put_items(file, path, features.labels, features.ids, features.instances)
         _put_strings(file, "classes", features.classes)
         if features.logits is not None:
             file.create_dataset("logits", data=features.logits)
@@ -379,6 +412,7 @@ def read_features(path: Path | str) -> Features:
             logits=file["logits"][:] if has_logits else None,
             logit_classes=_get_strings(file, "logit_classes") if has_logits else [],
             record=json.loads(file.attrs["record"]),
+            instances=_get_instances(file),
         )
 
 

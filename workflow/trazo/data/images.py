@@ -15,6 +15,7 @@ import numpy as np
 
 from trazo.config import Dataset
 from trazo.data.categories import choose
+from trazo.data.instances import instance_names
 from trazo.data.items import Items, Mapper, OverlapError, UnreadableItemsError
 from trazo.data.layouts import layouts, source_words
 from trazo.data.splits import SplitError, split_positions
@@ -65,7 +66,8 @@ def build_images(
     Raises
     ------
     InputError
-        If the source is not laid out so, has not the classes, or too few items for the splits.
+        If the source is not laid out so, has not the classes, or too few items for the splits; or if `instance` does
+        not fit a file's name.
     OverlapError
         If `split` is given by the source, and has items in common with another given split of the dataset.
     UnreadableImagesError
@@ -86,6 +88,10 @@ def build_images(
         shares = layout.dealt(dataset, split)
         chosen, available = _deal(opened.items, classes, dataset_name, dataset, split, shares)
         total = sum(len(items) for items in chosen)
+        labels = np.repeat(np.arange(len(classes)), [len(items) for items in chosen])
+        ids = [name for items in chosen for name in items.ids()]
+        # Names that do not fit are told before the first of many pixels is made.
+        instances = _instances(ids, labels, classes, dataset_name, dataset)
         settings = {
             "key": {"dataset": dataset_name, "split": split},
             "source": source_words(source),
@@ -105,11 +111,52 @@ def build_images(
             output,
             blocks(),
             shape=(total, dataset.size, dataset.size, *((3,) if dataset.channels == 3 else ())),
-            labels=np.repeat(np.arange(len(classes)), [len(items) for items in chosen]),
-            ids=[name for items in chosen for name in items.ids()],
+            labels=labels,
+            ids=ids,
             classes=classes,
             record=record,
+            instances=instances,
         )
+
+
+def split_instances(*, source: Path, dataset_name: str, dataset: Dataset, split: str) -> list[str] | None:
+    """Return the names of the objects that the images of a split show, as `build_images` writes them; no pixel is made.
+
+    Parameters
+    ----------
+    source, dataset_name, dataset, split
+        As in `build_images`.
+
+    Returns
+    -------
+    list of str or None
+        (N,) names, in the order of the images; None if the dataset has no `instance`.
+
+    Raises
+    ------
+    InputError
+        If the source is not laid out so, has not the classes or too few items, or a file's name does not fit.
+    """
+    if dataset.instance is None:
+        return None
+    layout = layouts.get(dataset.layout)
+    with layout.opened(source, dataset, split) as opened:
+        classes = choose(dataset.categories, opened.classes)
+        chosen, _ = _deal(opened.items, classes, dataset_name, dataset, split, layout.dealt(dataset, split))
+        labels = np.repeat(np.arange(len(classes)), [len(items) for items in chosen])
+        return _instances([name for items in chosen for name in items.ids()], labels, classes, dataset_name, dataset)
+
+
+def _instances(
+    ids: list[str], labels: np.ndarray, classes: list[str], dataset_name: str, dataset: Dataset
+) -> list[str] | None:
+    """Return the names of the objects that images show, None if the dataset does not say how they are named."""
+    if dataset.instance is None:
+        return None
+    try:
+        return instance_names(ids, [classes[label] for label in labels.tolist()], dataset.instance)
+    except InputError as error:
+        raise InputError(f"dataset {dataset_name!r}: {error}") from error
 
 
 def _deal(

@@ -23,7 +23,7 @@ R = TypeVar("R")
 Mapper = Callable[[Callable[[T], R], Iterable[T]], Iterator[R]]
 """The shape of `map`: applies a function to each of many jobs, in order; possibly in several threads."""
 
-_PARTICULAR = ("folder", "lists", "class_pattern", "recognized_only")
+_PARTICULAR = ("folder", "lists", "class_pattern", "rename", "instance", "recognized_only")
 """Keys of a dataset that only some layouts understand."""
 
 _BLOCK_BYTES = 16 << 20

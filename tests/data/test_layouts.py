@@ -31,6 +31,7 @@ def test_planning_imports_neither_opencv_nor_pillow_nor_torch():
         ("quickdraw", {"lists": {"train": "t.txt"}}, "lists: .*`quickdraw`, only for listed"),
         ("folders", {"lists": {"train": "t.txt"}}, "lists: .*`folders`, only for listed"),
         ("split_folders", {"lists": {"train": "t.txt"}}, "lists: .*`split_folders`, only for listed"),
+        ("quickdraw", {"stream": True}, "stream: .*`quickdraw`, only for folders, listed, split_folders"),
         ("split_folders", {"class_pattern": "^(.)"}, "class_pattern: .*`split_folders`, only for listed"),
     ],
 )

@@ -8,6 +8,7 @@ from trazo.features import extract_features
 from trazo.models.checkpoint import Checkpoint, save_checkpoint
 from trazo.models.factory import build
 from trazo.store import read_features, write_images
+from trazo.streams import StreamedPixels
 
 
 @pytest.fixture
@@ -107,6 +108,24 @@ def test_batches_do_not_matter(made):
     whole = extract(made[0])
     small = extract(made[0], batch_size=2)
     np.testing.assert_allclose(whole.values, small.values, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_features_of_streamed_images_are_those_of_stored_ones(made, photos, workers):
+    folder = made[0]
+    names = [f"{kind}/{i}.jpg" for i in range(7) for kind in ("cat", "owl")]
+    streamed = StreamedPixels(photos, names, size=16, channels=3, digest="")
+    found = []
+    for pixels in (streamed, [streamed[:]]):
+        write_images(
+            folder / "photos.h5", pixels, shape=(14, 16, 16, 3), labels=np.arange(14) % 2, ids=names,
+            classes=["cat", "owl"], record={},
+        )  # fmt: skip
+        found.append(extract(folder, images=folder / "photos.h5", batch_size=4, workers=workers))
+    assert found[0].values.shape[0] == 14
+    np.testing.assert_array_equal(found[0].values, found[1].values)
+    np.testing.assert_array_equal(found[0].logits, found[1].logits)
+    assert found[0].ids == names
 
 
 def test_mistakes_are_named(made):

@@ -22,6 +22,7 @@ from trazo.store import (
     write_metrics,
     write_ranking,
 )
+from trazo.streams import StreamedPixels
 
 RECORD = {"step": "test", "settings": {"size": 8}, "figures": {"seconds": 0.5}}
 
@@ -107,6 +108,20 @@ def test_too_few_or_too_many_images_leave_no_file(tmp_path, blocks):
             labels=np.zeros(10), ids=["x"] * 10, classes=["a"], record=RECORD,
         )  # fmt: skip
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_streamed_images_the_places_come_back(tmp_path):
+    pixels = StreamedPixels("photos/here", ["cat/1.jpg", "cat/ñ 2.png"], size=32, channels=3, digest="0f")
+    given = {"labels": np.array([0, 1]), "ids": ["one", "two"], "classes": ["a", "b"], "record": RECORD}
+    write_images(tmp_path / "images.h5", pixels, shape=pixels.shape, **given)
+    images = read_images(tmp_path / "images.h5")
+    assert (str(images.pixels.source), images.pixels.digest) == ("photos/here", "0f")
+    assert images.pixels.shape == (2, 32, 32, 3)
+    assert [name.decode() for name in images.pixels.names] == ["cat/1.jpg", "cat/ñ 2.png"]
+    assert (images.ids, images.labels.tolist(), images.record) == (["one", "two"], [0, 1], RECORD)
+    with pytest.raises(ArtifactError, match="got 2 images, expected 3"):
+        write_images(tmp_path / "other.h5", pixels, shape=(3, 32, 32, 3), **given)
+    assert not (tmp_path / "other.h5").exists()
 
 
 def test_features_and_rankings_come_back(tmp_path):

@@ -13,6 +13,7 @@ from trazo.data.quickdraw import CorruptSourceError, Drawings, read_bin, write_b
 from trazo.data.raster import RasterOptions, rasterise
 from trazo.errors import InputError
 from trazo.store import read_images
+from trazo.streams import StreamedPixels
 
 
 def dataset(**settings):
@@ -412,3 +413,75 @@ def test_renamed_classes_have_the_same_pixels_under_another_name(tmp_path):
     assert renamed.ids == plain.ids
     np.testing.assert_array_equal(renamed.pixels, plain.pixels)
     assert renamed.record["settings"]["dataset"]["rename"] == {"dog": "Hund"}
+
+
+STREAMED = {"layout": "folders", "split": {"train": 15, "test": "rest"}}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("packed", [False, True])
+def test_streamed_images_are_those_that_would_have_been_stored(photos, tmp_path, monkeypatch, packed, channels):
+    source = photos
+    if packed:
+        source = tmp_path / "photos.zip"
+        with zipfile.ZipFile(source, "w") as file:
+            for photo in sorted(photos.glob("*/*.jpg")):
+                file.write(photo, photo.relative_to(photos))
+    for split in ("train", "test"):
+        stored = build(tmp_path, source, dataset(**STREAMED, channels=channels), split=split)
+        with monkeypatch.context() as patch:
+            patch.setattr("trazo.decode.decode_image", None)
+            streamed = build(tmp_path, source, dataset(**STREAMED, channels=channels, stream=True), split=split)
+        assert isinstance(streamed.pixels, StreamedPixels)
+        assert (streamed.ids, streamed.classes) == (stored.ids, stored.classes)
+        np.testing.assert_array_equal(streamed.labels, stored.labels)
+        assert streamed.pixels.shape == stored.pixels.shape
+        np.testing.assert_array_equal(streamed.pixels[:], stored.pixels)
+        assert (tmp_path / f"{split}-1.h5").stat().st_size < stored.pixels.nbytes
+
+
+def test_rows_of_streamed_images_are_those_rows(photos, tmp_path):
+    whole = build(tmp_path, photos, dataset(**STREAMED, stream=True))
+    rows = np.array([0, 17, 44])
+    some = read_images(tmp_path / "train-1.h5", rows=rows)
+    np.testing.assert_array_equal(some.pixels[:], whole.pixels[rows])
+    assert some.ids == [whole.ids[row] for row in rows]
+
+
+def test_streamed_images_stand_for_their_files(tmp_path):
+    folder = tmp_path / "photos" / "cat"
+    folder.mkdir(parents=True)
+    for i in range(4):
+        (folder / f"{i}.png").write_bytes(png(grey(0, i)))
+    spec = dataset(layout="folders", split={"train": "rest"}, stream=True)
+
+    def found():
+        return build(tmp_path, folder.parent, spec).pixels.digest
+
+    first = found()
+    assert found() == first
+    (folder / "3.png").write_bytes(png(grey(0, 9)))
+    changed = found()
+    (folder / "4.png").write_bytes(png(grey(0, 4)))
+    assert len({first, changed, found()}) == 3
+
+
+def test_streamed_files_that_are_empty_are_named_at_once_and_damaged_ones_as_they_are_read(tmp_path):
+    damaged = ["png/cat/3.png"]
+    spec = dataset(layout="folders", folder="png", split={"train": "rest"}, stream=True)
+    images = build(tmp_path, pictures(tmp_path, damaged), spec)
+    assert images.pixels[2].shape == (32, 32)
+    with pytest.raises(InputError, match=r"png/cat/3\.png of .*pictures\.zip cannot be read: no image"):
+        images.pixels[:]
+    folder = tmp_path / "png" / "cat"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"")
+    (folder / "b.png").symlink_to(tmp_path / "gone.png")
+    (folder / "c.png").write_bytes(png(grey(0, 0)))
+    with pytest.raises(UnreadableImagesError, match=r"2 of 3 images .*a\.png \(an empty file\); .*b\.png"):
+        build(tmp_path, tmp_path, spec)
+
+
+def test_drawings_are_not_streamed(drawn, tmp_path):
+    with pytest.raises(InputError, match=r"stream: .*`quickdraw`, only for folders"):
+        build(tmp_path, drawn, dataset(stream=True))

@@ -35,6 +35,7 @@ def test_planning_imports_neither_opencv_nor_pillow_nor_torch():
         ("ground_truth", {"class_pattern": "^(.)"}, "class_pattern: .*`ground_truth`, only for listed, named"),
         ("quickdraw", {"rename": {"a": "b"}}, "rename: .*`quickdraw`, only for folders"),
         ("quickdraw", {"instance": "(.+)"}, "instance: .*`quickdraw`, only for folders"),
+        ("quickdraw", {"stream": True}, "stream: .*`quickdraw`, only for folders"),
     ],
 )
 def test_settings_of_other_layouts_are_refused(name, settings, words):

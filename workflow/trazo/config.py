@@ -120,6 +120,11 @@ class Dataset(_Strict):
     )
     size: int = Field(128, ge=8, le=1024, description="side of the square images, in pixels")
     channels: Literal[1, 3] = Field(1, description="1: grey, 3: colour")
+    stream: bool = Field(
+        False,
+        description="of images: no pixels are kept; files are decoded each time they are needed, for sets too large to "
+        "be held in memory",
+    )
     recognized_only: bool = Field(False, description="`quickdraw`: only drawings the game recognised")
     seed: int = Field(0, ge=0, description="seed of the split")
     raster: Raster = Field(default_factory=Raster, description="`quickdraw`: how strokes become pixels")

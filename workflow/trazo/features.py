@@ -10,6 +10,7 @@ import torch
 
 from trazo.device import Stopwatch, choose_device, make_repeatable
 from trazo.errors import InputError
+from trazo.loading import WORKERS, source_of
 from trazo.models.branches import DOMAINS
 from trazo.models.checkpoint import load_checkpoint, prepare
 from trazo.progress import bar, log
@@ -30,6 +31,7 @@ def extract_features(
     threads: int = 1,
     batch_size: int = 128,
     domain: int | None = None,
+    workers: int = WORKERS,
 ) -> None:
     """Compute the features of all images with a trained network and write `features.h5`.
 
@@ -51,11 +53,14 @@ def extract_features(
         "auto", "cpu" or "cuda"; CPU threads; images a pass.
     domain
         What the images are, by its place in `models.branches.DOMAINS`; only a network with branches needs it.
+    workers
+        Processes that decode the images of a streamed dataset; 0: none.
 
     Raises
     ------
     InputError
-        If the layer is unknown, a feature is not finite, or a network with branches is not told the domain.
+        If the layer is unknown, a feature is not finite, a streamed image cannot be read, or a network with branches is
+        not told the domain.
     """
     chosen = choose_device(device)
     make_repeatable(chosen, threads)
@@ -66,10 +71,12 @@ def extract_features(
     mean_image = None if trained.mean_image is None else trained.mean_image.to(chosen)
     features: list[np.ndarray] = []
     logits: list[np.ndarray] = []
-    with torch.inference_mode(), bar(len(data), "features", "img") as progress:
-        for start in range(0, len(data), batch_size):
+    blocks = torch.arange(len(data)).split(batch_size)
+    opened = source_of(data.pixels, chosen, workers=workers)
+    with torch.inference_mode(), opened as source, bar(len(data), "features", "img") as progress:
+        for pixels in source.batches(blocks):
             batch = prepare(
-                torch.from_numpy(data.pixels[start : start + batch_size]),
+                pixels,
                 channels=trained.channels,
                 size=trained.size,
                 mean_image=mean_image,

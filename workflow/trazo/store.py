@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 
 from trazo.errors import InputError
+from trazo.streams import Pixels, StreamedPixels
 
 FORMAT = 1
 _CHUNK_BYTES = 1 << 20
@@ -66,7 +67,7 @@ class Images:
     Attributes
     ----------
     pixels
-        (N, H, W) uint8 grey or (N, H, W, 3) uint8 RGB.
+        (N, H, W) uint8 grey or (N, H, W, 3) uint8 RGB; of a streamed dataset not an array, but `StreamedPixels`.
     labels
         (N,) int64 positions in `classes`.
     ids
@@ -79,7 +80,7 @@ class Images:
         (N,) names of the very objects: items of one name show one object. None where that is not known.
     """
 
-    pixels: np.ndarray
+    pixels: Pixels
     labels: np.ndarray
     ids: list[str]
     classes: list[str]
@@ -297,7 +298,7 @@ def read_record(path: Path | str) -> dict[str, Any]:
 
 def write_images(
     path: Path | str,
-    blocks: Iterable[np.ndarray],
+    blocks: Iterable[np.ndarray] | StreamedPixels,
     *,
     shape: tuple[int, ...],
     labels: np.ndarray,
@@ -308,12 +309,14 @@ def write_images(
 ) -> None:
     """Write `images.h5` from blocks of pixels, so that a whole dataset never has to be in memory.
 
+    Of streamed pixels none are written, but where their files are.
+
     Parameters
     ----------
     path
         Where to.
     blocks
-        Arrays (n, H, W) or (n, H, W, 3) uint8 that add up to `shape`.
+        Arrays (n, H, W) or (n, H, W, 3) uint8 that add up to `shape`, or all of them streamed.
     shape
         (N, H, W) or (N, H, W, 3).
     labels, ids, classes, record, instances
@@ -324,26 +327,51 @@ def write_images(
     ArtifactError
         If the blocks do not add up to `shape`, or there are more or fewer ids or instances than labels.
     """
-    item = int(np.prod(shape[1:]))
-    chunk = (max(1, min(shape[0], _CHUNK_BYTES // max(item, 1))), *shape[1:])
     with atomic_path(path) as part, h5py.File(part, "w") as file:
-        # Line drawings shrink tenfold under LZF, which costs next to no time to undo.
-        pixels = file.create_dataset("pixels", shape=shape, dtype="uint8", chunks=chunk, compression="lzf")
-        start = 0
-        for block in blocks:
-            if block.shape[1:] != tuple(shape[1:]) or start + len(block) > shape[0]:
-                raise ArtifactError(f"{path}: a block of {block.shape} does not fit images of {shape}.")
-            pixels[start : start + len(block)] = block
-            start += len(block)
-        if start != shape[0]:
-            raise ArtifactError(f"{path}: got {start} images, expected {shape[0]}.")
+        if isinstance(blocks, StreamedPixels):
+            written = _put_streamed(file, blocks)
+        else:
+            written = _put_blocks(file, path, blocks, shape)
+        if written != shape[0]:
+            raise ArtifactError(f"{path}: got {written} images, expected {shape[0]}.")
         _put_items(file, path, labels, ids, instances)
         _put_strings(file, "classes", classes)
         _stamp(file, "images", record)
 
 
+def _put_blocks(file: h5py.File, path: Path | str, blocks: Iterable[np.ndarray], shape: tuple[int, ...]) -> int:
+    """Write pixels block by block; return how many images they are."""
+    item = int(np.prod(shape[1:]))
+    chunk = (max(1, min(shape[0], _CHUNK_BYTES // max(item, 1))), *shape[1:])
+    # Line drawings shrink tenfold under LZF, which costs next to no time to undo.
+    pixels = file.create_dataset("pixels", shape=shape, dtype="uint8", chunks=chunk, compression="lzf")
+    start = 0
+    for block in blocks:
+        if block.shape[1:] != tuple(shape[1:]) or start + len(block) > shape[0]:
+            raise ArtifactError(f"{path}: a block of {block.shape} does not fit images of {shape}.")
+        pixels[start : start + len(block)] = block
+        start += len(block)
+    return start
+
+
+def _put_streamed(file: h5py.File, pixels: StreamedPixels) -> int:
+    """Write where the files of streamed pixels are; return how many they are."""
+    files = file.create_dataset("files", data=pixels.names, compression="lzf")
+    files.attrs.update(source=str(pixels.source), size=pixels.size, channels=pixels.channels, digest=pixels.digest)
+    return len(pixels)
+
+
+def _get_streamed(files: h5py.Dataset) -> StreamedPixels:
+    size, channels = int(files.attrs["size"]), int(files.attrs["channels"])
+    return StreamedPixels(
+        files.attrs["source"], files[:], size=size, channels=channels, digest=str(files.attrs["digest"])
+    )
+
+
 def read_images(path: Path | str, rows: np.ndarray | None = None) -> Images:
     """Read `images.h5`; with `rows` (sorted, unique positions) only those pixels, labels and ids.
+
+    Pixels of a streamed dataset are read when they are asked for, from where its files were as it was built.
 
     Raises
     ------
@@ -354,8 +382,13 @@ def read_images(path: Path | str, rows: np.ndarray | None = None) -> Images:
         take = slice(None) if rows is None else np.asarray(rows)
         ids = np.array(_get_strings(file, "ids"), dtype=object)[take]
         instances = _get_instances(file)
+        if "files" in file:
+            streamed = _get_streamed(file["files"])
+            pixels: Pixels = streamed if rows is None else streamed.take(take)
+        else:
+            pixels = file["pixels"][take]
         return Images(
-            pixels=file["pixels"][take],
+            pixels=pixels,
             labels=file["labels"][:][take],
             ids=[str(i) for i in ids],
             classes=_get_strings(file, "classes"),

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from trazo.config import Dataset
-from trazo.data.archives import Archive, ArchiveError, clean_folder, open_archive
+from trazo.archives import Archive, ArchiveError, clean_folder, open_archive
 from trazo.data.categories import choose
 from trazo.data.items import Items, Layout, Mapper, OpenedSource, UnreadableItemsError, block_length, registered
 from trazo.data.splits import text_keys
@@ -40,7 +40,7 @@ Found = Mapping[str, Mapping[str, Sequence[str]]]
 class ImageLayout(Layout):
     """Image files in a folder or a zip archive; a subclass says which of them belong to which split and class."""
 
-    keys = frozenset({"folder", "rename", "instance"})
+    keys = frozenset({"folder", "rename", "instance", "stream"})
 
     @abstractmethod
     def find(self, archive: Archive, dataset: Dataset) -> Found:
@@ -365,7 +365,7 @@ class ListedLayout(ImageLayout):
     passed over. The images that no list names are not used.
     """
 
-    keys = frozenset({"folder", "lists", "class_pattern", "rename", "instance"})
+    keys = frozenset({*ImageLayout.keys, "lists", "class_pattern"})
     gives_splits = True
 
     def entry(self, line: str) -> tuple[str, str]:
@@ -529,9 +529,25 @@ class Photos(Items):
         """Return the paths of the images inside their source."""
         return list(self._names)
 
+    def stamps(self) -> list[tuple[int, int]]:
+        """Return of every image its size in bytes, and its time of change or checksum."""
+        found: list[tuple[int, int]] = []
+        unreadable: dict[str, str] = {}
+        for name in self._names:
+            try:
+                found.append(self._archive.stamp(name))
+            except ArchiveError as error:
+                unreadable[name] = str(error)
+            else:
+                if found[-1][0] == 0:
+                    unreadable[name] = "an empty file"
+        if unreadable:
+            raise UnreadableItemsError(unreadable)
+        return found
+
     def pixels(self, mapper: Mapper) -> Iterator[np.ndarray]:
         """Yield the images' pixels in blocks."""
-        from trazo.data.decode import UnreadableImageError, decode_image
+        from trazo.decode import UnreadableImageError, decode_image
 
         size, channels = self._dataset.size, self._dataset.channels
 

@@ -20,9 +20,10 @@ from trazo.data.items import Items, Mapper, OverlapError, UnreadableItemsError
 from trazo.data.layouts import layouts, source_words
 from trazo.data.splits import SplitError, split_positions
 from trazo.errors import InputError
-from trazo.provenance import describe
+from trazo.provenance import describe, digest
 from trazo.registry import unknown_name
 from trazo.store import write_images
+from trazo.streams import StreamedPixels
 
 _MOST_NAMED = 50
 
@@ -43,6 +44,8 @@ def build_images(
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write the images of one split, class by class in label order, in memory that does not grow with their number.
+
+    Of a dataset with `stream` no pixels are made: what is written is where its files are.
 
     Parameters
     ----------
@@ -71,7 +74,8 @@ def build_images(
     OverlapError
         If `split` is given by the source, and has items in common with another given split of the dataset.
     UnreadableImagesError
-        If images cannot be read. All are tried before.
+        If images cannot be read. All are tried before. Of streamed ones it is known here that they are there and not
+        empty; one that cannot be decoded is named when it is read.
     CorruptSourceError
         If a file of drawings is damaged.
     """
@@ -101,15 +105,23 @@ def build_images(
         }
         record = describe("images", settings=settings, code=code, images=total, threads=threads)
 
-        def blocks() -> Iterator[np.ndarray]:
-            yield from _pixels(chosen, source, total, mapper, progress)
-            # The record is written after the last block, when the time is known.
+        def finish() -> None:
             seconds = time.perf_counter() - started
             record["figures"].update(seconds=seconds, items_per_second=total / seconds)
 
+        def blocks() -> Iterator[np.ndarray]:
+            yield from _pixels(chosen, source, total, mapper, progress)
+            # The record is written after the last block, when the time is known.
+            finish()
+
+        if dataset.stream:
+            pixels: Iterator[np.ndarray] | StreamedPixels = _streamed(chosen, source, dataset, total, progress)
+            finish()
+        else:
+            pixels = blocks()
         write_images(
             output,
-            blocks(),
+            pixels,
             shape=(total, dataset.size, dataset.size, *((3,) if dataset.channels == 3 else ())),
             labels=labels,
             ids=ids,
@@ -210,6 +222,31 @@ def _pixels(
                     progress(done, total)
         except UnreadableItemsError as error:
             reasons.update(error.reasons)
+    _need_readable(reasons, total, source)
+
+
+def _streamed(
+    chosen: list[Items], source: Path, dataset: Dataset, total: int, progress: Callable[[int, int], None] | None
+) -> StreamedPixels:
+    """Return the pixels of all chosen items as files to be decoded later; one that is missing or empty is an error."""
+    names: list[str] = []
+    stamps: list[tuple[int, int]] = []
+    reasons: dict[str, str] = {}
+    for items in chosen:
+        try:
+            stamps += items.stamps()
+        except UnreadableItemsError as error:
+            reasons.update(error.reasons)
+        # The id of an item that is a file is the file's name in the source.
+        names += items.ids()
+        if progress is not None:
+            progress(len(names), total)
+    _need_readable(reasons, total, source)
+    content = digest([dataset.size, dataset.channels, names, stamps])
+    return StreamedPixels(source, names, size=dataset.size, channels=dataset.channels, digest=content)
+
+
+def _need_readable(reasons: dict[str, str], total: int, source: Path) -> None:
     if reasons:
         listed = [f"{name} ({reason})" for name, reason in reasons.items()]
         raise UnreadableImagesError(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from trazo.errors import InputError
@@ -240,19 +240,19 @@ def prepare(
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def mean_of(pixels: np.ndarray, size: int, block: int = 512) -> torch.Tensor:
-    """Return the mean image (data channels, size, size) float32 in 0…1 of (N, H, W[, 3]) uint8, summed in float64."""
+def mean_of(blocks: Iterable[torch.Tensor], size: int) -> torch.Tensor:
+    """Return the mean image (data channels, size, size) float32 in 0…1 of blocks (B, H, W[, 3]) uint8.
+
+    It is summed in float64.
+    """
     total: torch.Tensor | None = None
-    for start in range(0, len(pixels), block):
-        images = prepare(
-            torch.from_numpy(pixels[start : start + block]),
-            channels=3 if pixels.ndim == 4 else 1,
-            size=size,
-            mean_image=None,
-            device=torch.device("cpu"),
-        )
+    count = 0
+    for pixels in blocks:
+        channels = 3 if pixels.ndim == 4 else 1
+        images = prepare(pixels, channels=channels, size=size, mean_image=None, device=torch.device("cpu"))
         part = images.to(torch.float64).sum(dim=0)
         total = part if total is None else total + part
+        count += len(pixels)
     if total is None:
         raise InputError("the mean image of no images is not defined.")
-    return (total / len(pixels)).to(torch.float32)
+    return (total / count).to(torch.float32)

@@ -5,8 +5,10 @@ It can be killed at any point: the next run goes on from the last finished epoch
 
 from __future__ import annotations
 
-import zlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import torch
 from trazo.config import PRETRAINED, Model, OtherModel, Stage
 from trazo.device import Stopwatch, choose_device, choose_precision, make_repeatable
 from trazo.errors import InputError, TrazoError
+from trazo.loading import WORKERS, Source, laid_on, source_of
 from trazo.models.checkpoint import Checkpoint, load_checkpoint, mean_of, save_checkpoint
 from trazo.models.factory import build
 from trazo.models.network import StagedNetwork
@@ -23,11 +26,15 @@ from trazo.models.weights import Start, begin_with, downloaded, read_weights
 from trazo.progress import bar, log
 from trazo.provenance import describe, digest
 from trazo.store import Images, read_images, write_history
+from trazo.streams import LazyPixels, Pixels, digest_of
 from trazo.training.learner import Learner
 from trazo.training.objectives import Mixture, mixture
 from trazo.training.resume import load_state, save_state
 from trazo.training.sampling import Sampling, Schedule, mixed, samplings
 from trazo.training.validation import Validation, sample
+
+# Images a time where their mean is taken: as float64, they take up eight times the bytes of their pixels.
+_MEAN_BLOCK = 128
 
 
 class TrainingError(TrazoError):
@@ -49,6 +56,7 @@ def train_stage(
     weights: Path | str | None = None,
     device: str = "auto",
     threads: int = 1,
+    workers: int = WORKERS,
 ) -> None:
     """Train one stage of a model and write its checkpoint and history.
 
@@ -76,13 +84,16 @@ def train_stage(
         The file that the first stage starts from, where the model's `weights` name one.
     device, threads
         "auto", "cpu" or "cuda"; CPU threads.
+    workers
+        Processes that decode the images of a streamed dataset, for each of them; 0: none. The result does not depend on
+        it.
 
     Raises
     ------
     TrainingError
         If the loss is no longer a number; the message names epoch and step.
     InputError
-        If data and network, or network and weights, do not fit.
+        If data and network, or network and weights, do not fit, or a streamed image cannot be read.
     TrazoError
         If pretrained weights cannot be downloaded.
     """
@@ -99,11 +110,11 @@ def train_stage(
     before = load_checkpoint(previous) if previous is not None else None
     size = model.size or data.pixels.shape[1]
     objective = mixture(settings.objective)
-    sampling, measured_on, frozen = _sampled(objective, settings, data, held_out)
+    sources = partial(source_of, device=chosen, workers=workers)
+    sampling, measured_on, frozen = _sampled(objective, settings, data, held_out, sources)
     start = _first_checkpoint(model, before, data, size, seed, objective)
     network, begun = _begun(start, before, model, weights)
     log.info("starting weights: %s", begun.words)
-    learner = _learner(network, start, model, settings, objective, chosen, precision)
 
     plain = {"model": model.model_dump(mode="json"), "stage": stage, "seed": seed, "key": key}
     data_digests = [_data_digest(each) for each in (data, held_out) if each is not None]
@@ -120,12 +131,16 @@ def train_stage(
         log.info("using %d threads, as before the interruption", reached["threads"])
         torch.set_num_threads(reached["threads"])
     earlier = sum(row.get("seconds", 0.0) for row in reached["history"]) if reached is not None else 0.0
-    # The whole training set stays on the device as bytes: a fourth of its size as floats.
-    pixels = torch.from_numpy(data.pixels).to(chosen)
+    if before is None and model.mean_image:
+        # Of streamed images it takes a pass over all of them: not again after an interruption.
+        start = replace(start, mean_image=reached["mean_image"] if reached else _mean_image(data.pixels, size, workers))
+    learner = _learner(network, start, model, settings, objective, chosen, precision)
+    # Unless it is streamed, the whole training set stays on the device as bytes: a fourth of its size as floats.
+    source = sources(data.pixels, resident=True)
     labels = torch.from_numpy(np.asarray(data.labels, dtype=np.int64)).to(chosen)
     schedule = Schedule(sampling, settings.epochs, settings.iterations, seed)
-    course = Course(learner, schedule, pixels, labels, measured_on, frozen)
-    kept, epochs = _train(course, settings, resume, fingerprint, reached)
+    with closing(Course(learner, schedule, source, labels, measured_on, frozen)) as course:
+        kept, epochs = _train(course, settings, resume, fingerprint, reached)
 
     figures = watch.figures()
     figures["seconds"] = round(float(figures["seconds"]) + earlier, 3)
@@ -167,7 +182,7 @@ def _need_trainable(data: Images, held_out: Images | None, settings: Stage) -> N
 
 
 def _sampled(
-    objective: Mixture, settings: Stage, data: Images, held_out: Images | None
+    objective: Mixture, settings: Stage, data: Images, held_out: Images | None, sources: Callable[[Pixels], Source]
 ) -> tuple[Sampling, Validation | None, Validation | None]:
     """Return what cuts the data into batches and what measures held-out and learned data, or say what they lack."""
     kind, size = samplings.get(objective.sampling), settings.batch_size
@@ -176,38 +191,44 @@ def _sampled(
     try:
         sampling = kind(data.labels, data.classes, size, **objective.sampling_options)
         place = "validate_on"
-        validation = None if held_out is None else Validation(objective, held_out, size)
+        validation = None if held_out is None else Validation(objective, held_out, size, sources(held_out.pixels))
         place = "train_sample"
-        frozen = None if learned is None else Validation(objective, learned, size, prefix="frozen")
+        frozen = None
+        if learned is not None:
+            frozen = Validation(objective, learned, size, sources(learned.pixels), prefix="frozen")
     except InputError as error:
         raise InputError(f"stage {settings.name}: {place}: {error}") from error
     return sampling, validation, frozen
 
 
 def _data_digest(data: Images) -> str:
-    return digest([zlib.crc32(data.pixels), data.labels.tolist(), data.classes])
+    return digest([digest_of(data.pixels), data.labels.tolist(), data.classes])
+
+
+def _mean_image(pixels: Pixels, size: int, workers: int) -> torch.Tensor:
+    if isinstance(pixels, LazyPixels):
+        log.info("mean image: reading all %d images", len(pixels))
+    with source_of(pixels, torch.device("cpu"), workers=workers) as source:
+        return mean_of(source.batches(torch.arange(len(pixels)).split(_MEAN_BLOCK)), size)
 
 
 def _first_checkpoint(
     model: Model, before: Checkpoint | None, data: Images, size: int, seed: int, objective: Mixture
 ) -> Checkpoint:
-    """Return the untrained checkpoint that a stage fills: everything about the network but its weights."""
+    """Return the untrained checkpoint that a stage fills: all about the network but its weights and own mean image."""
     if before is not None:
         if before.classes != data.classes:
             raise InputError(
                 f"the stage before learned the classes {before.classes}, this one's data have {data.classes}; give "
                 "both the same categories in the same order."
             )
-        mean_image = before.mean_image
-    else:
-        mean_image = mean_of(data.pixels, size) if model.mean_image else None
     return Checkpoint(
         architecture=model.architecture,
         options=model.options,
         channels=model.channels,
         size=size,
         classes=data.classes,
-        mean_image=mean_image,
+        mean_image=None if before is None else before.mean_image,
         classifier=objective.uses_logits,
         normalise=model.normalise,
         weights={},
@@ -280,15 +301,22 @@ def _learner(
 class Course:
     """What one stage goes through: who learns, from what, in which order, and what it is measured on.
 
+    `source` gives the pixels, `labels` are (N,) int64 on the learner's device.
     `validation` is measured after every epoch, `frozen`, a sample of what is learned from, after those that are kept.
     """
 
     learner: Learner
     schedule: Schedule
-    pixels: torch.Tensor
+    source: Source
     labels: torch.Tensor
     validation: Validation | None
     frozen: Validation | None = None
+
+    def close(self) -> None:
+        """End the processes that decode images."""
+        for each in (self, self.validation, self.frozen):
+            if each is not None:
+                each.source.close()
 
     def measured(self, *, kept: bool) -> dict[str, float]:
         asked = [self.validation, self.frozen if kept else None]
@@ -324,6 +352,7 @@ def _train(
                 "threads": torch.get_num_threads(),
                 "network": network.state_dict(),
                 "optimizer": optimizer.state_dict(),
+                "mean_image": course.learner.mean_image,
                 "kept": kept,
                 "history": history,
             },
@@ -349,15 +378,14 @@ def train_epoch(course: Course, epoch: int, *, kept: bool = False) -> dict[str, 
     learner.network.train()
     batches = schedule.batches(epoch)
     items = sum(len(rows) for rows in batches)
-    # All rows at once: a copy to the device in every step would wait for it.
-    batches = torch.cat(batches).to(learner.device).split([len(rows) for rows in batches])
     loss_sum = torch.zeros((), dtype=torch.float64, device=learner.device)
     correct = torch.zeros((), dtype=torch.int64, device=learner.device)
     watch = Stopwatch(learner.device)
     with bar(items, f"epoch {epoch}/{schedule.parts}", "img") as progress:
-        for step, rows in enumerate(batches, start=1):
+        taken = zip(laid_on(batches, learner.device), course.source.batches(batches))
+        for step, (rows, pixels) in enumerate(taken, start=1):
             learner.optimizer.zero_grad(set_to_none=True)
-            outcome = learner.outcome(course.pixels[rows], course.labels[rows], schedule.sampling.groups)
+            outcome = learner.outcome(pixels, course.labels[rows], schedule.sampling.groups)
             outcome.loss.backward()
             learner.optimizer.step()
             loss_sum += outcome.loss.detach().double() * len(rows)

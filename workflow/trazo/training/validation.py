@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from trazo.loading import Source
 from trazo.store import Images
 from trazo.training.learner import Learner
 from trazo.training.objectives import Batch, Mixture, Objective
@@ -26,7 +27,7 @@ def sample(data: Images, count: int) -> Images:
         before[own] = (np.arange(len(own)) + 0.5) / len(own)
     chosen = np.sort(order[np.argsort(before[order], kind="stable")[:count]])
     ids = [data.ids[row] for row in chosen]
-    return Images(data.pixels[chosen], data.labels[chosen], ids, data.classes, data.record)
+    return Images(data.pixels.take(chosen, axis=0), data.labels[chosen], ids, data.classes, data.record)
 
 
 class Validation:
@@ -43,6 +44,8 @@ class Validation:
         What it is measured on.
     batch_size
         Images a batch, as in training: in-batch mining depends on it.
+    source
+        Gives the images' pixels.
     prefix
         Before the names of what is measured.
 
@@ -52,8 +55,11 @@ class Validation:
         If a class has too few images to make pairs or triplets of.
     """
 
-    def __init__(self, objective: Mixture, images: Images, batch_size: int, prefix: str = "validation") -> None:
+    def __init__(
+        self, objective: Mixture, images: Images, batch_size: int, source: Source, prefix: str = "validation"
+    ) -> None:
         self.images = images
+        self.source = source
         self.prefix = prefix
         self._batches = {name: _fixed_batches(part, images, batch_size) for name, part in objective.parts.items()}
 
@@ -64,10 +70,8 @@ class Validation:
         torch.manual_seed(0)
         labels = torch.from_numpy(self.images.labels).to(learner.device)
         with torch.inference_mode():
-            outputs = [
-                learner.outputs(torch.from_numpy(self.images.pixels[begin : begin + _BATCH]))
-                for begin in range(0, len(labels), _BATCH)
-            ]
+            blocks = torch.arange(len(labels)).split(_BATCH)
+            outputs = [learner.outputs(pixels) for pixels in self.source.batches(blocks)]
             logits = torch.cat([logits for logits, _ in outputs])
             embeddings = torch.cat([e for _, e in outputs]) if learner.objective.uses_embeddings else None
             loss, measured = 0.0, {}

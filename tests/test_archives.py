@@ -8,8 +8,8 @@ import zipfile
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trazo.data import archives
-from trazo.data.archives import ArchiveError, open_archive
+from trazo import archives
+from trazo.archives import ArchiveError, open_archive
 from trazo.errors import TrazoError
 
 

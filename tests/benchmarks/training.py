@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 from trazo.models.factory import build
+from trazo.training.joined import Members
 from trazo.training.learner import Learner
 from trazo.training.loop import Course, train_epoch
 from trazo.training.objectives import mixture
@@ -36,7 +37,7 @@ def course_of(architecture: str, images: int, size: int, widths: tuple[int, ...]
         device=device,
         precision=torch.float32,
     )
-    sampling = samplings.get("items")(labels, [str(c) for c in range(CLASSES)], BATCH)
+    sampling = samplings.get("items")(Members(labels, [str(c) for c in range(CLASSES)]), BATCH)
     schedule = Schedule(sampling, parts=1, iterations=None, seed=0)
     return Course(
         learner, schedule, torch.from_numpy(pixels).to(device), torch.from_numpy(labels).to(device), validation=None

@@ -75,6 +75,8 @@ class Images:
         Class names.
     record
         How it was made (`provenance.describe`).
+    instances
+        (N,) names of the very object that each shows, "" where none is known, or None.
     """
 
     pixels: np.ndarray
@@ -82,6 +84,7 @@ class Images:
     ids: list[str]
     classes: list[str]
     record: dict[str, Any] = field(default_factory=dict)
+    instances: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

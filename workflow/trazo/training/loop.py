@@ -6,6 +6,7 @@ It can be killed at any point: the next run goes on from the last finished epoch
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from trazo.models.network import StagedNetwork
 from trazo.models.weights import Start, begin_with, downloaded, read_weights
 from trazo.progress import bar, log
 from trazo.provenance import describe, digest
-from trazo.store import Images, read_images, write_history
+from trazo.store import Images, write_history
+from trazo.training.augment import augmenter
+from trazo.training.joined import members_of, read_set
 from trazo.training.learner import Learner
 from trazo.training.objectives import Mixture, mixture
 from trazo.training.resume import load_state, save_state
@@ -36,7 +39,7 @@ class TrainingError(TrazoError):
 
 def train_stage(
     *,
-    images: Path | str,
+    images: Path | str | Sequence[Path | str],
     output: Path | str,
     history: Path | str,
     model: Model | dict[str, Any],
@@ -44,18 +47,21 @@ def train_stage(
     seed: int,
     code: str,
     key: dict[str, Any],
-    validation: Path | str | None = None,
+    validation: Path | str | Sequence[Path | str] | None = None,
     previous: Path | str | None = None,
     weights: Path | str | None = None,
     device: str = "auto",
     threads: int = 1,
+    domains: Sequence[str | None] = (),
+    validation_domains: Sequence[str | None] = (),
+    augment: Mapping[str, Any] | None = None,
 ) -> None:
     """Train one stage of a model and write its checkpoint and history.
 
     Parameters
     ----------
     images
-        `images.h5` to learn from.
+        `images.h5` to learn from; or two, of sketches and of photos, to learn from both.
     output, history
         The checkpoint and the history to write. `<output>.resume` beside them holds the state of an interrupted
         training; it is used only if settings, data, code and device kind are the same, and deleted at the end.
@@ -68,14 +74,18 @@ def train_stage(
     code, key
         Fingerprint of the code, and what the artifact is about, for its record.
     validation
-        `images.h5` measured after every epoch, or None. A stage's `train_sample` is measured likewise, after the epochs
-        that are kept.
+        As `images`: measured after every epoch, or None. A stage's `train_sample` is measured likewise, after the
+        epochs that are kept.
     previous
         Checkpoint of the stage before, whose weights this one starts from; None for the first stage.
     weights
         The file that the first stage starts from, where the model's `weights` name one.
     device, threads
         "auto", "cpu" or "cuda"; CPU threads.
+    domains, validation_domains
+        Of each of `images` and of `validation` "sketch", "photo" or None (`training.joined.read_set`).
+    augment
+        How images are changed while it trains (`training.augment.augmenter`), or None.
 
     Raises
     ------
@@ -93,8 +103,8 @@ def train_stage(
     make_repeatable(chosen, threads)
     watch = Stopwatch(chosen)
 
-    data = read_images(images)
-    held_out = read_images(validation) if validation is not None else None
+    data = read_set(images, domains)
+    held_out = read_set(validation, validation_domains) if validation is not None else None
     _need_trainable(data, held_out, settings)
     before = load_checkpoint(previous) if previous is not None else None
     size = model.size or data.pixels.shape[1]
@@ -104,8 +114,10 @@ def train_stage(
     network, begun = _begun(start, before, model, weights)
     log.info("starting weights: %s", begun.words)
     learner = _learner(network, start, model, settings, objective, chosen, precision)
+    learner.augmenter = augmenter(augment) if augment else None
 
     plain = {"model": model.model_dump(mode="json"), "stage": stage, "seed": seed, "key": key}
+    plain |= {"augment": dict(augment)} if augment else {}
     data_digests = [_data_digest(each) for each in (data, held_out) if each is not None]
     fingerprint = digest(
         [
@@ -123,8 +135,10 @@ def train_stage(
     # The whole training set stays on the device as bytes: a fourth of its size as floats.
     pixels = torch.from_numpy(data.pixels).to(chosen)
     labels = torch.from_numpy(np.asarray(data.labels, dtype=np.int64)).to(chosen)
+    of_rows = sampling.members.domains
+    of_rows = None if of_rows is None else torch.from_numpy(of_rows).to(chosen)
     schedule = Schedule(sampling, settings.epochs, settings.iterations, seed)
-    course = Course(learner, schedule, pixels, labels, measured_on, frozen)
+    course = Course(learner, schedule, pixels, labels, measured_on, frozen, of_rows)
     kept, epochs = _train(course, settings, resume, fingerprint, reached)
 
     figures = watch.figures()
@@ -174,7 +188,10 @@ def _sampled(
     learned = sample(data, settings.train_sample) if settings.train_sample else None
     place = "data"
     try:
-        sampling = kind(data.labels, data.classes, size, **objective.sampling_options)
+        members = members_of(data)
+        for name in objective.samplings:
+            samplings.get(name).need_able(members)
+        sampling = kind(members, size, **objective.sampling_options)
         place = "validate_on"
         validation = None if held_out is None else Validation(objective, held_out, size)
         place = "train_sample"
@@ -185,7 +202,9 @@ def _sampled(
 
 
 def _data_digest(data: Images) -> str:
-    return digest([zlib.crc32(data.pixels), data.labels.tolist(), data.classes])
+    members = members_of(data)
+    known = [None if each is None else each.tolist() for each in (members.domains, members.instances)]
+    return digest([zlib.crc32(data.pixels), data.labels.tolist(), data.classes, known])
 
 
 def _first_checkpoint(
@@ -281,6 +300,7 @@ class Course:
     """What one stage goes through: who learns, from what, in which order, and what it is measured on.
 
     `validation` is measured after every epoch, `frozen`, a sample of what is learned from, after those that are kept.
+    `domains` (N,) are those of `pixels`, where they are known.
     """
 
     learner: Learner
@@ -289,6 +309,7 @@ class Course:
     labels: torch.Tensor
     validation: Validation | None
     frozen: Validation | None = None
+    domains: torch.Tensor | None = None
 
     def measured(self, *, kept: bool) -> dict[str, float]:
         asked = [self.validation, self.frozen if kept else None]
@@ -353,11 +374,19 @@ def train_epoch(course: Course, epoch: int, *, kept: bool = False) -> dict[str, 
     batches = torch.cat(batches).to(learner.device).split([len(rows) for rows in batches])
     loss_sum = torch.zeros((), dtype=torch.float64, device=learner.device)
     correct = torch.zeros((), dtype=torch.int64, device=learner.device)
+    # Seeded anew for every step, as the torch's own state is for every epoch.
+    augment = torch.Generator(learner.device) if learner.augmenter else None
     watch = Stopwatch(learner.device)
     with bar(items, f"epoch {epoch}/{schedule.parts}", "img") as progress:
         for step, rows in enumerate(batches, start=1):
             learner.optimizer.zero_grad(set_to_none=True)
-            outcome = learner.outcome(course.pixels[rows], course.labels[rows], schedule.sampling.groups)
+            outcome = learner.outcome(
+                course.pixels[rows],
+                course.labels[rows],
+                schedule.sampling.groups,
+                domains=None if course.domains is None else course.domains[rows],
+                augment=augment and augment.manual_seed(mixed(schedule.seed, epoch, step, 2)),
+            )
             outcome.loss.backward()
             learner.optimizer.step()
             loss_sum += outcome.loss.detach().double() * len(rows)

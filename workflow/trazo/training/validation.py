@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from trazo.store import Images
+from trazo.training.joined import members_of, subset
 from trazo.training.learner import Learner
 from trazo.training.objectives import Batch, Mixture, Objective
 from trazo.training.sampling import Sampling, samplings
@@ -17,16 +18,19 @@ _BATCH = 256
 
 
 def sample(data: Images, count: int) -> Images:
-    """Return `count` images of `data`, or all there are, spread over the classes by their sizes; always the same."""
+    """Return `count` images of `data`, or all there are, spread over the classes by their sizes; always the same.
+
+    Of sketches and photos, both are spread so.
+    """
     order = np.random.default_rng(0).permutation(len(data))
+    domains = members_of(data).domains
+    kinds = data.labels if domains is None else data.labels * 2 + domains
     # Every image by how much of its class comes before it: the first ones hold as large a part of every class.
     before = np.empty(len(data))
-    for label in np.unique(data.labels):
-        own = order[data.labels[order] == label]
+    for kind in np.unique(kinds):
+        own = order[kinds[order] == kind]
         before[own] = (np.arange(len(own)) + 0.5) / len(own)
-    chosen = np.sort(order[np.argsort(before[order], kind="stable")[:count]])
-    ids = [data.ids[row] for row in chosen]
-    return Images(data.pixels[chosen], data.labels[chosen], ids, data.classes, data.record)
+    return subset(data, np.sort(order[np.argsort(before[order], kind="stable")[:count]]))
 
 
 class Validation:
@@ -55,6 +59,8 @@ class Validation:
     def __init__(self, objective: Mixture, images: Images, batch_size: int, prefix: str = "validation") -> None:
         self.images = images
         self.prefix = prefix
+        domains = members_of(images).domains
+        self._domains = None if domains is None else torch.from_numpy(domains)
         self._batches = {name: _fixed_batches(part, images, batch_size) for name, part in objective.parts.items()}
 
     def measure(self, learner: Learner) -> dict[str, float]:
@@ -65,7 +71,10 @@ class Validation:
         labels = torch.from_numpy(self.images.labels).to(learner.device)
         with torch.inference_mode():
             outputs = [
-                learner.outputs(torch.from_numpy(self.images.pixels[begin : begin + _BATCH]))
+                learner.outputs(
+                    torch.from_numpy(self.images.pixels[begin : begin + _BATCH]),
+                    None if self._domains is None else self._domains[begin : begin + _BATCH].to(learner.device),
+                )
                 for begin in range(0, len(labels), _BATCH)
             ]
             logits = torch.cat([logits for logits, _ in outputs])
@@ -97,4 +106,4 @@ def _fixed_batches(part: Objective, images: Images, batch_size: int) -> list[tor
         # Fewer a class are held out, as a rule, than are learned from.
         fewest = min((images.labels == label).sum() for label in set(images.labels.tolist()))
         options["per_class"] = max(2, min(options["per_class"], int(fewest)))
-    return kind(images.labels, images.classes, batch_size, **options).batches(seed=0, number=0)
+    return kind(members_of(images), batch_size, **options).batches(seed=0, number=0)

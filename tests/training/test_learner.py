@@ -1,4 +1,4 @@
-"""What a learner gives its network: prepared images, their domains where it has branches, augmented ones in training."""
+"""What a learner gives its network: images, augmented in training alone, and their domains where it has branches."""
 
 import pytest
 import torch
@@ -56,7 +56,7 @@ def test_a_network_with_branches_is_told_the_domains():
 
 
 def test_without_domains_branches_are_refused():
-    with pytest.raises(InputError, match="the network has branches.*`domain: sketch`"):
+    with pytest.raises(InputError, match=r"the network has branches.*`domain: sketch`"):
         learner(Branched).outputs(PIXELS)
 
 

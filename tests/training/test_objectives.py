@@ -173,6 +173,7 @@ def test_how_triplets_are_drawn_reaches_their_sampling():
     needed = [mixture(name).smallest_photos for name in ("cross_entropy", "contrastive", "triplet")]
     assert needed == [0, 1, 1]
     assert mixed.smallest_photos == 2
+    assert (mixed.needs_instances, mixture("triplet").needs_instances) == (True, False)
     assert mixture({"contrastive": {}, "triplet": {"mining": "hard"}}).smallest_photos is None
 
 

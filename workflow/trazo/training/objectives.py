@@ -358,6 +358,11 @@ class Mixture:
         needed = [samplings.get(p.sampling).smallest_photos(**p.sampling_options) for p in self.parts.values()]
         return None if None in needed else max(needed)
 
+    @property
+    def needs_instances(self) -> bool:
+        """Whether it has to be known which object each image shows."""
+        return any(part.sampling_options.get("draw") == "instances" for part in self.parts.values())
+
     def measure(self, batch: Batch) -> Outcome:
         """Return the weighted sum of the losses, and how many were classified rightly, if any part says so."""
         outcomes = {name: part.measure(batch) for name, part in self.parts.items()}

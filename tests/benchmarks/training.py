@@ -10,6 +10,7 @@ import torch
 from trazo.loading import WORKERS, source_of
 from trazo.models.factory import build
 from trazo.streams import Pixels
+from trazo.training.joined import Members
 from trazo.training.learner import Learner
 from trazo.training.loop import Course, train_epoch
 from trazo.training.objectives import mixture
@@ -38,7 +39,7 @@ def course_on(architecture: str, pixels: Pixels, options: dict[str, Any], worker
         device=device,
         precision=torch.float32,
     )
-    sampling = samplings.get("items")(labels, [str(c) for c in range(CLASSES)], BATCH)
+    sampling = samplings.get("items")(Members(labels, [str(c) for c in range(CLASSES)]), BATCH)
     schedule = Schedule(sampling, parts=1, iterations=None, seed=0)
     source = source_of(pixels, device, workers=workers, resident=True)
     return Course(learner, schedule, source, torch.from_numpy(labels).to(device), validation=None)

@@ -5,7 +5,7 @@ It can be killed at any point: the next run goes on from the last finished epoch
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,8 +25,10 @@ from trazo.models.network import StagedNetwork
 from trazo.models.weights import Start, begin_with, downloaded, read_weights
 from trazo.progress import bar, log
 from trazo.provenance import describe, digest
-from trazo.store import Images, read_images, write_history
+from trazo.store import Images, write_history
 from trazo.streams import LazyPixels, Pixels, digest_of
+from trazo.training.augment import augmenter
+from trazo.training.joined import members_of, read_set
 from trazo.training.learner import Learner
 from trazo.training.objectives import Mixture, mixture
 from trazo.training.resume import load_state, save_state
@@ -43,7 +45,7 @@ class TrainingError(TrazoError):
 
 def train_stage(
     *,
-    images: Path | str,
+    images: Path | str | Sequence[Path | str],
     output: Path | str,
     history: Path | str,
     model: Model | dict[str, Any],
@@ -51,19 +53,22 @@ def train_stage(
     seed: int,
     code: str,
     key: dict[str, Any],
-    validation: Path | str | None = None,
+    validation: Path | str | Sequence[Path | str] | None = None,
     previous: Path | str | None = None,
     weights: Path | str | None = None,
     device: str = "auto",
     threads: int = 1,
     workers: int = WORKERS,
+    domains: Sequence[str | None] = (),
+    validation_domains: Sequence[str | None] = (),
+    augment: Mapping[str, Any] | None = None,
 ) -> None:
     """Train one stage of a model and write its checkpoint and history.
 
     Parameters
     ----------
     images
-        `images.h5` to learn from.
+        `images.h5` to learn from; or two, of sketches and of photos, to learn from both.
     output, history
         The checkpoint and the history to write. `<output>.resume` beside them holds the state of an interrupted
         training; it is used only if settings, data, code and device kind are the same, and deleted at the end.
@@ -76,8 +81,8 @@ def train_stage(
     code, key
         Fingerprint of the code, and what the artifact is about, for its record.
     validation
-        `images.h5` measured after every epoch, or None. A stage's `train_sample` is measured likewise, after the epochs
-        that are kept.
+        As `images`: measured after every epoch, or None. A stage's `train_sample` is measured likewise, after the
+        epochs that are kept.
     previous
         Checkpoint of the stage before, whose weights this one starts from; None for the first stage.
     weights
@@ -87,6 +92,10 @@ def train_stage(
     workers
         Processes that decode the images of a streamed dataset, for each of them; 0: none. The result does not depend on
         it.
+    domains, validation_domains
+        Of each of `images` and of `validation` "sketch", "photo" or None (`training.joined.read_set`).
+    augment
+        How images are changed while it trains (`training.augment.augmenter`), or None.
 
     Raises
     ------
@@ -104,8 +113,8 @@ def train_stage(
     make_repeatable(chosen, threads)
     watch = Stopwatch(chosen)
 
-    data = read_images(images)
-    held_out = read_images(validation) if validation is not None else None
+    data = read_set(images, domains)
+    held_out = read_set(validation, validation_domains) if validation is not None else None
     _need_trainable(data, held_out, settings)
     before = load_checkpoint(previous) if previous is not None else None
     size = model.size or data.pixels.shape[1]
@@ -117,6 +126,7 @@ def train_stage(
     log.info("starting weights: %s", begun.words)
 
     plain = {"model": model.model_dump(mode="json"), "stage": stage, "seed": seed, "key": key}
+    plain |= {"augment": dict(augment)} if augment else {}
     data_digests = [_data_digest(each) for each in (data, held_out) if each is not None]
     fingerprint = digest(
         [
@@ -135,11 +145,14 @@ def train_stage(
         # Of streamed images it takes a pass over all of them: not again after an interruption.
         start = replace(start, mean_image=reached["mean_image"] if reached else _mean_image(data.pixels, size, workers))
     learner = _learner(network, start, model, settings, objective, chosen, precision)
+    learner.augmenter = augmenter(augment) if augment else None
     # Unless it is streamed, the whole training set stays on the device as bytes: a fourth of its size as floats.
     source = sources(data.pixels, resident=True)
     labels = torch.from_numpy(np.asarray(data.labels, dtype=np.int64)).to(chosen)
+    of_rows = sampling.members.domains
+    of_rows = None if of_rows is None else torch.from_numpy(of_rows).to(chosen)
     schedule = Schedule(sampling, settings.epochs, settings.iterations, seed)
-    with closing(Course(learner, schedule, source, labels, measured_on, frozen)) as course:
+    with closing(Course(learner, schedule, source, labels, measured_on, frozen, of_rows)) as course:
         kept, epochs = _train(course, settings, resume, fingerprint, reached)
 
     figures = watch.figures()
@@ -189,7 +202,10 @@ def _sampled(
     learned = sample(data, settings.train_sample) if settings.train_sample else None
     place = "data"
     try:
-        sampling = kind(data.labels, data.classes, size, **objective.sampling_options)
+        members = members_of(data)
+        for name in objective.samplings:
+            samplings.get(name).need_able(members)
+        sampling = kind(members, size, **objective.sampling_options)
         place = "validate_on"
         validation = None if held_out is None else Validation(objective, held_out, size, sources(held_out.pixels))
         place = "train_sample"
@@ -202,7 +218,10 @@ def _sampled(
 
 
 def _data_digest(data: Images) -> str:
-    return digest([digest_of(data.pixels), data.labels.tolist(), data.classes])
+    members = members_of(data)
+    known = [None if each is None else each.tolist() for each in (members.domains, members.instances)]
+    return digest([digest_of(data.pixels), data.labels.tolist(), data.classes, known])
+
 
 
 def _mean_image(pixels: Pixels, size: int, workers: int) -> torch.Tensor:
@@ -303,6 +322,7 @@ class Course:
 
     `source` gives the pixels, `labels` are (N,) int64 on the learner's device.
     `validation` is measured after every epoch, `frozen`, a sample of what is learned from, after those that are kept.
+    `domains` (N,) are those of `pixels`, where they are known.
     """
 
     learner: Learner
@@ -311,6 +331,7 @@ class Course:
     labels: torch.Tensor
     validation: Validation | None
     frozen: Validation | None = None
+    domains: torch.Tensor | None = None
 
     def close(self) -> None:
         """End the processes that decode images."""
@@ -380,12 +401,20 @@ def train_epoch(course: Course, epoch: int, *, kept: bool = False) -> dict[str, 
     items = sum(len(rows) for rows in batches)
     loss_sum = torch.zeros((), dtype=torch.float64, device=learner.device)
     correct = torch.zeros((), dtype=torch.int64, device=learner.device)
+    # Seeded anew for every step, as the torch's own state is for every epoch.
+    augment = torch.Generator(learner.device) if learner.augmenter else None
     watch = Stopwatch(learner.device)
     with bar(items, f"epoch {epoch}/{schedule.parts}", "img") as progress:
         taken = zip(laid_on(batches, learner.device), course.source.batches(batches))
         for step, (rows, pixels) in enumerate(taken, start=1):
             learner.optimizer.zero_grad(set_to_none=True)
-            outcome = learner.outcome(pixels, course.labels[rows], schedule.sampling.groups)
+            outcome = learner.outcome(
+                pixels,
+                course.labels[rows],
+                schedule.sampling.groups,
+                domains=None if course.domains is None else course.domains[rows],
+                augment=augment and augment.manual_seed(mixed(schedule.seed, epoch, step, 2)),
+            )
             outcome.loss.backward()
             learner.optimizer.step()
             loss_sum += outcome.loss.detach().double() * len(rows)

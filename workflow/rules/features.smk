@@ -23,6 +23,7 @@ rule extract_features:
             "extract_features", plan_of(w).architecture_module(w.model)
         ),
         layer=lambda w: plan_of(w).study.models[w.model].feature,
+        domain=lambda w: plan_of(w).domain(w.model, w.dataset),
         device=settings.device,
     script:
         "../scripts/extract_features.py"

@@ -30,7 +30,7 @@ def extract_features(
     device: str = "auto",
     threads: int = 1,
     batch_size: int = 128,
-    domain: int | None = None,
+    domain: str | None = None,
     workers: int = WORKERS,
 ) -> None:
     """Compute the features of all images with a trained network and write `features.h5`.
@@ -52,7 +52,7 @@ def extract_features(
     device, threads, batch_size
         "auto", "cpu" or "cuda"; CPU threads; images a pass.
     domain
-        What the images are, by its place in `models.branches.DOMAINS`; only a network with branches needs it.
+        What the images are, "sketch" or "photo"; only a network with branches needs it.
     workers
         Processes that decode the images of a streamed dataset; 0: none.
 
@@ -68,6 +68,7 @@ def extract_features(
     trained = load_checkpoint(checkpoint)
     network = trained.network(epoch).to(chosen, memory_format=torch.channels_last).eval()
     data = read_images(images)
+    branch = None if domain is None else DOMAINS.index(domain)
     mean_image = None if trained.mean_image is None else trained.mean_image.to(chosen)
     features: list[np.ndarray] = []
     logits: list[np.ndarray] = []
@@ -83,7 +84,7 @@ def extract_features(
                 device=chosen,
                 normalise=trained.normalise,
             )
-            feature, logit = network.embed(batch, layer, domain)
+            feature, logit = network.embed(batch, layer, branch)
             features.append(feature.cpu().numpy())
             if trained.classifier:
                 logits.append(logit.float().cpu().numpy())
@@ -103,7 +104,7 @@ def extract_features(
             "layer": layer,
             "epoch": epoch,
             "architecture": trained.architecture,
-            "domain": None if domain is None else DOMAINS[domain],
+            "domain": domain,
             "key": key,
         },
         code=code,

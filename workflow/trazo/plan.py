@@ -110,6 +110,10 @@ class Learning:
         Images a batch needs.
     smallest_class
         Images of every class that the data need, and those held out.
+    smallest_photos
+        Photos of every class that it needs beside sketches; None: it cannot learn from both together.
+    draws_instances
+        Whether it has to know which photo a sketch was drawn from.
     """
 
     objectives: list[str]
@@ -118,6 +122,8 @@ class Learning:
     uses_embeddings: bool
     smallest_batch: int
     smallest_class: tuple[int, int] = (1, 1)
+    smallest_photos: int | None = 0
+    draws_instances: bool = False
 
 
 @dataclass(frozen=True)
@@ -298,6 +304,7 @@ class Plan:
         return {
             "trazo.training.objectives": [name.partition(":")[0] for name in learning.objectives],
             "trazo.training.sampling": learning.samplings,
+            "trazo.training.augment": [name for name in self.stage(model, stage).augment if name != "fill"],
         }
 
     def parts_of_ranking(self, label: str, distance: str, ranker: str) -> dict[str, list[str]]:
@@ -344,6 +351,13 @@ class Plan:
 
     def _domain_first(self, reference: str) -> bool:
         return self.study.datasets[reference.partition("/")[0]].domain == "photo"
+
+    def domains(self, model: str, stage: str, key: str) -> list[str | None]:
+        """Return the domain of each of a stage's images, in their order; `key` is "data" or "validate_on"."""
+        spec = self.stage(model, stage)
+        references = spec.learned_from if key == "data" else spec.validated_on
+        ordered = sorted(references, key=self._domain_first)
+        return [self.study.datasets[reference.partition("/")[0]].domain for reference in ordered]
 
     def domain(self, model: str, dataset: str) -> str | None:
         """Return the branch of a model that a dataset's images go through; None if the model has none."""

@@ -11,7 +11,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -640,7 +640,11 @@ def _checked_networks(plans: dict[str, Plan], starts: list[_Start], cache: Path)
     requests = [request for plan in plans.values() for *_, request in _network_requests(plan)]
     requests += [request for start in starts for request in (start.ours, start.theirs)]
     stages = [stage for plan in plans.values() for model in plan.study.models.values() for stage in model.stages]
-    known = ask_torch(requests, [stage.objective for stage in stages], cache)
+    changes = [stage.augment for stage in stages]
+    known = ask_torch(
+        requests, [stage.objective for stage in stages], cache, **({"changes": changes} if any(changes) else {})
+    )
+    changed = iter(known.get("changes") or [""] * len(stages))
     networks, learned = iter(known["networks"]), iter(known["objectives"])
     pairs = zip(requests, known["networks"], strict=True)
     modules = {request["architecture"]: facts.get("module", "") for request, facts in pairs}
@@ -659,7 +663,7 @@ def _checked_networks(plans: dict[str, Plan], starts: list[_Start], cache: Path)
             _check_network(plan.name, name, model, dataset_name, request, facts)
             widths[name] = facts["features"][model.feature]
         learning = {
-            (name, stage.name): _checked_learning(plan, name, stage, next(learned))
+            (name, stage.name): _checked_learning(plan, name, stage, next(learned), next(changed))
             for name, model in plan.study.models.items()
             for stage in model.stages
         }
@@ -680,10 +684,12 @@ def _class_sizes(plan: Plan, reference: str) -> dict[str, int]:
     return {name: given[split][name] for name in classes} if given is not None else {}
 
 
-def _checked_learning(plan: Plan, model: str, stage: Stage, facts: dict[str, Any]) -> Learning:
+def _checked_learning(plan: Plan, model: str, stage: Stage, facts: dict[str, Any], wrong: str) -> Learning:
     where = f"study {plan.name}: models.{model}.stages.{stage.name}"
     if "error" in facts:
         raise ConfigError(f"{where}.objective: {facts['error']}")
+    if wrong:
+        raise ConfigError(f"{where}.augment: {wrong}")
     learning = Learning(**facts)
     if stage.batch_size < learning.smallest_batch:
         raise ConfigError(
@@ -691,8 +697,17 @@ def _checked_learning(plan: Plan, model: str, stage: Stage, facts: dict[str, Any
             f"which needs at least {learning.smallest_batch}."
         )
     sides = zip(("data", "validate_on"), (stage.learned_from, stage.validated_on), learning.smallest_class, strict=True)
-    # Of pairs across two data sets, one item of a class on each side is enough.
-    asked = [(key, r, 1 if len(references) > 1 else needed) for key, references, needed in sides for r in references]
+    asked = []
+    for key, references, needed in sides:
+        if len(references) > 1 and learning.smallest_photos is None:
+            raise ConfigError(
+                f"{where}.{key}: {' + '.join(learning.objectives)} pairs items by class alone, whether sketches or "
+                "photos; for two data sets use `triplet` with mining: none, or `contrastive`."
+            )
+        _need_instances(plan, learning, references, f"{where}.{key}")
+        for reference in references:
+            photos = plan.study.datasets[reference.partition("/")[0]].domain == "photo"
+            asked.append((key, reference, needed if len(references) < 2 else learning.smallest_photos if photos else 1))
     for key, reference, needed in asked:
         few = [f"{name} ({count})" for name, count in _class_sizes(plan, reference).items() if count < needed]
         if few:
@@ -702,6 +717,24 @@ def _checked_learning(plan: Plan, model: str, stage: Stage, facts: dict[str, Any
                 f"pair, and {reference} has too few of {', '.join(few[:5])}{more}; add images, or leave classes out."
             )
     return learning
+
+
+def _need_instances(plan: Plan, learning: Learning, references: list[str], where: str) -> None:
+    """Refuse a draw of the very photo of a sketch where the data do not say which it is."""
+    if not learning.draws_instances or not references:
+        return
+    if len(references) < 2:
+        raise ConfigError(
+            f"{where}: draw: instances takes the photo that a sketch was drawn from, and {references[0]} is one data "
+            "set; give sketches and photos, as in `[sketches/train, photos/train]`."
+        )
+    for reference in references:
+        dataset = reference.partition("/")[0]
+        if plan.study.datasets[dataset].instance is None:
+            raise ConfigError(
+                f"{where}: draw: instances takes the photo that a sketch was drawn from, and datasets.{dataset} does not "
+                "say which object its images show; give it `instance`, a pattern of its file names."
+            )
 
 
 def _check_network(
@@ -736,18 +769,20 @@ def _check_network(
         )
 
 
-def ask_torch(requests: list[dict[str, Any]], written: list[Any], cache: Path) -> dict[str, Any]:
+def ask_torch(
+    requests: list[dict[str, Any]], written: list[Any], cache: Path, changes: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
     """Return the facts of networks and objectives and the names of distances, from the cache or a process with torch.
 
     Parameters
     ----------
-    requests, written
+    requests, written, changes
         As `probe.answer` takes them.
     cache
         Folder of kept answers; each is valid for one state of the code.
     """
     modules = sorted(f"trazo.models.{f.stem}" for f in (LIBRARY / "models").glob("*.py") if f.stem != "__init__")
-    question = {"requests": requests, "written": written}
+    question = {"requests": requests, "written": written, "changes": list(changes)}
     # What these answer may change with their version.
     names = [request["architecture"] for request in requests]
     names += [name for each in written for name in ([each] if isinstance(each, str) else each)]

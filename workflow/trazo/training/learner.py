@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 
-from trazo.errors import InputError
 from trazo.models.checkpoint import prepare
 from trazo.models.network import StagedNetwork
 from trazo.training.augment import Augmenter
@@ -77,22 +76,10 @@ class Learner:
         with torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16, cache_enabled=False
         ):
-            branch = self._branch_of(domains)
             if not self.objective.uses_embeddings:
-                return self.network(images, *branch), None
-            embeddings, logits = self.network.embed(images, self.feature, *branch)
+                return self.network(images, domains), None
+            embeddings, logits = self.network.embed(images, self.feature, domains)
             return logits, embeddings
-
-    def _branch_of(self, domains: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
-        """Return what a network takes besides images: nothing, or the branch of each."""
-        if not getattr(self.network, "has_branches", False):
-            return ()
-        if domains is None:
-            raise InputError(
-                "the network has branches, and nothing says which one the images go through; give their dataset "
-                "`domain: sketch` or `domain: photo`."
-            )
-        return (domains,)
 
     def outcome(
         self,

@@ -5,7 +5,7 @@ It can be killed at any point: the next run goes on from the last finished epoch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +22,7 @@ from trazo.loading import WORKERS, Source, laid_on, source_of
 from trazo.models.checkpoint import Checkpoint, load_checkpoint, mean_of, save_checkpoint
 from trazo.models.factory import build
 from trazo.models.network import StagedNetwork
-from trazo.models.weights import Start, begin_with, downloaded, read_weights
+from trazo.models.weights import Start, Weights, begin_by_part, begin_with, downloaded, read_weights
 from trazo.progress import bar, log
 from trazo.provenance import describe, digest
 from trazo.store import Images, write_history
@@ -55,13 +55,12 @@ def train_stage(
     key: dict[str, Any],
     validation: Path | str | Sequence[Path | str] | None = None,
     previous: Path | str | None = None,
-    weights: Path | str | None = None,
+    weights: Sequence[Path | str] = (),
     device: str = "auto",
     threads: int = 1,
     workers: int = WORKERS,
     domains: Sequence[str | None] = (),
     validation_domains: Sequence[str | None] = (),
-    augment: Mapping[str, Any] | None = None,
 ) -> None:
     """Train one stage of a model and write its checkpoint and history.
 
@@ -86,7 +85,7 @@ def train_stage(
     previous
         Checkpoint of the stage before, whose weights this one starts from; None for the first stage.
     weights
-        The file that the first stage starts from, where the model's `weights` name one.
+        The files that the first stage starts from, in the order of the model's `starts`: those that are not downloaded.
     device, threads
         "auto", "cpu" or "cuda"; CPU threads.
     workers
@@ -94,8 +93,6 @@ def train_stage(
         it.
     domains, validation_domains
         Of each of `images` and of `validation` "sketch", "photo" or None (`training.joined.read_set`).
-    augment
-        How images are changed while it trains (`training.augment.augmenter`), or None.
 
     Raises
     ------
@@ -122,11 +119,10 @@ def train_stage(
     sources = partial(source_of, device=chosen, workers=workers)
     sampling, measured_on, frozen = _sampled(objective, settings, data, held_out, sources)
     start = _first_checkpoint(model, before, data, size, seed, objective)
-    network, begun = _begun(start, before, model, weights)
+    network, begun = _begun(start, model, previous, weights)
     log.info("starting weights: %s", begun.words)
 
     plain = {"model": model.model_dump(mode="json"), "stage": stage, "seed": seed, "key": key}
-    plain |= {"augment": dict(augment)} if augment else {}
     data_digests = [_data_digest(each) for each in (data, held_out) if each is not None]
     fingerprint = digest(
         [
@@ -145,7 +141,7 @@ def train_stage(
         # Of streamed images it takes a pass over all of them: not again after an interruption.
         start = replace(start, mean_image=reached["mean_image"] if reached else _mean_image(data.pixels, size, workers))
     learner = _learner(network, start, model, settings, objective, chosen, precision)
-    learner.augmenter = augmenter(augment) if augment else None
+    learner.augmenter = augmenter(settings.augment) if settings.augment else None
     # Unless it is streamed, the whole training set stays on the device as bytes: a fourth of its size as floats.
     source = sources(data.pixels, resident=True)
     labels = torch.from_numpy(np.asarray(data.labels, dtype=np.int64)).to(chosen)
@@ -164,18 +160,7 @@ def train_stage(
     figures["precision"] = str(precision).removeprefix("torch.")
     figures["starting_weights"] = begun.words
     record = describe("train", settings=plain, code=code, data=data.record, **figures)
-    checkpoint = Checkpoint(
-        architecture=start.architecture,
-        options=start.options,
-        channels=start.channels,
-        size=start.size,
-        classes=start.classes,
-        mean_image=start.mean_image,
-        classifier=start.classifier,
-        normalise=start.normalise,
-        weights=kept,
-        record=record,
-    )
+    checkpoint = replace(start, weights=kept, record=record)
     save_checkpoint(output, checkpoint)
     write_history(history, record=record, epochs=epochs)
     resume.unlink(missing_ok=True)
@@ -223,7 +208,6 @@ def _data_digest(data: Images) -> str:
     return digest([digest_of(data.pixels), data.labels.tolist(), data.classes, known])
 
 
-
 def _mean_image(pixels: Pixels, size: int, workers: int) -> torch.Tensor:
     if isinstance(pixels, LazyPixels):
         log.info("mean image: reading all %d images", len(pixels))
@@ -235,12 +219,6 @@ def _first_checkpoint(
     model: Model, before: Checkpoint | None, data: Images, size: int, seed: int, objective: Mixture
 ) -> Checkpoint:
     """Return the untrained checkpoint that a stage fills: all about the network but its weights and own mean image."""
-    if before is not None:
-        if before.classes != data.classes:
-            raise InputError(
-                f"the stage before learned the classes {before.classes}, this one's data have {data.classes}; give "
-                "both the same categories in the same order."
-            )
     return Checkpoint(
         architecture=model.architecture,
         options=model.options,
@@ -250,19 +228,16 @@ def _first_checkpoint(
         mean_image=None if before is None else before.mean_image,
         classifier=objective.uses_logits,
         normalise=model.normalise,
+        shared_from=model.branches.shared_from if model.branches else "",
         weights={},
         record={"seed": seed},
     )
 
 
 def _begun(
-    start: Checkpoint, before: Checkpoint | None, model: Model, file: Path | str | None
+    start: Checkpoint, model: Model, previous: Path | str | None, files: Sequence[Path | str]
 ) -> tuple[StagedNetwork, Start]:
     """Return the network with the weights that the stage starts from, and these in words."""
-    if before is not None:
-        epoch = max(before.weights)
-        key = before.record.get("settings", {}).get("key", {})
-        return before.network(epoch), Start(f"stage {key.get('stage', 'before')} at epoch {epoch}")
     seed = start.record["seed"]
     network = build(
         model.architecture,
@@ -271,23 +246,43 @@ def _begun(
         size=start.size,
         options=model.options,
         seed=seed,
+        shared_from=start.shared_from or None,
     )
-    if model.weights is None:
+    about = {"architecture": model.architecture, "classes": start.classes, "seed": seed}
+    if previous is not None:
+        return network, begin_with(network, read_weights(previous, named=False), **about)
+    given = _given_weights(network, model, files)
+    for part, weights in given.items():
+        if weights.normalise and weights.normalise != model.normalise:
+            log.warning(
+                "the weights%s learned from images with `normalise: %s`, this model's have %s",
+                f" of {part}" if part else "",
+                weights.normalise,
+                model.normalise,
+            )
+    if not given:
         return network, Start(f"drawn from seed {seed}")
-    if model.weights == PRETRAINED:
-        given = downloaded(network, model.architecture)
-    elif file is None:
-        raise InputError(f"weights: {model.weights} asks for a file, and none was given.")
-    else:
-        other = model.weights if isinstance(model.weights, OtherModel) else None
-        given = read_weights(file, epoch=other.epoch if other else None, named=other is None)
-    if given.normalise and given.normalise != model.normalise:
-        log.warning(
-            "the weights learned from images with `normalise: %s`, this model's have %s",
-            given.normalise,
-            model.normalise,
-        )
-    return network, begin_with(network, given, architecture=model.architecture, classes=start.classes, seed=seed)
+    return network, begin_with(network, given[""], **about) if "" in given else begin_by_part(network, given, **about)
+
+
+def _given_weights(network: StagedNetwork, model: Model, files: Sequence[Path | str]) -> dict[str, Weights]:
+    """Return what a model's first stage starts from, by part."""
+    asked = sum(start != PRETRAINED for start in model.starts.values())
+    if asked != len(files):
+        raise InputError(f"weights: {model.weights} asks for {asked} files, and {len(files)} were given.")
+    paths, found, read = iter(files), {}, {}
+    for part, start in model.starts.items():
+        if start == PRETRAINED:
+            # The same object, downloaded once, for every part that asks for it.
+            found[part] = read.setdefault(start, None) or downloaded(network, model.architecture)
+            read[start] = found[part]
+            continue
+        path, epoch = next(paths), start.epoch if isinstance(start, OtherModel) else None
+        source = (str(path), epoch)
+        if source not in read:
+            read[source] = read_weights(path, epoch=epoch, named=not isinstance(start, OtherModel))
+        found[part] = read[source]
+    return found
 
 
 def _learner(

@@ -317,7 +317,7 @@ class Stage(_Strict):
     )
     augment: dict[str, Any] = Field(
         default_factory=dict,
-        description="how images are changed while it trains: {name: strength or options}, such as {flip: 0.5, rotate: 10}",
+        description="how images are changed while it trains: {name: strength or options}, as {flip: 0.5, rotate: 10}",
     )
     train_sample: int = Field(
         0, ge=0, description="images of `data`, even over its classes, on which kept weights are measured too; 0: none"

@@ -641,9 +641,8 @@ def _checked_networks(plans: dict[str, Plan], starts: list[_Start], cache: Path)
     requests += [request for start in starts for request in (start.ours, start.theirs)]
     stages = [stage for plan in plans.values() for model in plan.study.models.values() for stage in model.stages]
     changes = [stage.augment for stage in stages]
-    known = ask_torch(
-        requests, [stage.objective for stage in stages], cache, **({"changes": changes} if any(changes) else {})
-    )
+    more = {"changes": changes} if any(changes) else {}
+    known = ask_torch(requests, [stage.objective for stage in stages], cache, **more)
     changed = iter(known.get("changes") or [""] * len(stages))
     networks, learned = iter(known["networks"]), iter(known["objectives"])
     pairs = zip(requests, known["networks"], strict=True)
@@ -732,8 +731,8 @@ def _need_instances(plan: Plan, learning: Learning, references: list[str], where
         dataset = reference.partition("/")[0]
         if plan.study.datasets[dataset].instance is None:
             raise ConfigError(
-                f"{where}: draw: instances takes the photo that a sketch was drawn from, and datasets.{dataset} does not "
-                "say which object its images show; give it `instance`, a pattern of its file names."
+                f"{where}: draw: instances takes the photo that a sketch was drawn from, and datasets.{dataset} does "
+                "not say which object its images show; give it `instance`, a pattern of its file names."
             )
 
 

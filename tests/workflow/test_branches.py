@@ -1,4 +1,4 @@
-"""Sketches and photos through the workflow: two networks, one with two branches from them, searched by class and object."""
+"""Sketches and photos through the workflow: a network with two branches, from images to searches by class and object."""
 
 import csv
 

@@ -6,12 +6,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.lines import Line2D
 from PIL import Image
 from sklearn.metrics import confusion_matrix as peer_confusion
 from trazo import store
 from trazo.config import Figure, Study, read_settings, read_study
 from trazo.errors import InputError
-from trazo.report.drawing import Material
+from trazo.report.drawing import Material, colour_of, house_style, legend_above, mark_of, new_canvas
 from trazo.report.figures import figure_kinds, render_figure, validate_figure
 from trazo.report.kinds.matrices import confusion_matrix, vote_matrix
 from trazo.report.kinds.sheets import probabilities
@@ -231,3 +233,24 @@ def test_votes_name_distance_and_ranker_where_there_are_several(finished, tmp_pa
 def test_a_vote_that_was_not_held_is_named(finished, tmp_path):
     with pytest.raises(InputError, match=r"5 neighbours do not vote there \(votes: 1, 3\)"):
         _draw(finished, "votes", tmp_path, neighbours=5)
+
+
+@pytest.mark.parametrize("width", [3.0, 5.0, 9.0])
+@pytest.mark.parametrize("count", [1, 4, 11])
+def test_a_legend_is_as_wide_as_the_picture_allows_and_no_wider(width, count):
+    with house_style(""):
+        canvas = new_canvas(width, 4.0)
+        canvas.add_subplot().plot([0, 1])
+        legend_above(canvas, [Line2D([], [], label=f"resnet50-triplet-{i}") for i in range(count)])
+        FigureCanvasAgg(canvas).draw()
+    ((legend,),) = [canvas.legends]
+    shown = legend.get_window_extent()
+    assert 0 <= shown.x0 < shown.x1 <= canvas.bbox.width
+    # One column more would not have fitted.
+    columns = len({round(text.get_window_extent().x0) for text in legend.get_texts()})
+    assert columns == count or shown.width * (columns + 1) / columns > 0.9 * canvas.bbox.width
+
+
+def test_lines_of_one_colour_bear_different_marks():
+    looks = [(colour_of(i), mark_of(i)) for i in range(24)]
+    assert len(set(looks)) == 24

@@ -314,6 +314,20 @@ def colour_of(position: int) -> str:
     return PALETTE[position % len(PALETTE)]
 
 
+def mark_of(position: int) -> str:
+    """Return what tells the n-th line from others of its colour: nothing, as long as there are colours."""
+    return "" if position < len(PALETTE) else MARKERS[position // len(PALETTE) % len(MARKERS)]
+
+
+def legend_above(canvas: Canvas, handles: Sequence[Any], **options: Any) -> None:
+    """Add a legend above all plots, in as many columns as the canvas is wide enough for."""
+    for columns in range(len(handles), 0, -1):
+        legend = canvas.legend(handles=handles, loc="outside upper center", ncols=columns, **options)
+        if columns == 1 or legend.get_window_extent().width <= 0.99 * canvas.bbox.width:
+            return
+        legend.remove()
+
+
 def save(drawing: Drawing, *, title: str, svg: Path, png: Path, dpi: int = 150) -> None:
     """Write a picture as SVG and PNG, whole or not at all, without dates or versions."""
     from trazo.store import atomic_path

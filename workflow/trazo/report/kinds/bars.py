@@ -23,6 +23,7 @@ from trazo.report.drawing import (
     figure_kind,
     fitting,
     label,
+    legend_above,
     new_canvas,
     shown_models,
 )
@@ -294,8 +295,7 @@ def _legend(canvas: Canvas, models: list[str], *, marked: bool, chance: bool, po
         )
     if chance:
         handles.append(Line2D([], [], color=SOFT, linestyle="dotted", lw=1.4, label="chance"))
-    most = 3 if canvas.get_figwidth() < 6 else 6
-    canvas.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), most))
+    legend_above(canvas, handles)
 
 
 def _extremes(bars: dict[str, Summary | None], model: str, distance: str, metric: str) -> list[str]:

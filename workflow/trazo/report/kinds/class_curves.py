@@ -24,6 +24,7 @@ from trazo.report.drawing import (
     figure_kind,
     fitting,
     label,
+    legend_above,
     new_canvas,
     shown_models,
 )
@@ -288,8 +289,7 @@ def _legend(canvas: Canvas, coloured: list[str], others: int) -> None:
     ]  # fmt: skip
     if others:
         handles.append(Line2D([], [], color=SOFT, lw=0.8, alpha=0.6, label=f"{others} other classes"))
-    most = max(2, int(canvas.get_figwidth() / 1.75))
-    canvas.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), most))
+    legend_above(canvas, handles)
 
 
 def _extremes(head: str, curves: dict[str, Curve]) -> str:

@@ -18,6 +18,8 @@ from trazo.report.drawing import (
     colour_of,
     figure_kind,
     label,
+    legend_above,
+    mark_of,
     new_canvas,
     shown_models,
 )
@@ -137,7 +139,7 @@ def training_curves(options: TrainingCurves, study: Study, material: Material) -
         for (key, title, factor), axes in zip(panels, grid[row]):
             for name, model, _seed, epochs in sorted(runs, key=lambda run: (models.index(run[1]), run[2])):
                 if name == stage:
-                    _history_lines(axes, epochs, key, factor, colour_of(models.index(model)))
+                    _history_lines(axes, epochs, key, factor, models.index(model))
             axes.set(xlabel="Epoch", ylabel=title)
             axes.set_ylim(bottom=0)
             axes.xaxis.get_major_locator().set_params(integer=True)
@@ -147,21 +149,22 @@ def training_curves(options: TrainingCurves, study: Study, material: Material) -
     return Drawing(canvas, " ".join(_last_epoch_words(*run) for run in sorted(runs, key=lambda run: run[:3])))
 
 
-def _history_lines(axes: Axes, epochs: list[dict[str, Any]], key: str, factor: float, colour: str) -> None:
+def _history_lines(axes: Axes, epochs: list[dict[str, Any]], key: str, factor: float, place: int) -> None:
     for prefix, style, width in (("", "dashed", 1.2), ("validation_", "solid", 1.9)):
         points = [(e["epoch"], factor * e[prefix + key]) for e in epochs if e.get(prefix + key) is not None]
         if points:
-            marker = "o" if len(points) == 1 else None
-            axes.plot(*zip(*points), color=colour, linestyle=style, linewidth=width, marker=marker)
+            marker = mark_of(place) or ("o" if len(points) == 1 else None)
+            axes.plot(*zip(*points), color=colour_of(place), ls=style, lw=width, marker=marker, ms=4)
 
 
 def _training_legend(canvas: Any, shown: list[str], models: list[str]) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=colour_of(models.index(m)), lw=2.4, label=label(m)) for m in shown]
+    looks = [{"color": colour_of(i), "marker": mark_of(i), "ms": 4} for i in map(models.index, shown)]
+    handles = [Line2D([], [], lw=2.4, label=label(m), **look) for m, look in zip(shown, looks, strict=True)]
     handles.append(Line2D([], [], color=SOFT, lw=1.9, label="validation"))
     handles.append(Line2D([], [], color=SOFT, lw=1.2, linestyle="dashed", label="training (running)"))
-    canvas.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 6))
+    legend_above(canvas, handles)
 
 
 def _last_epoch_words(stage: str, model: str, seed: str, epochs: list[dict[str, Any]]) -> str:

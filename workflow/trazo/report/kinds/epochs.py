@@ -20,6 +20,7 @@ from trazo.report.drawing import (
     colour_of,
     figure_kind,
     label,
+    legend_above,
     new_canvas,
     shown_models,
 )
@@ -308,13 +309,7 @@ def _legend(canvas: Any, lines: list[_Line], options: Epochs, models: list[str],
         mark = {"marker": "o", "ms": 6.0, "mfc": "none", "mec": SOFT, "mew": 1.3, "ls": "none"}
         handles.append(Line2D([], [], label=f"published ({', '.join(options.published)})", **mark))
     if handles:
-        widest = max(len(handle.get_label()) for handle in handles)
-        canvas.legend(
-            handles=handles,
-            loc="outside upper center",
-            ncols=max(1, min(len(handles), 110 // (widest + 8))),
-            handlelength=2.8,
-        )
+        legend_above(canvas, handles, handlelength=2.8)
 
 
 def _words(line: _Line) -> str:

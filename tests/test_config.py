@@ -307,5 +307,5 @@ def test_a_retrieval_can_evaluate_all_checkpoints_and_rank_again_beside_the_plai
 
     study = read_study(study_path(change), read_settings({}))
     retrieval, name = study.retrievals[0], next(iter(study.models))
-    assert study.epochs_of(retrieval, name) == [0, 2, 5]
+    assert study.epochs_of(retrieval, study.stage_of(name, None)) == [0, 2, 5]
     assert retrieval.ranker_labels == ["exact", "exact+predicted_class"]

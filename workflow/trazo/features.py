@@ -121,6 +121,7 @@ def extract_features(
             logits=np.concatenate(logits) if logits else None,
             logit_classes=trained.classes,
             record=record,
+            instances=data.instances,
         ),
     )
     log.info("%d features of %d values, %.0f images/s", len(values), values.shape[1], figures["images_per_second"])

@@ -66,6 +66,7 @@ def caveat(
     models
         Those spoken of, with the data they see; all if left out.
     """
+    whole = study
     if models is not None:
         study, original = (_of_models(form, models) for form in (study, original))
     parts = _told(study, original)
@@ -78,7 +79,7 @@ def caveat(
     stand_ins = [f"{n} in place of {d.stands_for}" for n, d in study.datasets.items() if d.stands_for]
     if stand_ins:
         sentences.append(f"Stand-in data: {'; '.join(stand_ins)}.")
-    started = starting_weights(study, original, settings)
+    started = starting_weights(study, original, settings, whole)
     return " ".join([*sentences, started] if started else sentences)
 
 
@@ -93,13 +94,16 @@ def _of_models(study: Study, names: Collection[str]) -> Study:
     return study.model_copy(update={"models": models, "datasets": datasets, "retrievals": [], "maps": {}})
 
 
-def starting_weights(study: Study, original: Study, settings: Settings) -> str:
-    """Return in a sentence where every model starts, empty if no model of the study, in neither form, says it."""
+def starting_weights(study: Study, original: Study, settings: Settings, whole: Study) -> str:
+    """Return in a sentence where every model starts, empty if no model of the study, in neither form, says it.
+
+    `whole` has the models that these start from, which need not be among them.
+    """
     if not any(model.weights is not None for form in (study, original) for model in form.models.values()):
         return ""
     found: dict[str, list[str]] = {}
     for name, model in study.models.items():
-        found.setdefault(_start_words(model, study, settings.sources), []).append(name)
+        found.setdefault(_start_words(model, whole, settings.sources), []).append(name)
     told = [f"{', '.join(names)}: {words}" for words, names in found.items()]
     return f"Starting weights: {'; '.join(told)}."
 
@@ -110,8 +114,8 @@ def _start_words(model: Model, study: Study, sources: Mapping[str, str]) -> str:
         return "drawn at random"
     told = {part: _part_words(start, model, study, sources) for part, start in model.starts.items()}
     if isinstance(model.weights, BranchWeights):
-        told |= {part: "drawn at random" for part in BranchWeights.model_fields if part not in told}
-    return "; ".join(f"{part} layers from {words}" if part else words for part, words in told.items())
+        told |= {part: "random weights" for part in BranchWeights.model_fields if part not in told}
+    return ", ".join(f"{part} layers from {words}" if part else words for part, words in told.items())
 
 
 def _part_words(start: str | OtherModel, model: Model, study: Study, sources: Mapping[str, str]) -> str:

@@ -240,9 +240,7 @@ def test_a_checkpoint_of_another_network_is_told_by_what_it_is(tmp_path):
 
 def branched(seed: int = 0, classes: int = 3, shared_from: str = "layer2", **options) -> StagedNetwork:
     options = {**OPTIONS, **options}
-    return build(
-        "resnet50", classes=classes, channels=3, size=32, options=options, seed=seed, shared_from=shared_from
-    )
+    return build("resnet50", classes=classes, channels=3, size=32, options=options, seed=seed, shared_from=shared_from)
 
 
 def differing(seed: int, **changes) -> StagedNetwork:
@@ -285,7 +283,9 @@ def test_weights_of_another_library_fill_a_part(tmp_path):
     given = small(5, classes=7)
     torch.save(as_torchvision_names(given), tmp_path / "w.pth")
     network = branched(1)
-    start = by_part(network, {"sketch": read_weights(tmp_path / "w.pth"), "shared": weights_of(small(7), "ours")}, seed=1)
+    start = by_part(
+        network, {"sketch": read_weights(tmp_path / "w.pth"), "shared": weights_of(small(7), "ours")}, seed=1
+    )
     assert start.words.startswith("sketch: file w.pth (sha256 ")
     assert start.words.endswith("); photo: drawn from seed 1; shared: ours")
     assert torch.equal(of_branch(network, "sketch"), own(given))
@@ -318,7 +318,9 @@ def test_the_same_weights_for_all_fill_both_branches(tmp_path):
         assert start == Start(weights.title, weights.digest)
         assert torch.equal(of_branch(network, "sketch"), own(given))
         assert torch.equal(of_branch(network, "photo"), own(given))
-        assert equal(network, {k: v for k, v in given.state_dict().items() if ".layer1." not in k and ".stem." not in k})
+        assert equal(
+            network, {k: v for k, v in given.state_dict().items() if ".layer1." not in k and ".stem." not in k}
+        )
 
 
 def test_a_network_with_branches_starts_from_one_that_has_them_too(tmp_path):
@@ -366,7 +368,9 @@ def test_an_embedding_that_one_branch_lacks_is_drawn_for_both():
     )  # fmt: skip
     assert start.words.endswith("; embedding and fc drawn from seed 1")
     for domain in ("sketch", "photo"):
-        assert torch.equal(network.branches[domain]["embedding"].weight, small(1, embedding=5).stages["embedding"].weight)
+        assert torch.equal(
+            network.branches[domain]["embedding"].weight, small(1, embedding=5).stages["embedding"].weight
+        )
     assert torch.equal(network.stages["fc"].weight, small(1, embedding=5).stages["fc"].weight)
     assert torch.equal(of_branch(network, "photo"), own(small(6)))
 
@@ -397,11 +401,10 @@ def test_of_a_part_s_weights_only_its_own_stages_are_looked_at():
 def test_keys_that_do_not_fit_a_part_are_listed(part, edits, words):
     bad = Weights(changed(small(5).state_dict(), **edits), "bad", "d", made_for="resnet50")
     network = branched(1)
+    good = weights_of(small(6), "good")
+    parts = dict.fromkeys(network.parts, bad) if part == "all" else {"shared": good, part: bad}
     with pytest.raises(InputError) as caught:
-        if part == "all":
-            begin(network, bad)
-        else:
-            by_part(network, {"shared": weights_of(small(6), "good"), part: bad})
+        by_part(network, parts)
     words = ["weights: bad" if part == "all" else f"weights for {part}: bad", *words]
     words = [word.format("sketch") if part == "all" else word.format(part) for word in words]
     words = [word.replace("1 missing", "2 missing") if part == "all" else word for word in words]
@@ -412,10 +415,10 @@ def test_keys_that_do_not_fit_a_part_are_listed(part, edits, words):
 
 def test_parts_that_a_network_does_not_have_are_refused():
     weights = weights_of(small(5), "ours")
-    with pytest.raises(InputError, match="unknown part of the network 'skech'. Did you mean 'sketch'"):
+    with pytest.raises(InputError, match=r"unknown part of the network 'skech'\. Did you mean 'sketch'"):
         by_part(branched(1), {"skech": weights})
     for network in (small(1), branched(1, shared_from="stem")):
-        with pytest.raises(InputError, match="unknown part of the network 'photo'. Choices: shared"):
+        with pytest.raises(InputError, match=r"unknown part of the network 'photo'\. Choices: shared"):
             by_part(network, {"photo": weights, "shared": weights})
 
 

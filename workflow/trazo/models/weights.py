@@ -216,7 +216,7 @@ def begin_by_part(
         if part not in network.parts:
             raise InputError(f"weights: {unknown_name('part of the network', part, network.parts)}")
     wanted = network.state_dict()
-    # Read once, they are found once, and their keys listed together.
+    # What several parts start from is one, so that a message lists its keys once.
     given = {id(weights): weights for weights in parts.values()}.values()
     fittings = [_found(network, w, [part for part in parts if parts[part] is w]) for w in given]
     drawn = [stage for stage in network.added if any(found.lacks(stage, network) for found in fittings)]

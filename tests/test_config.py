@@ -125,7 +125,10 @@ STAGE = ("models", "m", "stages", 0)
         (set_in("datasets", "a", "instance", value="(.+-"), ["datasets.a.instance", "no regular expression"]),
         (set_in("datasets", "a", "instance", value=".+"), ["datasets.a.instance", "0 groups", "the object"]),
         (set_in("datasets", "a", "instance", value="(.)(.)"), ["datasets.a.instance", "2 groups"]),
-        (set_in("datasets", "a", "domain", value="sketches"), ["datasets.a.domain", "'sketches'", "'sketch' or 'photo'"]),
+        (
+            set_in("datasets", "a", "domain", value="sketches"),
+            ["datasets.a.domain", "'sketches'", "'sketch' or 'photo'"],
+        ),
         (set_in("datasets", "a", "rename", value={"x": "a/b"}), ["datasets.a.rename", "'a/b'", "no name of a class"]),
         (set_in("datasets", "a", "rename", value={"x": " a"}), ["datasets.a.rename", "' a'", "no name of a class"]),
         (set_in("datasets", "a", "rename", value={"x": ""}), ["datasets.a.rename", "''", "no name of a class"]),

@@ -544,7 +544,5 @@ def test_a_list_may_name_what_an_image_was_made_of(place):
 
 def test_the_place_of_an_image_says_its_class_where_its_name_does_not(place):
     source = place(files("ShoeV2_photo/", lists={}, images=["1.png", "2.png"]) | {"l.txt": "1.png\n2.png\n"})
-    spec = listed(
-        folder="ShoeV2_photo", lists={"train": "l.txt"}, split={"train": "all"}, class_pattern="(Shoe)V2_"
-    )
+    spec = listed(folder="ShoeV2_photo", lists={"train": "l.txt"}, split={"train": "all"}, class_pattern="(Shoe)V2_")
     assert ids(LISTED, source, spec, "train") == {"Shoe": ["ShoeV2_photo/1.png", "ShoeV2_photo/2.png"]}

@@ -376,7 +376,9 @@ def test_real_archives_become_images(shared_data, tmp_path, archive, folder, cha
 
 def test_images_are_kept_with_the_names_of_their_objects(tmp_path):
     source = pictures(tmp_path)
-    spec = dataset(layout="folders", folder="png", instance=r"\d*(\d)", rename={"cat": "Katze"}, split={"train": "rest"})
+    spec = dataset(
+        layout="folders", folder="png", instance=r"\d*(\d)", rename={"cat": "Katze"}, split={"train": "rest"}
+    )
     images = build(tmp_path, source, spec)
     expected = [f"{'Katze' if '/cat/' in name else 'dog'}/{name[-5]}" for name in images.ids]
     assert images.classes == ["Katze", "dog"]

@@ -46,7 +46,9 @@ def test_sketches_whose_photo_is_missing_are_told_by_row():
 
 def test_missing_photos_are_named_up_to_ten_and_counted():
     check_photos({"ant/1"}, ["ant/1", "ant/1"])
-    with pytest.raises(InputError, match=r"1 of 2 sketches have no photo of their object: 'b/1-2\.png' \(of 'b/1'\)\. "):
+    with pytest.raises(
+        InputError, match=r"1 of 2 sketches have no photo of their object: 'b/1-2\.png' \(of 'b/1'\)\. "
+    ):
         check_photos({"a/1"}, ["a/1", "b/1"], ["a/1-1.png", "b/1-2.png"])
     with pytest.raises(InputError) as caught:
         check_photos({"a/0"}, [f"a/{i}" for i in range(13)])

@@ -26,7 +26,11 @@ def test_planning_imports_neither_opencv_nor_pillow_nor_torch():
 @pytest.mark.parametrize(
     ("name", "settings", "words"),
     [
-        ("quickdraw", {"folder": "x"}, "folder: .*`quickdraw`, only for folders, ground_truth, listed, named, split_folders"),
+        (
+            "quickdraw",
+            {"folder": "x"},
+            "folder: .*`quickdraw`, only for folders, ground_truth, listed, named, split_folders",
+        ),
         ("folders", {"recognized_only": True}, "recognized_only: .*`folders`, only for quickdraw"),
         ("quickdraw", {"lists": {"train": "t.txt"}}, "lists: .*`quickdraw`, only for ground_truth, listed"),
         ("folders", {"lists": {"train": "t.txt"}}, "lists: .*`folders`, only for ground_truth, listed"),

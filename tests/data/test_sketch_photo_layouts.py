@@ -54,7 +54,10 @@ FLICKR15K_TRUTH = "1 air_balloon/101.jpg\n1 air_balloon/7.jpg\n2 beach_ball/9.jp
 # What stands in each source: names of files, and the text of those that are no images.
 STRUCTURES: dict[str, dict[str, str | None]] = {
     "ImageNet": dict.fromkeys(
-        f"{split}/{synset}/{i}.JPEG" for split in ("train", "val") for synset in ("n01440764", "n02102040") for i in "12"
+        f"{split}/{synset}/{i}.JPEG"
+        for split in ("train", "val")
+        for synset in ("n01440764", "n02102040")
+        for i in "12"
     ),
     "TU-Berlin": {
         **dict.fromkeys(["png/airplane/1.png", "png/alarm clock/81.png", "png/alarm clock/82.png"]),
@@ -84,7 +87,9 @@ STRUCTURES: dict[str, dict[str, str | None]] = {
     ),
     "ShoeV2": {
         **dict.fromkeys(f"ShoeV2_photo/{name}.png" for name in ("1135045020", "2429245009", "3")),
-        **dict.fromkeys(f"ShoeV2_sketch/{name}.png" for name in ("1135045020_1", "1135045020_4", "2429245009_2", "3_1")),
+        **dict.fromkeys(
+            f"ShoeV2_sketch/{name}.png" for name in ("1135045020_1", "1135045020_4", "2429245009_2", "3_1")
+        ),
         "photo_train.txt": "1135045020.png\n3.png\n",
         "photo_test.txt": "2429245009.png\n",
         "sketch_train.txt": "1135045020_1.svg\n1135045020_4.svg\n3_1.svg\n",
@@ -115,7 +120,10 @@ EXPECTED: dict[tuple[str, str], dict[str, list[str]]] = {
     ("Flickr25K", "photos"): {"airplane": ["photo/airplane/0001.png"], "alarm clock": ["photo/alarm clock/0100.png"]},
     ("Flickr15K", "sketches"): {"1": ["queries/1001.png"], "2": ["queries/10002.png"]},
     ("Flickr15K", "photos"): {"1": ["images/1/391640.jpg"], "2": ["images/2/9.jpg"]},
-    ("Flickr15K (2013)", "sketches"): {"1": ["330sketches/1/1.png", "330sketches/10/1.png"], "2": ["330sketches/1/2.png"]},
+    ("Flickr15K (2013)", "sketches"): {
+        "1": ["330sketches/1/1.png", "330sketches/10/1.png"],
+        "2": ["330sketches/1/2.png"],
+    },
     ("Flickr15K (2013)", "photos"): {
         "1": ["images/source/balloon/101.jpg", "images/source/balloon/7.jpg"],
         "2": ["images/source/ball/9.jpg", "images/source/moon/9.jpg"],
@@ -260,9 +268,10 @@ def test_objects_of_the_real_sketchy_are_those_its_page_tells_of(shared_data):
         split_instances(
             source=source, dataset_name="p", dataset=photos.model_copy(update={"instance": r"(.+)-\d+"}), split="all"
         )
+    wrong = sketches.model_copy(update={"instance": "(.+)"})
+    names = split_instances(source=source, dataset_name="s", dataset=wrong, split="all")
     with pytest.raises(InputError, match=r"3,125 of 3,125 sketches have no photo .* Not one has"):
-        wrong = sketches.model_copy(update={"instance": "(.+)"})
-        check_photos(shown, split_instances(source=source, dataset_name="s", dataset=wrong, split="all"))
+        check_photos(shown, names)
 
 
 def test_real_sketches_and_photos_of_two_sources_share_classes_by_rename(shared_data):

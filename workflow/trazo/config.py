@@ -108,8 +108,8 @@ class Dataset(_Strict):
     domain: Literal["sketch", "photo"] | None = Field(None, description="what the images are, for networks of two")
     instance: str | None = Field(
         None,
-        description="of images: the very object, as the one group of a regular expression that fits the whole name of a "
-        "file without its ending (`(.+)-\\d+`); images of one class and one group show one object",
+        description="of images: the very object, as the one group of a regular expression that fits all of a file's "
+        "name without its ending (`(.+)-\\d+`); images of one class and one group show one object",
     )
     categories: list[str] | RandomCategories | None = Field(
         None, description="class names in label order, or `{random: n, seed: s}`; all of them if left out"
@@ -183,7 +183,9 @@ class Dataset(_Strict):
                 )
             others = [other for other in names if names[other] == name and other != folder]
             if others:
-                raise ValueError(f"{folder!r} and {others[0]!r} both become {name!r}; a class is of one folder")
+                raise ValueError(
+                    f"{folder!r} and {others[0]!r} both become {name!r}; expected a name of its own for each"
+                )
         return names
 
     @model_validator(mode="after")

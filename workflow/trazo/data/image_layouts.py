@@ -342,7 +342,8 @@ class NamedLayout(ImageLayout):
                 f"{archive.path}: class_pattern {dataset.class_pattern!r} finds no class in {len(nameless)} of "
                 f"{len(images)} names: {_told(nameless)}. Correct it, or name the folder of the images as `folder`."
             )
-        return dict.fromkeys(dataset.split, dict(sorted(classes.items())))
+        found = dict(sorted(classes.items()))
+        return dict.fromkeys(dataset.split, found)
 
     def trunk(self, dataset: Dataset, split: str, name: str) -> str:
         """Return the folder that images lie below."""

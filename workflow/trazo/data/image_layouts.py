@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from trazo.config import Dataset
 from trazo.archives import Archive, ArchiveError, clean_folder, open_archive
+from trazo.config import Dataset
 from trazo.data.categories import choose
 from trazo.data.items import Items, Layout, Mapper, OpenedSource, UnreadableItemsError, block_length, registered
 from trazo.data.splits import text_keys

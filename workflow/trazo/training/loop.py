@@ -216,12 +216,11 @@ def _first_checkpoint(
     model: Model, before: Checkpoint | None, data: Images, size: int, seed: int, objective: Mixture
 ) -> Checkpoint:
     """Return the untrained checkpoint that a stage fills: all about the network but its weights and own mean image."""
-    if before is not None:
-        if before.classes != data.classes:
-            raise InputError(
-                f"the stage before learned the classes {before.classes}, this one's data have {data.classes}; give "
-                "both the same categories in the same order."
-            )
+    if before is not None and before.classes != data.classes:
+        raise InputError(
+            f"the stage before learned the classes {before.classes}, this one's data have {data.classes}; give "
+            "both the same categories in the same order."
+        )
     return Checkpoint(
         architecture=model.architecture,
         options=model.options,

@@ -120,15 +120,14 @@ SCRIPT = """
     with Streamed(pixels, torch.device("cpu"), 2) as source:
         print(sum(len(batch) for batch in source.batches([torch.tensor([0, 1, 1])])), flush=True)
         print(*(child.pid for child in multiprocessing.active_children()), flush=True)
-        if len(sys.argv) > 2:
-            time.sleep(100)
+        time.sleep(100)
 """
 
 
-def started(photos, tmp_path, *arguments):
+def started(photos, tmp_path):
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
     return subprocess.Popen(
-        [sys.executable, str(tmp_path / "script.py"), str(photos), *arguments],
+        [sys.executable, str(tmp_path / "script.py"), str(photos)],
         env={**os.environ, "PYTHONPATH": str(WORKFLOW)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -136,18 +135,10 @@ def started(photos, tmp_path, *arguments):
     )
 
 
-def test_a_script_without_a_guard_is_not_run_by_its_workers(photos, tmp_path):
-    process = started(photos, tmp_path)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
-    assert output.splitlines()[0] == "3"
-    assert len(output.splitlines()) == 2
-
-
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for processes that are not its own")
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_workers_of_a_training_that_is_killed_end_too(photos, tmp_path, kill):
-    process = started(photos, tmp_path, "wait")
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+def test_a_script_needs_no_guard_and_takes_its_workers_along_when_it_is_killed(photos, tmp_path, kill):
+    process = started(photos, tmp_path)
     assert process.stdout.readline() == "3\n"
     workers = [os.pidfd_open(int(number)) for number in process.stdout.readline().split()]
     assert len(workers) == 2

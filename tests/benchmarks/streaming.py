@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from trazo.archives import open_archive
 from trazo.streams import StreamedPixels
@@ -98,7 +97,9 @@ def stream_sknet(small: bool) -> list[Contestant]:
     return _contestants(Task("sknet", options, (1 if small else 16) * BATCH, 96, _SMALL_PHOTO))
 
 
-@benchmark("stream_resnet", "an epoch of 128 photos of 500 × 375 at 224 × 224, ResNet-34", unit="image", units=2 * BATCH)
+@benchmark(
+    "stream_resnet", "an epoch of 128 photos of 500 × 375 at 224 × 224, ResNet-34", unit="image", units=2 * BATCH
+)
 def stream_resnet(small: bool) -> list[Contestant]:
     task = Task("resnet34", {}, 2 * BATCH, 224, _PHOTO)
     return _contestants(replace(task, images=8, size=64, photo=_SMALL_PHOTO, options={"width": 4}) if small else task)

@@ -129,7 +129,7 @@ def test_an_image_that_cannot_be_read_while_training_is_named(tmp_path, photos, 
             classes=["cat", "dog"], record={},
         )  # fmt: skip
     model = settings(mean_image=False, stage={"checkpoints": [], "train_sample": 0})
-    with pytest.raises(InputError, match=r"dog/2\.jpg of .*photos cannot be read: .*truncated"):
+    with pytest.raises(InputError, match=r"dog/2\.jpg of .*photos cannot be read: .*[Tt]runcated"):
         train(tmp_path, tmp_path, "streamed", model, workers=workers)
     assert not (tmp_path / "checkpoint.pt").exists()
     assert not multiprocessing.active_children()

@@ -149,7 +149,7 @@ class Streamed(Source):
             with _without_main():
                 loaded = iter(self._loader)
             yield from loaded
-        except RuntimeError as error:
+        except (RuntimeError, OSError, EOFError) as error:
             raise LoadingError(
                 f"a process that decodes images ended before its work did ({error}). It may have run out of memory, or "
                 "of shared memory (/dev/shm: containers have little of it unless told otherwise); give it more, or "

@@ -126,7 +126,8 @@ class StreamedPixels(LazyPixels):
                     place[:] = decode_image(content, size=self.size, channels=self.channels)
                 except (ArchiveError, UnreadableImageError) as error:
                     raise InputError(
-                        f"{name.decode()} of {self.source} cannot be read: {error}. Replace or remove it, and run again."
+                        f"{name.decode()} of {self.source} cannot be read: {str(error).rstrip('.')}. Replace or remove "
+                        "it, and run again."
                     ) from error
         return pixels
 

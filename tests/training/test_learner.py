@@ -21,11 +21,11 @@ class Branched(StagedNetwork):
     has_branches = True
 
     def forward(self, images, domains):
-        return super().forward(images) + 1000 * domains[:, None]
+        return super().forward(images) + 1000.0 * domains[:, None]
 
     def embed(self, images, layer, domains):
         feature, logits = super().embed(images, layer)
-        return feature + 1000 * domains[:, None], logits + 1000 * domains[:, None]
+        return feature + 1000.0 * domains[:, None], logits + 1000.0 * domains[:, None]
 
 
 def learner(network, objective="cross_entropy", **changes):

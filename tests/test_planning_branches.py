@@ -196,13 +196,16 @@ FIRST, SECOND = (*BOTH, "stages", 0), (*BOTH, "stages", 1)
         ([("datasets", "photos", "domain", ...)], ["stages.classes.data", "datasets.photos", "domain: photo"]),
         ([("datasets", "photos", "domain", "sketch")], ["sketches/train and photos/all", "both of domain sketch"]),
         ([("datasets", "photos", "size", 64)], ["stages.classes.data", "32 and 64 pixels", "size"]),
-        ([("datasets", "photos", "categories", ["cat", "duck"])], ["stages.classes.data", "lacks fish"]),
+        ([("datasets", "photos", "categories", ["cat", "duck"])], ["stages.classes.data", "fish"]),
         ([("datasets", "sketches", "rename", {"fish": "whale"})], ["data", "fish", "whale"]),
         ([("datasets", "photos", "instance", ...)], ["datasets.photos", "instance", "pattern"]),
         ([(*SECOND, "data", "sketches/train")], ["stages.instances.data", "draw: instances", "one data set"]),
         ([(*FIRST, "augment", {"filp": 0.5})], ["stages.classes.augment", "'flip'"]),
         ([(*FIRST, "augment", {"flip": 3})], ["stages.classes.augment", "flip", "3"]),
-        ([(*FIRST, "objective", {"triplet": {"mining": "hard", "per_class": 2}})], ["stages.classes.data", "by class alone"]),
+        (
+            [(*FIRST, "objective", {"triplet": {"mining": "hard", "per_class": 2}})],
+            ["stages.classes.data", "by class alone"],
+        ),
         ([(*FIRST, "data", ["sketches/train", "sketches/train"])], ["stages[0].data", "two different ones"]),
         ([(*BOTH, "weights", {"sketch": {"model": "sketchs"}})], ["models.both.weights.sketch.model", "'sketches'"]),
         ([(*BOTH, "weights", {})], ["models.both.weights"]),
@@ -224,6 +227,21 @@ def test_objects_are_searched_for_where_the_data_name_them(planned):
     )
     with pytest.raises(ConfigError, match=r"retrievals\[1\].relevant: instance: datasets.sketches does not say"):
         planned(study)
+
+
+def test_sketches_without_their_photo_are_named_before_anything_is_trained(pairs, planned, tmp_path):
+    planned(STUDY)
+    for number in range(OBJECTS):
+        (pairs / "photo" / "cat" / f"o{number}.png").rename(tmp_path / f"{number}.png")
+    try:
+        (tmp_path / "0.png").rename(pairs / "photo" / "cat" / "other.png")
+        with pytest.raises(ConfigError, match=r"stages.instances.data: .*sketches.* cat/o[0-3]"):
+            planned(STUDY)
+    finally:
+        (pairs / "photo" / "cat" / "other.png").rename(tmp_path / "0.png")
+        for number in range(OBJECTS):
+            (tmp_path / f"{number}.png").rename(pairs / "photo" / "cat" / f"o{number}.png")
+    planned(STUDY)
 
 
 def test_models_that_start_from_each_other_by_parts_are_refused(planned):

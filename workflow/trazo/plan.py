@@ -261,8 +261,10 @@ class Plan:
             if "rest" in settings["split"].values():
                 settings["split"] = dict(spec.split)
         settings["lists"] = {name: file for name, file in spec.lists.items() if name in settings["split"]}
-        for key in {"lists", "class_pattern"} - layout.keys:
+        for key in {"lists", "class_pattern", "rename", "instance", "stream"} - layout.keys:
             del settings[key]
+        # Which branch images go through changes no pixel.
+        del settings["domain"]
         return {**settings, "categories": self.categories(dataset)}
 
     def source_listing(self, dataset: str, split: str | None = None) -> str:
@@ -278,10 +280,14 @@ class Plan:
             return layout.distant_digest(spec, split)
         return layout.listing_digest(Path(self.source(dataset)), spec, split)
 
+    def at_hand(self, dataset: str) -> bool:
+        """Return whether a dataset's source can be looked at before the run: it is neither drawn nor downloaded."""
+        return self.study.datasets[dataset].source != DOODLES and not is_url(self._place(dataset))
+
     def given_counts(self, dataset: str) -> dict[str, dict[str, int]] | None:
         """Return the items of each class by split, where the source gives the splits and is at hand."""
         spec = self.study.datasets[dataset]
-        if spec.source == DOODLES or is_url(self._place(dataset)):
+        if not self.at_hand(dataset):
             return None
         return layouts.get(spec.layout).counts(Path(self.source(dataset)), spec)
 

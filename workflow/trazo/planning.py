@@ -32,7 +32,9 @@ from trazo.config import (
     read_study,
     study_file,
 )
+from trazo.data.images import split_instances
 from trazo.data.imports import QUERIES, FeatureFile, look
+from trazo.data.instances import check_classes, check_photos
 from trazo.data.items import OverlapError
 from trazo.data.layouts import layouts
 from trazo.defaults import completed, shares_of_exact
@@ -104,6 +106,7 @@ def make_plans(settings: Settings, cache: Path) -> dict[str, Plan]:
     for plan in plans.values():
         _check_names(plan)
         _check_published(plan)
+        _check_photos(plan, cache)
     return plans
 
 
@@ -533,6 +536,46 @@ def _check_maps(plan: Plan) -> None:
             raise ConfigError(f"{where}: {error}") from error
 
 
+def _check_photos(plan: Plan, cache: Path) -> None:
+    """Refuse sketches without the photo they were drawn from, where stages learn from such pairs and data are at hand."""
+    for name, model in plan.study.models.items():
+        for stage in model.stages:
+            if not plan.learning[name, stage.name].draws_instances:
+                continue
+            for key, references in (("data", stage.learned_from), ("validate_on", stage.validated_on)):
+                if references and all(plan.at_hand(reference.partition("/")[0]) for reference in references):
+                    problem = _lost_photos(plan, references, cache)
+                    if problem:
+                        raise ConfigError(f"study {plan.name}: models.{name}.stages.{stage.name}.{key}: {problem}")
+
+
+def _lost_photos(plan: Plan, references: list[str], cache: Path) -> str:
+    """Return what is wrong with the pairs of sketches and photos, nothing if nothing is; found once, and kept."""
+    sides: dict[str, Any] = {}
+    state = []
+    for reference in references:
+        dataset, _, split = reference.partition("/")
+        source, spec = Path(plan.source(dataset)), plan.study.datasets[dataset]
+        status = source.stat()
+        asked = plan.dataset_settings(dataset, split)
+        state.append([str(source.resolve()), status.st_size, status.st_mtime_ns, plan.source_listing(dataset), asked])
+        spec = spec.model_copy(update={"categories": plan.categories(dataset)})
+        sides[spec.domain] = {"source": source, "dataset_name": dataset, "dataset": spec, "split": split}
+    code = code_fingerprint("trazo.data.images", "trazo.data.layouts")
+    file = cache / f"photos-{digest([state, code])}.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        pass
+    problem = ""
+    try:
+        check_photos(split_instances(**sides["photo"]), split_instances(**sides["sketch"]))
+    except InputError as error:
+        problem = str(error)
+    write_text(file, json.dumps(problem))
+    return problem
+
+
 def _check_sizes(plan: Plan) -> None:
     """Refuse what only shows after hours of training: ranks beyond the gallery, stages of different classes."""
     for index, retrieval in enumerate(plan.study.retrievals):
@@ -556,24 +599,22 @@ def _check_sizes(plan: Plan) -> None:
             learned = plan.categories(first.partition("/")[0])
             for key, other in compared:
                 seen = plan.categories(other.partition("/")[0])
-                if None not in (seen, learned) and seen != learned:
-                    raise ConfigError(
-                        f"{where}.{key}: {other} has other classes, or in another order, than {first}"
-                        f"{_differing(learned, seen)}; give both the same `categories`."
-                    )
+                if None in (seen, learned) or seen == learned:
+                    continue
+                if key == "data":
+                    by_domain = {plan.study.datasets[r.partition("/")[0]].domain: r for r in (first, other)}
+                    if set(by_domain) == {"sketch", "photo"}:
+                        classes = [plan.categories(by_domain[d].partition("/")[0]) for d in ("photo", "sketch")]
+                        try:
+                            check_classes(*classes)
+                        except InputError as error:
+                            raise ConfigError(f"{where}.{key}: {error}") from error
+                raise ConfigError(
+                    f"{where}.{key}: {other} has other classes, or in another order, than {first}; give both the same "
+                    "`categories`."
+                )
         if model.branches is not None:
             _check_domains(plan, name)
-
-
-def _differing(ours: list[str], theirs: list[str]) -> str:
-    """Return in words which classes only one of two lists has, nothing where they differ in order alone."""
-    sides = [("lacks", set(ours) - set(theirs)), ("alone has", set(theirs) - set(ours))]
-    told = [
-        f"{verb} {', '.join(sorted(names)[:_MOST_TOLD])}{', …' * (len(names) > _MOST_TOLD)}"
-        for verb, names in sides
-        if names
-    ]
-    return f" (it {' and '.join(told)})" if told else ""
 
 
 def _check_domains(plan: Plan, name: str) -> None:

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import nn
-from trazo.errors import InputError
 from trazo.models.network import StagedNetwork
 from trazo.training.augment import augmenter
 from trazo.training.learner import Learner
@@ -18,7 +17,7 @@ class Mean(nn.Module):
 class Branched(StagedNetwork):
     """Mean brightness, a thousand higher for photos."""
 
-    has_branches = True
+    branches = ("sketch", "photo")
 
     def forward(self, images, domains):
         return super().forward(images) + 1000.0 * domains[:, None]
@@ -53,11 +52,6 @@ def test_a_network_with_branches_is_told_the_domains():
     # Anchor 0, positive 1000.2, negative 1: 1 + 1000.2 − 1.
     outcome = learner(Branched, {"triplet": {}}).outcome(PIXELS, torch.tensor([0, 0, 1]), 3, domains=DOMAINS)
     assert outcome.loss.item() == pytest.approx(1000.2, rel=1e-5)
-
-
-def test_without_domains_branches_are_refused():
-    with pytest.raises(InputError, match=r"the network has branches.*`domain: sketch`"):
-        learner(Branched).outputs(PIXELS)
 
 
 def test_a_network_without_branches_sees_images_alone():

@@ -113,7 +113,7 @@ def subset(images: Images, rows: np.ndarray) -> Images:
         changes["instances"] = [images.instances[row] for row in rows]
     if isinstance(images, DomainImages):
         changes["domains"] = images.domains[rows]
-    return replace(images, pixels=images.pixels[rows], labels=images.labels[rows], **changes)
+    return replace(images, pixels=images.pixels.take(rows, axis=0), labels=images.labels[rows], **changes)
 
 
 def join(sketches: Images, photos: Images, pixels: Any = None) -> DomainImages:

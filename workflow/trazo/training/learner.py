@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 
-from trazo.errors import InputError
 from trazo.models.checkpoint import prepare
 from trazo.models.network import StagedNetwork
 from trazo.training.augment import Augmenter
@@ -55,14 +54,9 @@ class Learner:
         pixels
             (B, H, W) or (B, H, W, 3) uint8.
         domains
-            (B,) uint8 on the device, 0 a sketch and 1 a photo, or None; a network with branches needs them.
+            (B,) uint8, 0 a sketch and 1 a photo, or None; a network with branches needs them, best in the CPU's memory.
         augment
             What the augmenter draws from, on the device; None: images are seen as they are.
-
-        Raises
-        ------
-        InputError
-            If the network has branches and nothing says which of them images go through.
         """
         if augment is not None and self.augmenter is not None:
             pixels = self.augmenter.change(pixels.to(self.device, non_blocking=True), domains, augment)
@@ -77,22 +71,12 @@ class Learner:
         with torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16, cache_enabled=False
         ):
-            branch = self._branch_of(domains)
+            # Only a network with branches has to be told.
+            told = (domains,) if hasattr(self.network, "branches") else ()
             if not self.objective.uses_embeddings:
-                return self.network(images, *branch), None
-            embeddings, logits = self.network.embed(images, self.feature, *branch)
+                return self.network(images, *told), None
+            embeddings, logits = self.network.embed(images, self.feature, *told)
             return logits, embeddings
-
-    def _branch_of(self, domains: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
-        """Return what a network takes besides images: nothing, or the branch of each."""
-        if not getattr(self.network, "has_branches", False):
-            return ()
-        if domains is None:
-            raise InputError(
-                "the network has branches, and nothing says which one the images go through; give their dataset "
-                "`domain: sketch` or `domain: photo`."
-            )
-        return (domains,)
 
     def outcome(
         self,

@@ -135,8 +135,8 @@ def train_stage(
     # The whole training set stays on the device as bytes: a fourth of its size as floats.
     pixels = torch.from_numpy(data.pixels).to(chosen)
     labels = torch.from_numpy(np.asarray(data.labels, dtype=np.int64)).to(chosen)
-    of_rows = sampling.members.domains
-    of_rows = None if of_rows is None else torch.from_numpy(of_rows).to(chosen)
+    known = sampling.members.domains
+    of_rows = None if known is None else torch.from_numpy(known)
     schedule = Schedule(sampling, settings.epochs, settings.iterations, seed)
     course = Course(learner, schedule, pixels, labels, measured_on, frozen, of_rows)
     kept, epochs = _train(course, settings, resume, fingerprint, reached)
@@ -300,7 +300,7 @@ class Course:
     """What one stage goes through: who learns, from what, in which order, and what it is measured on.
 
     `validation` is measured after every epoch, `frozen`, a sample of what is learned from, after those that are kept.
-    `domains` (N,) are those of `pixels`, where they are known.
+    `domains` (N,) are those of `pixels`, where they are known, in the CPU's memory.
     """
 
     learner: Learner
@@ -370,6 +370,7 @@ def train_epoch(course: Course, epoch: int, *, kept: bool = False) -> dict[str, 
     learner.network.train()
     batches = schedule.batches(epoch)
     items = sum(len(rows) for rows in batches)
+    of_batches = [None if course.domains is None else course.domains[rows] for rows in batches]
     # All rows at once: a copy to the device in every step would wait for it.
     batches = torch.cat(batches).to(learner.device).split([len(rows) for rows in batches])
     loss_sum = torch.zeros((), dtype=torch.float64, device=learner.device)
@@ -378,13 +379,13 @@ def train_epoch(course: Course, epoch: int, *, kept: bool = False) -> dict[str, 
     augment = torch.Generator(learner.device) if learner.augmenter else None
     watch = Stopwatch(learner.device)
     with bar(items, f"epoch {epoch}/{schedule.parts}", "img") as progress:
-        for step, rows in enumerate(batches, start=1):
+        for step, (rows, domains) in enumerate(zip(batches, of_batches), start=1):
             learner.optimizer.zero_grad(set_to_none=True)
             outcome = learner.outcome(
                 course.pixels[rows],
                 course.labels[rows],
                 schedule.sampling.groups,
-                domains=None if course.domains is None else course.domains[rows],
+                domains=domains,
                 augment=augment and augment.manual_seed(mixed(schedule.seed, epoch, step, 2)),
             )
             outcome.loss.backward()

@@ -73,7 +73,7 @@ class Validation:
             outputs = [
                 learner.outputs(
                     torch.from_numpy(self.images.pixels[begin : begin + _BATCH]),
-                    None if self._domains is None else self._domains[begin : begin + _BATCH].to(learner.device),
+                    None if self._domains is None else self._domains[begin : begin + _BATCH],
                 )
                 for begin in range(0, len(labels), _BATCH)
             ]

@@ -297,8 +297,11 @@ def test_a_later_stage_starts_from_the_one_before(tmp_path, data):
     one, two = load_checkpoint(first).weights[2], load_checkpoint(path).weights[0]
     assert all(torch.equal(one[k], two[k]) for k in one)
     others = write_bars(tmp_path / "others.h5", 30, 0, classes=("a", "b", "d"))
-    with pytest.raises(InputError, match="'d'"):
-        train(tmp_path / "3", others, model, stage="again", previous=first)
+    # Other classes: all is taken over but the classifier, which is drawn anew.
+    three = load_checkpoint(train(tmp_path / "3", others, model, stage="again", previous=first))
+    assert three.classes == ["a", "b", "d"]
+    assert {k for k in one if not torch.equal(one[k], three.weights[0][k])} == {"stages.fc.weight"}
+    assert "fc drawn from seed 0" in three.record["figures"]["starting_weights"]
 
 
 @pytest.mark.parametrize(("steps", "parts"), [(18, 3), (20, 3), (5, 5), (3, 2)])
@@ -559,21 +562,18 @@ ACROSS = {"cross_entropy": {"weight": 1.2}, "triplet": {"weight": 0.6, "margin":
     ("objective", "seen"), [("cross_entropy", 76), ({"contrastive": {"normalise": True}}, 90), (ACROSS, 135)]
 )
 def test_sketches_and_photos_are_trained_on_together_and_resume(tmp_path, both, objective, seen):
-    model = settings(3, channels=3, stage={"objective": objective, "checkpoints": [0]})
-    changes = {
-        "augment": {"flip": 0.5, "rotate": 15, "crop": 0.8, "thickness": 1, "erase": 0.5},
-        "validation": both,
-        **DOMAINS,
-        **MEASURED,
-    }
+    augment = {"flip": 0.5, "rotate": 15, "crop": 0.8, "thickness": 1, "erase": 0.5}
+    stage = {"objective": objective, "checkpoints": [0]}
+    model = settings(3, channels=3, stage={**stage, "augment": augment})
+    changes = {"validation": both, **DOMAINS, **MEASURED}
     whole = train(tmp_path / "whole", both, model, **changes)
     record, history = read_history(whole.parent / "history.json")
     assert [row["images"] for row in history[1:]] == [seen] * 3
     assert all(math.isfinite(row["validation_loss"]) for row in history)
-    assert record["settings"]["augment"]["flip"] == 0.5
+    assert record["settings"]["model"]["stages"][0]["augment"]["flip"] == 0.5
     folder = interrupted(tmp_path / "cut", both, model, **changes)
     assert same_weights(whole, train(folder, both, model, **changes))
-    plain = train(tmp_path / "plain", both, model, **{**changes, "augment": None})
+    plain = train(tmp_path / "plain", both, settings(3, channels=3, stage=stage), **changes)
     assert not same_weights(whole, plain)
 
 
@@ -586,8 +586,8 @@ def test_rows_keep_their_domains_in_training_and_validation(tmp_path, both, monk
         return inner(self, pixels, domains, augment)
 
     monkeypatch.setattr(Learner, "outputs", noted)
-    model = settings(1, channels=3, stage={"objective": ACROSS})
-    train(tmp_path, both, model, validation=both, **DOMAINS, **MEASURED, augment={"flip": 0.5})
+    model = settings(1, channels=3, stage={"objective": ACROSS, "augment": {"flip": 0.5}})
+    train(tmp_path, both, model, validation=both, **DOMAINS, **MEASURED)
     assert {training for training, *_ in found} == {True, False}
     for training, photos, domains, augment in found:
         assert torch.equal(photos, domains == 1)
@@ -606,9 +606,10 @@ def test_every_step_draws_its_own_augmentations(tmp_path, data, monkeypatch):
         return inner(self, *given, augment=augment, **known)
 
     monkeypatch.setattr(Learner, "outcome", noted)
-    train(tmp_path / "1", data, settings(2), augment={"flip": 0.5})
+    model = settings(2, stage={"augment": {"flip": 0.5}})
+    train(tmp_path / "1", data, model)
     assert len(set(states)) == len(states) == 2 * 6
-    train(tmp_path / "2", data, settings(2), augment={"flip": 0.5})
+    train(tmp_path / "2", data, model)
     assert states[:12] == states[12:]
 
 

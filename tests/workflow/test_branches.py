@@ -1,4 +1,4 @@
-"""Sketches and photos through the workflow: a network with two branches, from images to searches by class and object."""
+"""Sketches and photos through the workflow: a network with two branches, searched by class and by object."""
 
 import csv
 

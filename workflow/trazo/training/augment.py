@@ -242,10 +242,10 @@ class Augmenter:
         pixels
             (B, H, W) or (B, H, W, 3) uint8.
         domains
-            (B,) uint8 on the same device, 0 a sketch and 1 a photo. None: all are changed as sketches are, and filled
+            (B,) uint8 on any device, 0 a sketch and 1 a photo. None: all are changed as sketches are, and filled
             as photos are.
         generator
-            On the same device; its state alone decides what is drawn.
+            On the device of the pixels; its state alone decides what is drawn.
 
         Returns
         -------
@@ -254,7 +254,7 @@ class Augmenter:
         """
         images = (pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)).to(torch.float32)
         nobody = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-        sketches = nobody if domains is None else domains == SKETCH
+        sketches = nobody if domains is None else domains.to(images.device, non_blocking=True) == SKETCH
         drawn = sketches | (domains is None)
         for part in self.parts:
             if isinstance(part, Retouch):

@@ -54,14 +54,9 @@ class Learner:
         pixels
             (B, H, W) or (B, H, W, 3) uint8.
         domains
-            (B,) uint8 on the device, 0 a sketch and 1 a photo, or None; a network with branches needs them.
+            (B,) uint8, 0 a sketch and 1 a photo, or None; a network with branches needs them, best in the CPU's memory.
         augment
             What the augmenter draws from, on the device; None: images are seen as they are.
-
-        Raises
-        ------
-        InputError
-            If the network has branches and nothing says which of them images go through.
         """
         if augment is not None and self.augmenter is not None:
             pixels = self.augmenter.change(pixels.to(self.device, non_blocking=True), domains, augment)

@@ -145,8 +145,8 @@ def train_stage(
     # Unless it is streamed, the whole training set stays on the device as bytes: a fourth of its size as floats.
     source = sources(data.pixels, resident=True)
     labels = torch.from_numpy(np.asarray(data.labels, dtype=np.int64)).to(chosen)
-    of_rows = sampling.members.domains
-    of_rows = None if of_rows is None else torch.from_numpy(of_rows).to(chosen)
+    known = sampling.members.domains
+    of_rows = None if known is None else torch.from_numpy(known)
     schedule = Schedule(sampling, settings.epochs, settings.iterations, seed)
     with closing(Course(learner, schedule, source, labels, measured_on, frozen, of_rows)) as course:
         kept, epochs = _train(course, settings, resume, fingerprint, reached)
@@ -317,7 +317,7 @@ class Course:
 
     `source` gives the pixels, `labels` are (N,) int64 on the learner's device.
     `validation` is measured after every epoch, `frozen`, a sample of what is learned from, after those that are kept.
-    `domains` (N,) are those of `pixels`, where they are known.
+    `domains` (N,) are those of `pixels`, where they are known, in the CPU's memory.
     """
 
     learner: Learner
@@ -394,20 +394,21 @@ def train_epoch(course: Course, epoch: int, *, kept: bool = False) -> dict[str, 
     learner.network.train()
     batches = schedule.batches(epoch)
     items = sum(len(rows) for rows in batches)
+    of_batches = [None if course.domains is None else course.domains[rows] for rows in batches]
     loss_sum = torch.zeros((), dtype=torch.float64, device=learner.device)
     correct = torch.zeros((), dtype=torch.int64, device=learner.device)
     # Seeded anew for every step, as the torch's own state is for every epoch.
     augment = torch.Generator(learner.device) if learner.augmenter else None
     watch = Stopwatch(learner.device)
     with bar(items, f"epoch {epoch}/{schedule.parts}", "img") as progress:
-        taken = zip(laid_on(batches, learner.device), course.source.batches(batches))
-        for step, (rows, pixels) in enumerate(taken, start=1):
+        taken = zip(laid_on(batches, learner.device), course.source.batches(batches), of_batches)
+        for step, (rows, pixels, domains) in enumerate(taken, start=1):
             learner.optimizer.zero_grad(set_to_none=True)
             outcome = learner.outcome(
                 pixels,
                 course.labels[rows],
                 schedule.sampling.groups,
-                domains=None if course.domains is None else course.domains[rows],
+                domains=domains,
                 augment=augment and augment.manual_seed(mixed(schedule.seed, epoch, step, 2)),
             )
             outcome.loss.backward()

@@ -78,7 +78,7 @@ class Validation:
         with torch.inference_mode():
             blocks = torch.arange(len(labels)).split(_BATCH)
             outputs = [
-                learner.outputs(pixels, None if self._domains is None else self._domains[rows].to(learner.device))
+                learner.outputs(pixels, None if self._domains is None else self._domains[rows])
                 for rows, pixels in zip(blocks, self.source.batches(blocks))
             ]
             logits = torch.cat([logits for logits, _ in outputs])

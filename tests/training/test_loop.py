@@ -300,8 +300,11 @@ def test_a_later_stage_starts_from_the_one_before(tmp_path, data):
     # Other classes: all is taken over but the classifier, which is drawn anew.
     three = load_checkpoint(train(tmp_path / "3", others, model, stage="again", previous=first))
     assert three.classes == ["a", "b", "d"]
-    assert {k for k in one if not torch.equal(one[k], three.weights[0][k])} == {"stages.fc.weight"}
-    assert "fc drawn from seed 0" in three.record["figures"]["starting_weights"]
+    assert {k for k in one if not torch.equal(one[k], three.weights[0][k])} == {
+        "stages.head.weight",
+        "stages.head.bias",
+    }
+    assert "head drawn from seed 0" in three.record["figures"]["starting_weights"]
 
 
 @pytest.mark.parametrize(("steps", "parts"), [(18, 3), (20, 3), (5, 5), (3, 2)])

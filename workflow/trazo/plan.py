@@ -112,7 +112,7 @@ class Learning:
         Images of every class that the data need, and those held out.
     smallest_photos
         Photos of every class that it needs beside sketches; None: it cannot learn from both together.
-    draws_instances
+    needs_instances
         Whether it has to know which photo a sketch was drawn from.
     """
 
@@ -123,7 +123,7 @@ class Learning:
     smallest_batch: int
     smallest_class: tuple[int, int] = (1, 1)
     smallest_photos: int | None = 0
-    draws_instances: bool = False
+    needs_instances: bool = False
 
 
 @dataclass(frozen=True)

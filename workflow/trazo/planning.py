@@ -537,10 +537,10 @@ def _check_maps(plan: Plan) -> None:
 
 
 def _check_photos(plan: Plan, cache: Path) -> None:
-    """Refuse sketches without the photo they were drawn from, where stages learn from such pairs and data are at hand."""
+    """Refuse sketches without the photo they show, where stages learn from such pairs and the data are at hand."""
     for name, model in plan.study.models.items():
         for stage in model.stages:
-            if not plan.learning[name, stage.name].draws_instances:
+            if not plan.learning[name, stage.name].needs_instances:
                 continue
             for key, references in (("data", stage.learned_from), ("validate_on", stage.validated_on)):
                 if references and all(plan.at_hand(reference.partition("/")[0]) for reference in references):
@@ -745,6 +745,11 @@ def _checked_learning(plan: Plan, model: str, stage: Stage, facts: dict[str, Any
                 "photos; for two data sets use `triplet` with mining: none, or `contrastive`."
             )
         _need_instances(plan, learning, references, f"{where}.{key}")
+        if learning.needs_instances and stage.train_sample:
+            raise ConfigError(
+                f"{where}.train_sample: a sample would part sketches from their photos, which draw: instances needs; "
+                "leave it out."
+            )
         for reference in references:
             photos = plan.study.datasets[reference.partition("/")[0]].domain == "photo"
             asked.append((key, reference, needed if len(references) < 2 else learning.smallest_photos if photos else 1))
@@ -761,7 +766,7 @@ def _checked_learning(plan: Plan, model: str, stage: Stage, facts: dict[str, Any
 
 def _need_instances(plan: Plan, learning: Learning, references: list[str], where: str) -> None:
     """Refuse a draw of the very photo of a sketch where the data do not say which it is."""
-    if not learning.draws_instances or not references:
+    if not learning.needs_instances or not references:
         return
     if len(references) < 2:
         raise ConfigError(

@@ -77,8 +77,8 @@ class Images:
     record
         How it was made (`provenance.describe`).
     instances
-        (N,) names of the very objects: items of one name show one object, those of "" an unknown one. None where none is
-        known.
+        (N,) names of the very objects: items of one name show one object, those of "" an unknown one. None where
+        none is known.
     """
 
     pixels: Pixels

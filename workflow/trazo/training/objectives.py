@@ -359,11 +359,6 @@ class Mixture:
         return None if None in needed else max(needed)
 
     @property
-    def draws_instances(self) -> bool:
-        """Whether some part has to know which photo a sketch was drawn from."""
-        return any(part.sampling_options.get("draw") == "instances" for part in self.parts.values())
-
-    @property
     def needs_instances(self) -> bool:
         """Whether it has to be known which object each image shows."""
         return any(part.sampling_options.get("draw") == "instances" for part in self.parts.values())
@@ -411,5 +406,5 @@ def facts_of(written: str | Mapping[str, Mapping[str, Any] | None]) -> dict[str,
         "smallest_batch": found.smallest_batch,
         "smallest_class": found.smallest_class,
         "smallest_photos": found.smallest_photos,
-        "draws_instances": found.draws_instances,
+        "needs_instances": found.needs_instances,
     }

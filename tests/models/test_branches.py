@@ -163,6 +163,17 @@ def test_timm_s_networks_can_have_branches(alive):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("shared_from", ["first", "second"])
+@pytest.mark.parametrize("domains", [0, torch.tensor([1, 0])])
+def test_a_feature_is_what_its_stage_gave_whatever_the_next_one_does_to_it(shared_from, domains):
+    network = BranchedNetwork(StagedNetwork({"first": nn.Flatten(), "second": nn.ReLU(inplace=True)}), shared_from)
+    images = torch.tensor([-1.0, 2.0]).reshape(2, 1, 1, 1)
+    feature, logits = network.embed(images.clone(), "first", domains)
+    assert feature.flatten().tolist() == [-1.0, 2.0]
+    assert logits.flatten().tolist() == [0.0, 2.0]
+
+
+@torch.no_grad()
 def test_memory_format_and_precision_pass_through():
     network = BranchedNetwork(plain(1), "layer2").to(memory_format=torch.channels_last).eval()
     seen = []
@@ -188,6 +199,7 @@ def test_mistakes_are_named():
         (torch.tensor([0, 1, 0]), r"domains \(3,\)"),
         (torch.tensor([[0, 1]]), r"domains \(1, 2\)"),
         (torch.tensor([0, 3]), r"\[0, 3\]"),
+        (torch.tensor([0, 1, 7]), r"domains \(3,\) of the values \[0, 1, 7\] for 2 images"),
     ):
         with pytest.raises(InputError, match=words):
             network(images_of(2), domains)

@@ -298,6 +298,7 @@ def test_parts_without_weights_are_drawn_and_said():
     network = branched(1)
     start = by_part(network, {"shared": weights_of(small(7), "ours", classes=list("xyz"))}, seed=1)
     assert start.words == "sketch and photo: drawn from seed 1; shared: ours; fc drawn from seed 1"
+    assert start.digest == digest({"shared": "digest of ours"})
     for domain in ("sketch", "photo"):
         assert torch.equal(of_branch(network, domain), own(small(1)))
     assert torch.equal(own(network, "layer2"), own(small(7), "layer2"))

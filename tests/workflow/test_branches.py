@@ -13,7 +13,9 @@ from tests.test_planning_branches import CLASSES, OBJECTS, STUDY, write_pairs
 pytestmark = pytest.mark.workflow
 
 
-def test_a_network_of_two_branches_from_images_to_report(empty):
+def test_a_network_of_two_branches_from_images_to_report(empty, monkeypatch):
+    # Streamed photos are where the run found them.
+    monkeypatch.chdir(empty.folder)
     write_pairs(empty.folder / "pairs")
     (empty.folder / "config.yaml").write_text(
         "{studies: [branched.yaml], sources: {pairs: pairs}, device: cpu, threads: 1}\n"

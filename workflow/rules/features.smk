@@ -18,6 +18,7 @@ rule extract_features:
     threads: THREADS
     resources:
         gpu=int(settings.device != "cpu"),
+        workers=settings.workers,
     params:
         code=lambda w: code_of(
             "extract_features", plan_of(w).architecture_module(w.model)

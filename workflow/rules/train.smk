@@ -21,6 +21,7 @@ rule train_stage:
     threads: THREADS
     resources:
         gpu=int(settings.device != "cpu"),
+        workers=settings.workers,
     params:
         code=lambda w: code_of(
             "train_stage",

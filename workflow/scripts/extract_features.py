@@ -17,4 +17,5 @@ with step(snakemake.log[0], f"features of {wildcards.dataset}/{wildcards.split} 
         key={**key, "epoch": int(wildcards.epoch), "seed": int(wildcards.seed)},
         device=params.device,
         threads=snakemake.threads,
+        workers=snakemake.resources.workers,
     )

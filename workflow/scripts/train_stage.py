@@ -21,4 +21,5 @@ with step(snakemake.log[0], f"train {wildcards.model} {wildcards.stage}"):
         key={"model": wildcards.model, "stage": wildcards.stage, "seed": int(wildcards.seed)},
         device=params.device,
         threads=snakemake.threads,
+        workers=snakemake.resources.workers,
     )

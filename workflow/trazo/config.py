@@ -983,6 +983,7 @@ class Settings(_Strict):
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one")
     threads: int = Field(0, ge=0, description="CPU threads of a training job; 0: all cores of the run")
+    workers: int = Field(2, ge=0, description="processes that decode a streamed dataset's images; 0: none of their own")
     memory_mib: int = Field(1024, ge=16, description="working memory of a ranking job beyond its features, MiB")
     overrides: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="laid over a study by name, after `quick:`; null removes a key"

@@ -77,7 +77,12 @@ class Objective(BaseModel):
     uses_embeddings: ClassVar[bool] = False
     after_colon: ClassVar[str] = ""
 
-    weight: float = Field(1.0, gt=0, allow_inf_nan=False, description="factor of this objective in the sum of several")
+    weight: float = Field(
+        1.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="factor of this objective in the sum of several; 0: sampled for it only",
+    )
 
     @property
     def sampling(self) -> str:
@@ -382,7 +387,12 @@ def mixture(written: str | Mapping[str, Mapping[str, Any] | None]) -> Mixture:
     given: Mapping[str, Any] = {written: {}} if isinstance(written, str) else written
     if not given:
         raise InputError("no objective; name one, such as cross_entropy.")
-    return Mixture({name: _objective(name, options or {}) for name, options in given.items()})
+    parts = {name: _objective(name, options or {}) for name, options in given.items()}
+    if not any(part.weight for part in parts.values()):
+        raise InputError(
+            f"{', '.join(parts)}: every weight is 0, so that nothing would be learned; give one of them more."
+        )
+    return Mixture(parts)
 
 
 def _objective(name: str, given: Mapping[str, Any]) -> Objective:

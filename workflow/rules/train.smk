@@ -30,9 +30,7 @@ rule train_stage:
         ),
         model=lambda w: plan_of(w).training_settings(w.model, w.stage),
         domains=lambda w: plan_of(w).domains(w.model, w.stage, "data"),
-        validation_domains=lambda w: plan_of(w).domains(
-            w.model, w.stage, "validate_on"
-        ),
+        validation_domains=lambda w: plan_of(w).domains(w.model, w.stage, "validate_on"),
         device=settings.device,
     script:
         "../scripts/train_stage.py"

@@ -376,7 +376,7 @@ def metric_label(metric: str) -> str:
 
 
 # By their initials, as their papers call them.
-_REDUCERS = {"pca": "PCA", "pq": "PQ", "umap": "UMAP"}
+_REDUCERS = {"pca": "PCA", "pq": "PQ", "umap": "UMAP", "tsne": "t-SNE"}
 
 
 def reducer_label(reducer: str) -> str:

@@ -42,7 +42,7 @@ NETWORK = {"architecture": "seresnet26", "options": {"width": 8}, "feature": "po
 BRANCHED = {
     **NETWORK,
     "branches": {"shared_from": "layer3"},
-    "weights": {"sketch": {"model": "sketches"}, "photo": {"model": "photos"}, "shared": {"model": "photos"}},
+    "weights": {"sketch": {"model": "sketches"}, "photo": {"model": "photos"}, "shared": {"model": "base"}},
     "stages": [
         {
             **STAGE,
@@ -87,6 +87,7 @@ STUDY = {
     "models": {
         "sketches": {**NETWORK, "stages": [{**STAGE, "name": "s", "data": "sketches/train"}]},
         "photos": {**NETWORK, "stages": [{**STAGE, "name": "p", "data": "photos/all"}]},
+        "base": {**NETWORK, "stages": [{**STAGE, "name": "b", "data": "photos/all"}], "mean_image": True},
         "both": BRANCHED,
     },
     "retrievals": [
@@ -139,6 +140,10 @@ def changed(*changes):
     return study
 
 
+BOTH = ("models", "both")
+FIRST, SECOND = (*BOTH, "stages", 0), (*BOTH, "stages", 1)
+
+
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
     return write_pairs(tmp_path_factory.mktemp("pairs"))
@@ -170,7 +175,7 @@ def test_a_study_of_two_branches_is_planned(planned):
     assert plan.domains("both", "classes", "data") == ["sketch", "photo"]
     assert plan.starting_weights("both", 0, "classes") == [
         f"results/branched/models/{name}/seed0/{stage}/checkpoint.pt"
-        for name, stage in (("sketches", "s"), ("photos", "p"), ("photos", "p"))
+        for name, stage in (("sketches", "s"), ("photos", "p"), ("base", "b"))
     ]
     assert plan.starting_weights("both", 0, "instances") == []
     assert (plan.domain("both", "photos"), plan.domain("photos", "photos")) == ("photo", None)
@@ -180,11 +185,21 @@ def test_a_study_of_two_branches_is_planned(planned):
 
 def test_the_order_of_two_data_sets_does_not_matter(planned):
     turned = changed(("models", "both", "stages", 0, "data", ["photos/all", "sketches/train"]))
-    assert planned(turned).training_images("both", "classes") == planned(STUDY).training_images("both", "classes")
+    ours, theirs = planned(turned), planned(STUDY)
+    assert ours.training_images("both", "classes") == theirs.training_images("both", "classes")
+    assert ours.training_settings("both", "classes") == theirs.training_settings("both", "classes")
+    swapped = changed((*FIRST, "augment", {"crop": 0.8, "flip": 0.5}))
+    assert json.dumps(planned(swapped).training_settings("both", "classes")) == json.dumps(
+        theirs.training_settings("both", "classes")
+    )
 
 
-BOTH = ("models", "both")
-FIRST, SECOND = (*BOTH, "stages", 0), (*BOTH, "stages", 1)
+def test_the_domain_of_a_dataset_reaches_only_what_it_changes(planned):
+    plan = planned(STUDY)
+    assert plan.domains("sketches", "s", "data") == [None]
+    augmented = planned(changed(("models", "sketches", "stages", 0, "augment", {"thickness": 1})))
+    assert augmented.domains("sketches", "s", "data") == ["sketch"]
+    assert "domain" not in plan.dataset_settings("sketches", "train")
 
 
 @pytest.mark.parametrize(
@@ -209,6 +224,14 @@ FIRST, SECOND = (*BOTH, "stages", 0), (*BOTH, "stages", 1)
         ([(*FIRST, "data", ["sketches/train", "sketches/train"])], ["stages[0].data", "two different ones"]),
         ([(*BOTH, "weights", {"sketch": {"model": "sketchs"}})], ["models.both.weights.sketch.model", "'sketches'"]),
         ([(*BOTH, "weights", {})], ["models.both.weights"]),
+        ([(*BOTH, "weights", {"sketc": {"model": "base"}})], ["models.both.weights", "sketc", "sketch"]),
+        ([(*BOTH, "branches", "shared_from", "stem")], ["models.both.weights.sketch", "all layers are shared"]),
+        (
+            [("models", "base", "branches", {"shared_from": "layer4"})],
+            ["models.both.weights.shared", "layer4", "twice"],
+        ),
+        ([(*FIRST, "validate_on", "sketches/test")], ["stages.classes.validate_on", "one of the two"]),
+        ([("retrievals", 1, "votes", [1])], ["retrievals[1]", "votes", "instance"]),
         ([("retrievals", 0, "stage", "clases")], ["retrievals[0].stage", "'classes'", "all"]),
         ([(*FIRST, "name", "all")], ["models.both.stages", "'all'"]),
         ([("models", "photos", "options", {"width": 16})], ["models.both.weights", "photos", "width"]),

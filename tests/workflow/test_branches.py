@@ -35,10 +35,12 @@ def test_a_network_of_two_branches_from_images_to_report(empty, monkeypatch):
     start = load_checkpoint(models / "both" / "seed0" / "classes" / "checkpoint.pt").weights[0]
     of_sketches = load_checkpoint(models / "sketches" / "seed0" / "s" / "checkpoint.pt").weights[1]
     of_photos = load_checkpoint(models / "photos" / "seed0" / "p" / "checkpoint.pt").weights[1]
+    of_base = load_checkpoint(models / "base" / "seed0" / "b" / "checkpoint.pt").weights[1]
     np.testing.assert_array_equal(start["branches.sketch.stem.conv1.weight"], of_sketches["stages.stem.conv1.weight"])
     np.testing.assert_array_equal(start["branches.photo.stem.conv1.weight"], of_photos["stages.stem.conv1.weight"])
     shared = next(key for key in start if key.startswith("stages.layer3.") and key.endswith("conv1.weight"))
-    np.testing.assert_array_equal(start[shared], of_photos[shared])
+    np.testing.assert_array_equal(start[shared], of_base[shared])
+    assert not np.array_equal(of_base[shared], of_photos[shared])
 
     # Queries went through one branch, the gallery through the other.
     features = results / "features" / "both" / "seed0" / "instances" / "epoch1"

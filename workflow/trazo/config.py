@@ -342,6 +342,12 @@ class Stage(_Strict):
             raise ValueError(f"got {value}; expected one data set, or two different ones: sketches and photos")
         return value[0] if len(value) == 1 else value
 
+    @field_validator("augment")
+    @classmethod
+    def _same_in_any_order(cls, augment: dict[str, Any]) -> dict[str, Any]:
+        # They are applied in an order of their own.
+        return {name: augment[name] for name in sorted(augment)}
+
     @field_validator("objective")
     @classmethod
     def _one_order(cls, objective: Any) -> Any:
@@ -438,6 +444,15 @@ class Model(_Strict):
         description="subtract the mean image of the first stage's data; not together with `normalise`",
     )
     stages: list[Stage] = Field(min_length=1, description="training stages, in order")
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _one_of_two(cls, weights: Any) -> Any:
+        # Told apart by hand, so that a misspelt key is named with the choices there are.
+        if not isinstance(weights, Mapping):
+            return weights
+        whole = set(weights) & set(OtherModel.model_fields)
+        return (OtherModel if whole else BranchWeights).model_validate(dict(weights))
 
     @field_validator("weights")
     @classmethod
@@ -591,6 +606,8 @@ class Retrieval(_Strict):
                 raise ValueError(f"`{key}` is for models; the file of imported features says what is searched in what")
         if self.features and (self.stage or self.epochs):
             raise ValueError("`stage` and `epochs` are for models; imported features have none")
+        if self.votes and self.relevant == "instance":
+            raise ValueError("`votes` are for classes, and `relevant: instance` looks for the object; leave one out")
         if self.features and self.relevant == "instance":
             raise ValueError("`relevant: instance` is for models; imported features say classes only")
         if self.features and "predicted_class" in self.rerank:

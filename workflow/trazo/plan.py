@@ -343,6 +343,11 @@ class Plan:
         names = [s.name for s in spec.stages]
         settings = spec.model_dump(mode="json", exclude={"feature"})
         settings["stages"] = settings["stages"][: names.index(stage) + 1]
+        for written, each in zip(settings["stages"], spec.stages):
+            # In whichever order they are written, sketches come first.
+            for key, references in (("data", each.learned_from), ("validate_on", each.validated_on)):
+                if len(references) > 1:
+                    written[key] = self._sketches_first(references)
         # The layer that gives the feature matters to objectives that look at it; the typed model always wants one.
         return {**settings, "feature": spec.feature if self.learning[model, stage].uses_embeddings else ""}
 
@@ -352,18 +357,20 @@ class Plan:
 
     def training_images(self, model: str, stage: str) -> list[str]:
         """Return the paths of the images a stage learns from: of two, sketches first."""
-        references = self.stage(model, stage).learned_from
-        return [self.images(reference) for reference in sorted(references, key=self._domain_first)]
+        return [self.images(r) for r in self._sketches_first(self.stage(model, stage).learned_from)]
 
-    def _domain_first(self, reference: str) -> bool:
-        return self.study.datasets[reference.partition("/")[0]].domain == "photo"
+    def _sketches_first(self, references: list[str]) -> list[str]:
+        return sorted(references, key=lambda r: self.study.datasets[r.partition("/")[0]].domain == "photo")
 
     def domains(self, model: str, stage: str, key: str) -> list[str | None]:
-        """Return the domain of each of a stage's images, in their order; `key` is "data" or "validate_on"."""
+        """Return the domain of each of a stage's images, in their order; `key` is "data" or "validate_on".
+
+        None where it changes nothing: the network has no branches, and no augmentation is of sketches alone.
+        """
         spec = self.stage(model, stage)
-        references = spec.learned_from if key == "data" else spec.validated_on
-        ordered = sorted(references, key=self._domain_first)
-        return [self.study.datasets[reference.partition("/")[0]].domain for reference in ordered]
+        references = self._sketches_first(spec.learned_from if key == "data" else spec.validated_on)
+        matters = self.study.models[model].branches or spec.augment
+        return [self.study.datasets[r.partition("/")[0]].domain if matters else None for r in references]
 
     def domain(self, model: str, dataset: str) -> str | None:
         """Return the branch of a model that a dataset's images go through; None if the model has none."""
@@ -371,8 +378,7 @@ class Plan:
 
     def validation_images(self, model: str, stage: str) -> list[str]:
         """Return the paths of the images a stage is measured on after every epoch, if any."""
-        references = self.stage(model, stage).validated_on
-        return [self.images(reference) for reference in sorted(references, key=self._domain_first)]
+        return [self.images(r) for r in self._sketches_first(self.stage(model, stage).validated_on)]
 
     def previous_checkpoint(self, model: str, seed: int | str, stage: str) -> list[str]:
         """Return the path of the stage before `stage`, if any."""
@@ -476,27 +482,27 @@ class Plan:
         return _distinct(
             f"{self.root}/features/{point.folder}/{retrieval.queries}.h5"
             for point, retrieval in self._trained()
-            if self._learned_classes(point.model, retrieval.queries)
+            if self._learned_classes(point, retrieval.queries)
         )
 
-    def _learned_classes(self, model: str, reference: str) -> bool:
-        dataset = reference.partition("/")[0]
-        learned = {r for stage in self.study.models[model].stages for r in stage.learned_from}
-        return dataset in {reference.partition("/")[0] for reference in learned}
+    def _learned_classes(self, point: Trained, reference: str) -> bool:
+        # Of that stage: the classifier of another one may be of other classes.
+        learned = self.stage(point.model, point.stage).learned_from
+        return reference.partition("/")[0] in {r.partition("/")[0] for r in learned}
 
     def classifications(self) -> list[str]:
         """Return the paths of the classification metrics, of stages that train a classifier."""
         return _distinct(
             f"{self.root}/classification/{point.folder}/{retrieval.queries}.csv"
             for point, retrieval in self._trained()
-            if self._learned_classes(point.model, retrieval.queries) and self._classifies(point)
+            if self._learned_classes(point, retrieval.queries) and self._classifies(point)
         )
 
     def classified_splits(self) -> dict[str, list[str]]:
         """Return by model the splits (`<dataset>/<split>`) on which its classifier's predictions are kept."""
         found: dict[str, list[str]] = {}
         for point, retrieval in self._trained():
-            if self._learned_classes(point.model, retrieval.queries) and self._classifies(point):
+            if self._learned_classes(point, retrieval.queries) and self._classifies(point):
                 found.setdefault(point.model, []).append(retrieval.queries)
         return {model: _distinct(splits) for model, splits in found.items()}
 

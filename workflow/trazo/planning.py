@@ -175,8 +175,8 @@ class _Start:
         Study and name of the other model.
     ours, theirs
         Requests.
-    part, shared_from
-        What of a network with branches starts so ("": all of it), and from which layer on it is shared.
+    part, shared_from, theirs_shared_from
+        What of a network with branches starts so ("": all of it), and from which layer on both of them are shared.
     """
 
     where: str
@@ -185,6 +185,7 @@ class _Start:
     theirs: dict[str, Any]
     part: str = ""
     shared_from: str | None = None
+    theirs_shared_from: str | None = None
 
     def takes(self, layers: Collection[str]) -> set[str]:
         """Return the layers, in order, that start so."""
@@ -241,7 +242,7 @@ def _start_of(study: str, model: str, part: str, studies: dict[str, Study], sett
         _need_alike(where, spec, other, start.model)
         stage = studies[study].stage_of(start.model, start.stage)
         theirs = _network_request(studies[study], start.model, stage)
-        return _Start(where, (study, start.model), ours, theirs, part, spec.branches and spec.branches.shared_from)
+        return _Start(where, (study, start.model), ours, theirs, part, _border(spec), _border(other))
     if start == PRETRAINED:
         return None
     path = weights_file(start, settings)
@@ -270,7 +271,11 @@ def _start_of(study: str, model: str, part: str, studies: dict[str, Study], sett
     _need_alike(where, spec, others[made.model], made.model)
     stage = studies[made.study].stage_of(made.model, made.stage)
     theirs = _network_request(studies[made.study], made.model, stage)
-    return _Start(where, (made.study, made.model), ours, theirs, part, spec.branches and spec.branches.shared_from)
+    return _Start(where, (made.study, made.model), ours, theirs, part, _border(spec), _border(others[made.model]))
+
+
+def _border(model: Model) -> str | None:
+    return model.branches.shared_from if model.branches else None
 
 
 def _need_alike(where: str, model: Model, other: Model, name: str) -> None:
@@ -293,6 +298,16 @@ def _need_fitting(start: _Start, ours: dict[str, Any], theirs: dict[str, Any]) -
     # What cannot be built is refused where it is asked for.
     if not here or not there:
         return
+    names = list(ours["features"])
+    # Where layers exist twice there and once here, nothing says which to take.
+    if start.theirs_shared_from in names and start.part in ("", "shared"):
+        here_from = names.index(start.shared_from) if start.shared_from in names else 0
+        if names.index(start.theirs_shared_from) > here_from:
+            raise ConfigError(
+                f"{start.where}: {start.point[1]} shares layers from {start.theirs_shared_from} on, and this model "
+                f"from {names[here_from]}: those between exist twice there and once here. Share the same layers, or "
+                "start from a model without branches."
+            )
     # Layers by the order of the network, those without weights included.
     taken = start.takes(ours["features"])
     here = {stage: shapes for stage, shapes in here.items() if stage in taken}
@@ -745,6 +760,11 @@ def _checked_learning(plan: Plan, model: str, stage: Stage, facts: dict[str, Any
                 "photos; for two data sets use `triplet` with mining: none, or `contrastive`."
             )
         _need_instances(plan, learning, references, f"{where}.{key}")
+        if key == "validate_on" and len(references) == 1 < len(stage.learned_from) and max(learning.smallest_class) > 1:
+            raise ConfigError(
+                f"{where}.{key}: pairs and triplets of sketches with photos are learned from, and {references[0]} has "
+                "one of the two; give both, or leave it out."
+            )
         if learning.needs_instances and stage.train_sample:
             raise ConfigError(
                 f"{where}.train_sample: a sample would part sketches from their photos, which draw: instances needs; "
@@ -806,6 +826,13 @@ def _check_network(
         raise ConfigError(
             f"{where}.branches.shared_from: {unknown_name('layer', model.branches.shared_from, facts['features'])}"
         )
+    if model.branches is not None and model.branches.shared_from == next(iter(facts["features"])):
+        own = [part for part in ("sketch", "photo") if part in model.starts]
+        if own:
+            raise ConfigError(
+                f"{where}.weights.{own[0]}: all layers are shared from {model.branches.shared_from} on, so that no "
+                "branch has any of its own; write `weights` for the whole, such as {model: …}, or share fewer layers."
+            )
     if PRETRAINED in model.starts.values() and not facts["pretrained"]:
         raise ConfigError(
             f"{where}.weights: no pretrained weights of {model.architecture} are published; torchvision has them for "

@@ -321,7 +321,7 @@ class NamedLayout(ImageLayout):
     an error.
     """
 
-    keys = frozenset({"folder", "class_pattern", "rename", "instance"})
+    keys = frozenset({*ImageLayout.keys, "class_pattern"})
 
     def find(self, archive: Archive, dataset: Dataset) -> Found:
         """Return all images by class, for every split to take its share of."""
@@ -504,7 +504,7 @@ def _located(name: str, folder: str, images: Mapping[str, list[str]]) -> str:
 class GroundTruthLayout(ListedLayout):
     """As layout `listed`, but each line has the image's class, a blank or comma, and then its name."""
 
-    keys = frozenset({"folder", "lists", "rename", "instance"})
+    keys = frozenset({*ImageLayout.keys, "lists"})
 
     def entry(self, line: str) -> tuple[str, str]:
         """Return the image's name in a line of a list, and its class."""

@@ -79,13 +79,13 @@ def caveat(
     stand_ins = [f"{n} in place of {d.stands_for}" for n, d in study.datasets.items() if d.stands_for]
     if stand_ins:
         sentences.append(f"Stand-in data: {'; '.join(stand_ins)}.")
-    started = starting_weights(study, original, settings, whole)
+    started = starting_weights(study, original, settings, whole, models)
     return " ".join([*sentences, started] if started else sentences)
 
 
 def _of_models(study: Study, names: Collection[str]) -> Study:
     """Return a study with some of its models, the data they see, and nothing that is made of them."""
-    models = {name: model for name, model in study.models.items() if name in names}
+    models = {name: model for name, model in study.models.items() if name in _with_starts(study, names)}
     seen = {reference for model in models.values() for stage in model.stages for reference in stage.learned_from}
     for retrieval in study.retrievals:
         seen |= {retrieval.queries, retrieval.gallery} if set(retrieval.models) & set(models) else set()
@@ -94,15 +94,30 @@ def _of_models(study: Study, names: Collection[str]) -> Study:
     return study.model_copy(update={"models": models, "datasets": datasets, "retrievals": [], "maps": {}})
 
 
-def starting_weights(study: Study, original: Study, settings: Settings, whole: Study) -> str:
+def _with_starts(study: Study, names: Collection[str]) -> set[str]:
+    """Return models with those whose weights they start from, and so on: what these learned from counts, too."""
+    found, left = set(), list(names)
+    while left:
+        name = left.pop()
+        if name in study.models and name not in found:
+            found.add(name)
+            left += [start.model for start in study.models[name].starts.values() if isinstance(start, OtherModel)]
+    return found
+
+
+def starting_weights(
+    study: Study, original: Study, settings: Settings, whole: Study, models: Collection[str] | None
+) -> str:
     """Return in a sentence where every model starts, empty if no model of the study, in neither form, says it.
 
-    `whole` has the models that these start from, which need not be among them.
+    `whole` has the models that these start from, which need not be among them; of `models` alone, if given.
     """
     if not any(model.weights is not None for form in (study, original) for model in form.models.values()):
         return ""
     found: dict[str, list[str]] = {}
     for name, model in study.models.items():
+        if models is not None and name not in models:
+            continue
         found.setdefault(_start_words(model, whole, settings.sources), []).append(name)
     told = [f"{', '.join(names)}: {words}" for words, names in found.items()]
     return f"Starting weights: {'; '.join(told)}."

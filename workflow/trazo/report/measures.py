@@ -478,7 +478,8 @@ def chance_map(relevant: int, gallery: int) -> float:
 
 def chance_of(measures: Sequence[Measure], study: Study, retrieval: str) -> float | None:
     """Return the chance level of mAP of a leave-one-out retrieval, from its classes' query counts; None for others."""
-    if not any(r.label == retrieval and r.leave_one_out for r in study.retrievals):
+    # Of a search for the very object, classes say nothing.
+    if not any(r.label == retrieval and r.leave_one_out and r.relevant == "class" for r in study.retrievals):
         return None
     counts = {m.class_name: m.queries for m in measures if m.dataset == retrieval and m.class_name and m.distance}
     # A class of one item has no evaluated query, and so no row; its item is searched all the same.

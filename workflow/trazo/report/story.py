@@ -125,6 +125,7 @@ def methods(
             and c.published.bits in {bits, ""}
             and ranker in {plain("ranker", name) for name in rankers_meant(c.published)}
             and dataset in measured_datasets(c.published, study)
+            and c.published.stage in {"", mine[0].stage}
         ]
         found.append(
             Method(

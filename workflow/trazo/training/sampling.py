@@ -158,8 +158,11 @@ class _ByClass(Sampling):
     def _cut(self, *groups: np.ndarray) -> list[torch.Tensor]:
         """Return batches of images that belong together."""
         size = max(1, self.batch_size // len(groups))
-        table = torch.from_numpy(np.stack(groups))
-        return [piece.flatten() for piece in table.split(size, dim=1)]
+        pieces = list(torch.from_numpy(np.stack(groups)).split(size, dim=1))
+        if len(pieces) > 1 and pieces[-1].shape[1] == 1:
+            # One image of a branch alone has no variance to normalise with, as in `Items`.
+            pieces[-2:] = [torch.cat(pieces[-2:], dim=1)]
+        return [piece.flatten() for piece in pieces]
 
 
 @samplings.register("pairs")

@@ -94,12 +94,12 @@ def test_a_network_with_branches_takes_the_domain_s(made):
         ),
     )
     plain = extract(folder)
-    photos = extract(folder, checkpoint=folder / "b.pt", domain=1)
+    photos = extract(folder, checkpoint=folder / "b.pt", domain="photo")
     np.testing.assert_allclose(photos.values, plain.values, rtol=1e-5, atol=1e-6)
     assert photos.record["settings"]["domain"] == "photo"
-    sketches = extract(folder, checkpoint=folder / "b.pt", domain=0)
+    sketches = extract(folder, checkpoint=folder / "b.pt", domain="sketch")
     assert np.abs(sketches.values - plain.values).max() > 0.01
-    np.testing.assert_array_equal(extract(folder, domain=1).values, plain.values)
+    np.testing.assert_array_equal(extract(folder, domain="photo").values, plain.values)
     with pytest.raises(InputError, match="branches for sketch and photo"):
         extract(folder, checkpoint=folder / "b.pt")
 

@@ -1232,18 +1232,18 @@ def _sentence(kind: type[BaseModel], error: Mapping[str, Any], where: str) -> st
 
 
 def _fields_at(kind: Any, location: list[Any]) -> list[str]:
-    """Return the keys that are known at a place in the configuration."""
+    """Return the keys that are known at a place in the configuration; of several forms, those of all."""
+    kinds = [kind]
     for step in location:
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and step in kind.model_fields:
-            kind = kind.model_fields[step].annotation
-        else:
-            kind = next((a for a in get_args(kind) if _model_in(a) is not None), None)
-        kind = _model_in(kind) if get_origin(kind) is not dict and get_origin(kind) is not list else kind
-    model = _model_in(kind)
-    return list(model.model_fields) if model else []
+        found = [m.model_fields[step].annotation for each in kinds for m in _models_in(each) if step in m.model_fields]
+        # Names and numbers are places in mappings and lists.
+        kinds = found or [inner for each in kinds for inner in get_args(each)]
+    return list(dict.fromkeys(name for each in kinds for model in _models_in(each) for name in model.model_fields))
 
 
-def _model_in(kind: Any) -> type[BaseModel] | None:
+def _models_in(kind: Any) -> list[type[BaseModel]]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return kind
-    return next((m for a in get_args(kind) if (m := _model_in(a)) is not None), None)
+        return [kind]
+    if get_origin(kind) in (dict, list):
+        return []
+    return [model for inner in get_args(kind) for model in _models_in(inner)]

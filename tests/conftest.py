@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -13,4 +15,18 @@ def shared_data() -> Path:
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(f"needs real data in {folder}, which a user's clone does not have")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of colour photos, 3 classes of 21 of many sizes, for reading only."""
+    folder = tmp_path_factory.mktemp("photos")
+    draw = np.random.default_rng(0)
+    for name in ("cat", "dog", "owl"):
+        (folder / name).mkdir()
+        for number in range(21):
+            coarse = Image.fromarray(draw.integers(0, 256, (5, 4, 3), dtype=np.uint8))
+            width, height = draw.integers(20, 90, 2).tolist()
+            coarse.resize((width, height)).save(folder / name / f"{number}.jpg")
     return folder

@@ -122,6 +122,17 @@ STAGE = ("models", "m", "stages", 0)
         (set_in("datasets", "a", "split", value={"train": "al"}), ["split", "'al'", "`rest` or `all`"]),
         (set_in("datasets", "a", "class_pattern", value="([^_]+"), ["class_pattern", "no regular expression"]),
         (set_in("datasets", "a", "class_pattern", value="^[^_]+_"), ["class_pattern", "0 groups", "parentheses"]),
+        (set_in("datasets", "a", "instance", value="(.+-"), ["datasets.a.instance", "no regular expression"]),
+        (set_in("datasets", "a", "instance", value=".+"), ["datasets.a.instance", "0 groups", "the object"]),
+        (set_in("datasets", "a", "instance", value="(.)(.)"), ["datasets.a.instance", "2 groups"]),
+        (
+            set_in("datasets", "a", "domain", value="sketches"),
+            ["datasets.a.domain", "'sketches'", "'sketch' or 'photo'"],
+        ),
+        (set_in("datasets", "a", "rename", value={"x": "a/b"}), ["datasets.a.rename", "'a/b'", "no name of a class"]),
+        (set_in("datasets", "a", "rename", value={"x": " a"}), ["datasets.a.rename", "' a'", "no name of a class"]),
+        (set_in("datasets", "a", "rename", value={"x": ""}), ["datasets.a.rename", "''", "no name of a class"]),
+        (set_in("datasets", "a", "rename", value={"x": "z", "y": "z"}), ["datasets.a.rename", "'x'", "'y'", "both"]),
         (set_in("datasets", "a", "size", value=4), ["datasets.a.size", "4"]),
         (set_in("datasets", "a", "raster", value={"margin": 128}), ["margin", "256"]),
         (set_in("datasets", value={"../up": {"split": {"x": 1}}}), ["'../up'", "path"]),
@@ -299,5 +310,5 @@ def test_a_retrieval_can_evaluate_all_checkpoints_and_rank_again_beside_the_plai
 
     study = read_study(study_path(change), read_settings({}))
     retrieval, name = study.retrievals[0], next(iter(study.models))
-    assert study.epochs_of(retrieval, name) == [0, 2, 5]
+    assert study.epochs_of(retrieval, study.stage_of(name, None)) == [0, 2, 5]
     assert retrieval.ranker_labels == ["exact", "exact+predicted_class"]

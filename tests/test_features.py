@@ -8,6 +8,7 @@ from trazo.features import extract_features
 from trazo.models.checkpoint import Checkpoint, save_checkpoint
 from trazo.models.factory import build
 from trazo.store import read_features, write_images
+from trazo.streams import StreamedPixels
 
 
 @pytest.fixture
@@ -79,10 +80,52 @@ def test_images_are_normalised_as_the_checkpoint_says(made):
     np.testing.assert_allclose(found.values, expected.numpy(), rtol=1e-4, atol=1e-5)
 
 
+def test_a_network_with_branches_takes_the_domain_s(made):
+    folder, _, network, mean = made
+    branched = build("resnet18", classes=3, channels=3, size=16, options={"width": 4}, seed=3, shared_from="stage2")
+    names = ("stem", "stage1")
+    for name in names:
+        branched.branches["photo"][name].load_state_dict(network.stages[name].state_dict())
+    branched.stages.load_state_dict({k: v for k, v in network.stages.state_dict().items() if not k.startswith(names)})
+    save_checkpoint(
+        folder / "b.pt",
+        Checkpoint(
+            "resnet18", {"width": 4}, 3, 16, ["a", "b", "c"], mean, {5: branched.state_dict()}, {}, shared_from="stage2"
+        ),
+    )
+    plain = extract(folder)
+    photos = extract(folder, checkpoint=folder / "b.pt", domain="photo")
+    np.testing.assert_allclose(photos.values, plain.values, rtol=1e-5, atol=1e-6)
+    assert photos.record["settings"]["domain"] == "photo"
+    sketches = extract(folder, checkpoint=folder / "b.pt", domain="sketch")
+    assert np.abs(sketches.values - plain.values).max() > 0.01
+    np.testing.assert_array_equal(extract(folder, domain="photo").values, plain.values)
+    with pytest.raises(InputError, match="branches for sketch and photo"):
+        extract(folder, checkpoint=folder / "b.pt")
+
+
 def test_batches_do_not_matter(made):
     whole = extract(made[0])
     small = extract(made[0], batch_size=2)
     np.testing.assert_allclose(whole.values, small.values, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_features_of_streamed_images_are_those_of_stored_ones(made, photos, workers):
+    folder = made[0]
+    names = [f"{kind}/{i}.jpg" for i in range(7) for kind in ("cat", "owl")]
+    streamed = StreamedPixels(photos, names, size=16, channels=3, digest="")
+    found = []
+    for pixels in (streamed, [streamed[:]]):
+        write_images(
+            folder / "photos.h5", pixels, shape=(14, 16, 16, 3), labels=np.arange(14) % 2, ids=names,
+            classes=["cat", "owl"], record={},
+        )  # fmt: skip
+        found.append(extract(folder, images=folder / "photos.h5", batch_size=4, workers=workers))
+    assert found[0].values.shape[0] == 14
+    np.testing.assert_array_equal(found[0].values, found[1].values)
+    np.testing.assert_array_equal(found[0].logits, found[1].logits)
+    assert found[0].ids == names
 
 
 def test_mistakes_are_named(made):

@@ -34,7 +34,9 @@ def drawings(tmp_path_factory):
 def planned(drawings, tmp_path, monkeypatch):
     """Return a function that plans a study; what torch is asked is answered in this process, through plain values."""
     monkeypatch.setattr(
-        planning, "ask_torch", lambda requests, written, cache: json.loads(json.dumps(answer(requests, written)))
+        planning,
+        "ask_torch",
+        lambda requests, written, cache, changes=(): json.loads(json.dumps(answer(requests, written, changes))),
     )
 
     def make(study):

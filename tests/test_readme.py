@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import yaml
-from trazo.config import EmbeddingMap, Published, Study, read_settings
+from trazo.config import Dataset, EmbeddingMap, Published, Study, read_settings
 from trazo.data.layouts import layouts
 from trazo.maps.methods import method_of, methods
 from trazo.reducers.contract import load_reducers, reducers
@@ -27,7 +27,8 @@ def test_the_reference_is_up_to_date():
 
 
 def test_every_yaml_example_is_a_valid_configuration():
-    sources, figures, maps, study, published, shortest, features = (yaml.safe_load(block) for block in blocks("yaml"))
+    examples = [yaml.safe_load(block) for block in blocks("yaml")]
+    sources, figures, maps, study, published, shortest, features, pair = examples
     assert read_settings(sources).sources
     for figure in figures["figures"].values():
         parse_options(figure_kinds.get(figure["kind"]), figure["options"], figure["title"])
@@ -36,6 +37,7 @@ def test_every_yaml_example_is_a_valid_configuration():
         method_of(checked.method, checked.options, checked.seed)
     assert Published.model_validate(published["published"]).models[0].model == "sknet-b-20000"
     assert Study.model_validate(study).retrievals[0].label == "photos-test-in-photos-train"
+    assert [Dataset.model_validate(given).domain for given in pair["datasets"].values()] == ["sketch", "photo"]
     assert Study.model_validate(shortest).methods == Study.model_validate(features).methods == ["mine"]
 
 

@@ -22,6 +22,7 @@ from trazo.store import (
     write_metrics,
     write_ranking,
 )
+from trazo.streams import StreamedPixels
 
 RECORD = {"step": "test", "settings": {"size": 8}, "figures": {"seconds": 0.5}}
 
@@ -47,6 +48,51 @@ def test_images_come_back(tmp_path, shape):
     assert images.record == read_record(tmp_path / "images.h5") == RECORD
 
 
+def with_instances(path, instances):
+    pixels = np.zeros((3, 8, 8), np.uint8)
+    write_images(
+        path, [pixels], shape=pixels.shape, labels=np.zeros(3), ids=list("xyz"), classes=["a"], record=RECORD,
+        instances=instances,
+    )  # fmt: skip
+
+
+def test_names_of_objects_come_back_whole_and_by_rows(tmp_path):
+    with_instances(tmp_path / "i.h5", ["a/1", "a/ñ", "a/1"])
+    assert read_images(tmp_path / "i.h5").instances == ["a/1", "a/ñ", "a/1"]
+    assert read_images(tmp_path / "i.h5", rows=np.array([1, 2])).instances == ["a/ñ", "a/1"]
+    features = Features(np.zeros((2, 3), np.float32), np.zeros(2, int), ["x", "y"], ["a"], instances=["a/1", "a/2"])
+    write_features(tmp_path / "f.h5", features)
+    assert read_features(tmp_path / "f.h5").instances == ["a/1", "a/2"]
+
+
+def test_files_without_names_of_objects_are_read(tmp_path):
+    some_images(tmp_path / "i.h5")
+    assert read_images(tmp_path / "i.h5").instances is None
+    write_features(tmp_path / "f.h5", Features(np.zeros((1, 3), np.float32), np.zeros(1, int), ["x"], ["a"]))
+    assert read_features(tmp_path / "f.h5").instances is None
+    for name in ("i.h5", "f.h5"):
+        with h5py.File(tmp_path / name) as file:
+            assert "instances" not in file
+
+
+def test_names_of_too_few_or_too_many_objects_are_refused(tmp_path):
+    for instances in (["a/1"] * 2, ["a/1"] * 4, []):
+        with pytest.raises(ArtifactError, match=rf"i\.h5: got {len(instances)} instances for 3 labels"):
+            with_instances(tmp_path / "i.h5", instances)
+    features = Features(np.zeros((2, 3), np.float32), np.zeros(2, int), ["x", "y"], ["a"], instances=["a/1"])
+    with pytest.raises(ArtifactError, match="got 1 instances for 2 labels"):
+        write_features(tmp_path / "f.h5", features)
+    with pytest.raises(ArtifactError, match="got 1 ids for 2 labels"):
+        write_features(tmp_path / "f.h5", Features(features.values, features.labels, ["x"], ["a"]))
+    assert list(tmp_path.iterdir()) == []
+    with_instances(tmp_path / "i.h5", ["a/1"] * 3)
+    with h5py.File(tmp_path / "i.h5", "r+") as file:
+        del file["instances"]
+        file["instances"] = ["a/1"]
+    with pytest.raises(ArtifactError, match="is damaged"):
+        read_images(tmp_path / "i.h5")
+
+
 def test_some_rows_of_images(tmp_path):
     pixels, _ = some_images(tmp_path / "images.h5")
     images = read_images(tmp_path / "images.h5", rows=np.array([1, 7]))
@@ -62,6 +108,20 @@ def test_too_few_or_too_many_images_leave_no_file(tmp_path, blocks):
             labels=np.zeros(10), ids=["x"] * 10, classes=["a"], record=RECORD,
         )  # fmt: skip
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_streamed_images_the_places_come_back(tmp_path):
+    pixels = StreamedPixels("photos/here", ["cat/1.jpg", "cat/ñ 2.png"], size=32, channels=3, digest="0f")
+    given = {"labels": np.array([0, 1]), "ids": ["one", "two"], "classes": ["a", "b"], "record": RECORD}
+    write_images(tmp_path / "images.h5", pixels, shape=pixels.shape, **given)
+    images = read_images(tmp_path / "images.h5")
+    assert (str(images.pixels.source), images.pixels.digest) == ("photos/here", "0f")
+    assert images.pixels.shape == (2, 32, 32, 3)
+    assert [name.decode() for name in images.pixels.names] == ["cat/1.jpg", "cat/ñ 2.png"]
+    assert (images.ids, images.labels.tolist(), images.record) == (["one", "two"], [0, 1], RECORD)
+    with pytest.raises(ArtifactError, match="got 2 images, expected 3"):
+        write_images(tmp_path / "other.h5", pixels, shape=(3, 32, 32, 3), **given)
+    assert not (tmp_path / "other.h5").exists()
 
 
 def test_features_and_rankings_come_back(tmp_path):

@@ -223,7 +223,7 @@ def _child(name: str, position: int, small: bool, threads: int, connection: Conn
 
 def load() -> dict[str, Benchmark]:
     """Import the modules that register benchmarks, and return these."""
-    for module in ("retrieval", "decode", "training"):
+    for module in ("retrieval", "decode", "training", "streaming"):
         importlib.import_module(f"tests.benchmarks.{module}")
     return benchmarks
 
@@ -235,7 +235,8 @@ class _Runner:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         arguments = (chosen.name, position, small, cores(), theirs)
-        self._process = context.Process(target=_child, args=arguments, daemon=True)
+        # No daemon: a contestant may have processes of its own.
+        self._process = context.Process(target=_child, args=arguments)
         self._process.start()
         theirs.close()
         self.trouble = ""
@@ -271,20 +272,24 @@ def compare(chosen: Benchmark, rounds: int, small: bool = False) -> Iterator[Row
     """Run all contestants in turn, round by round, and yield what was found of each."""
     contestants = chosen.prepare(True)
     # Whoever prepares its arrays does so before the first round, alone: nothing else runs while one is timed.
-    runners = [_Runner(chosen, position, small) for position in range(len(contestants))]
+    runners: list[_Runner] = []
     taken: list[list[tuple[float, float, Values]]] = [[] for _ in contestants]
-    for number in range(rounds):
-        for contestant, runner, own in zip(contestants, runners, taken):
-            if runner.trouble or number >= (contestant.rounds or rounds):
-                continue
-            found = runner.run()
-            if found is not None:
-                own.append(found)
-                print(f"  {contestant.name:<42} {found[0]:9.3f} s {found[1]:8.0f} MiB", flush=True)
-            else:
-                print(f"  {contestant.name:<42} {runner.trouble}", flush=True)
-    for runner in runners:
-        runner.end()
+    try:
+        for position in range(len(contestants)):
+            runners.append(_Runner(chosen, position, small))
+        for number in range(rounds):
+            for contestant, runner, own in zip(contestants, runners, taken):
+                if runner.trouble or number >= (contestant.rounds or rounds):
+                    continue
+                found = runner.run()
+                if found is not None:
+                    own.append(found)
+                    print(f"  {contestant.name:<42} {found[0]:9.3f} s {found[1]:8.0f} MiB", flush=True)
+                else:
+                    print(f"  {contestant.name:<42} {runner.trouble}", flush=True)
+    finally:
+        for runner in runners:
+            runner.end()
     for contestant, runner, own in zip(contestants, runners, taken):
         yield summed_up(chosen, contestant, own, taken[0], runner.trouble)
 

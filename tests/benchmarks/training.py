@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from trazo.loading import WORKERS, source_of
 from trazo.models.factory import build
+from trazo.streams import Pixels
+from trazo.training.joined import Members
 from trazo.training.learner import Learner
 from trazo.training.loop import Course, train_epoch
 from trazo.training.objectives import mixture
@@ -17,30 +21,34 @@ from tests.benchmarks.harness import Contestant, Values, benchmark
 BATCH, CLASSES = 64, 20
 
 
-def course_of(architecture: str, images: int, size: int, widths: tuple[int, ...]) -> Course:
-    """Return a network and bytes to learn from, on the GPU where there is one."""
+def course_on(architecture: str, pixels: Pixels, options: dict[str, Any], workers: int = WORKERS) -> Course:
+    """Return a network and (N, H, H[, 3]) uint8 pixels to learn from, on the GPU where there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    draw = np.random.default_rng(0)
-    pixels = draw.integers(0, 256, (images, size, size), dtype=np.uint8)
+    images, size, channels = len(pixels), pixels.shape[1], 3 if pixels.ndim == 4 else 1
     labels = np.arange(images) % CLASSES
-    network = build(architecture, classes=CLASSES, channels=1, size=size, options={"widths": list(widths)})
+    network = build(architecture, classes=CLASSES, channels=channels, size=size, options=options)
     network = network.to(device, memory_format=torch.channels_last)
     learner = Learner(
         network=network,
         optimizer=torch.optim.Adam(network.parameters(), lr=1e-3),
         objective=mixture("cross_entropy"),
         feature="fc1",
-        channels=1,
+        channels=channels,
         size=size,
-        mean_image=torch.full((1, size, size), 0.9, device=device),
+        mean_image=torch.full((channels, size, size), 0.9, device=device),
         device=device,
         precision=torch.float32,
     )
-    sampling = samplings.get("items")(labels, [str(c) for c in range(CLASSES)], BATCH)
+    sampling = samplings.get("items")(Members(labels, [str(c) for c in range(CLASSES)]), BATCH)
     schedule = Schedule(sampling, parts=1, iterations=None, seed=0)
-    return Course(
-        learner, schedule, torch.from_numpy(pixels).to(device), torch.from_numpy(labels).to(device), validation=None
-    )
+    source = source_of(pixels, device, workers=workers, resident=True)
+    return Course(learner, schedule, source, torch.from_numpy(labels).to(device), validation=None)
+
+
+def course_of(architecture: str, images: int, size: int, widths: tuple[int, ...]) -> Course:
+    """Return a network and grey noise to learn from."""
+    pixels = np.random.default_rng(0).integers(0, 256, (images, size, size), dtype=np.uint8)
+    return course_on(architecture, pixels, {"widths": list(widths)})
 
 
 def trazo(course: Course) -> Values:
@@ -51,15 +59,15 @@ def trazo(course: Course) -> Values:
 def bare_loop(course: Course) -> Values:
     """Train on one batch that is ready, as often as the epoch has batches."""
     network, optimizer = course.learner.network.train(), course.learner.optimizer
-    images = course.pixels[:BATCH, None].float().div(255).contiguous(memory_format=torch.channels_last)
+    images = course.source.pixels[:BATCH, None].float().div(255).contiguous(memory_format=torch.channels_last)
     labels = course.labels[:BATCH]
-    for _ in range(len(course.pixels) // BATCH):
+    for _ in range(len(course.source.pixels) // BATCH):
         optimizer.zero_grad(set_to_none=True)
         torch.nn.functional.cross_entropy(network(images), labels).backward()
         optimizer.step()
     if images.device.type == "cuda":
         torch.cuda.synchronize()
-    return {"images": float(len(course.pixels))}
+    return {"images": float(len(course.source.pixels))}
 
 
 def _contestants(architecture: str, widths: tuple[int, ...], small: bool) -> list[Contestant]:

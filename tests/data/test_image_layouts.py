@@ -12,6 +12,8 @@ from trazo.errors import InputError
 FOLDERS = layouts.get("folders")
 SPLIT_FOLDERS = layouts.get("split_folders")
 LISTED = layouts.get("listed")
+NAMED = layouts.get("named")
+GROUND_TRUTH = layouts.get("ground_truth")
 
 
 def dataset(**settings):
@@ -431,3 +433,116 @@ def test_real_scenes_as_lists_are_the_same_images(shared_data, tmp_path):
     by_list = listed(folder="MIT_split", lists=lists, class_pattern="^[^/]+/([^/]+)/")
     for split in ("train", "test"):
         assert ids(LISTED, archive, by_list, split) == ids(SPLIT_FOLDERS, archive, given(folder="MIT_split"), split)
+
+
+# --- Other names of classes -------------------------------------------------------------------------------------------
+
+
+def test_classes_have_the_names_that_the_dataset_gives_them(place):
+    source = place(GIVEN_NAMES)
+    spec = given(rename={"coast": "sea shore"}, categories=["sea shore", "street"])
+    assert SPLIT_FOLDERS.available(source, spec) == ["sea shore", "street"]
+    assert SPLIT_FOLDERS.counts(source, spec)["train"] == {"sea shore": 3, "street": 2}
+    assert ids(SPLIT_FOLDERS, source, spec, "test")["sea shore"] == ["set/test/coast/e.jpg"]
+    plain = given()
+    with (
+        SPLIT_FOLDERS.opened(source, spec, "train") as renamed,
+        SPLIT_FOLDERS.opened(source, plain, "train") as opened,
+    ):
+        np.testing.assert_array_equal(renamed.items("sea shore").keys, opened.items("coast").keys)
+
+
+def test_classes_may_change_names_with_each_other(place):
+    source = place(GIVEN_NAMES)
+    spec = given(rename={"coast": "street", "street": "coast"})
+    assert SPLIT_FOLDERS.counts(source, spec) == {"train": {"street": 3, "coast": 2}, "test": {"street": 1, "coast": 2}}
+
+
+def test_a_list_names_classes_that_are_renamed(place):
+    source = place(files())
+    assert LISTED.available(source, listed(rename={"inside_city": "city"})) == ["city", "coast"]
+
+
+def test_mistakes_in_names_are_told_with_the_classes_there_are(place):
+    source = place(GIVEN_NAMES)
+    with pytest.raises(InputError, match=r"rename: unknown class 'caost'\. Did you mean 'coast'"):
+        SPLIT_FOLDERS.available(source, given(rename={"caost": "sea"}))
+    with pytest.raises(InputError, match=r"'coast' becomes 'street', and the source has a class 'street' already"):
+        SPLIT_FOLDERS.available(source, given(rename={"coast": "street"}))
+
+
+def test_other_names_of_a_class_move_the_digest_of_a_folder(tmp_path):
+    source = written(tmp_path / "s", GIVEN_NAMES)
+    digests = {SPLIT_FOLDERS.listing_digest(source, given(rename=names)) for names in ({}, {"coast": "sea"})}
+    assert len(digests) == 2
+
+
+# --- Names that say a class -------------------------------------------------------------------------------------------
+
+
+def test_names_say_the_class(place):
+    source = place(["330/1/1.png", "330/1/2.png", "330/10/1.png", "330/note.txt", "other/7.png"])
+    spec = dataset(layout="named", folder="330", class_pattern=r"/(\d+)\.png$", split={"train": 1, "test": "rest"})
+    assert NAMED.available(source, spec) == ["1", "2"]
+    assert ids(NAMED, source, spec, "train") == {"1": ["330/1/1.png", "330/10/1.png"], "2": ["330/1/2.png"]}
+
+
+def test_named_images_have_keys_that_do_not_depend_on_where_they_lie(tmp_path):
+    near, far = written(tmp_path / "near", ["d/x_1.png"]), written(tmp_path / "far", ["deep/d/x_1.png"])
+    with (
+        NAMED.opened(near, dataset(layout="named", folder="d"), "train") as one,
+        NAMED.opened(far, dataset(layout="named", folder="deep/d"), "train") as other,
+    ):
+        assert one.classes == other.classes == ["x"]
+        np.testing.assert_array_equal(one.items("x").keys, other.items("x").keys)
+
+
+def test_names_without_a_class_are_told(place):
+    source = place(["a_1.png", "b_2.png", *(f"{i}.png" for i in range(7))])
+    with pytest.raises(InputError, match=r"finds no class in 7 of 9 names: '0.png'; .*'4.png'; and 2 more\. Correct"):
+        NAMED.available(source, dataset(layout="named"))
+    with pytest.raises(InputError, match=r"it has no images, but files that end in \.md \(1\); check `folder`"):
+        NAMED.available(place(["d/x.md"]), dataset(layout="named", folder="d"))
+
+
+def test_ground_truth_has_the_class_first(place):
+    truth = "1 ball/9.jpg\n2, moon/9.jpg\n# a comment\n\n10\tmoon\\my 10.jpg\n"
+    source = place({"images/ball/9.jpg": "a", "images/moon/9.jpg": "b", "images/moon/my 10.jpg": "c", "truth": truth})
+    spec = dataset(layout="ground_truth", folder="images", lists={"train": "truth"}, split={"train": "all"})
+    assert ids(GROUND_TRUTH, source, spec, "train") == {
+        "1": ["images/ball/9.jpg"],
+        "10": ["images/moon/my 10.jpg"],
+        "2": ["images/moon/9.jpg"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("9.jpg", "'9.jpg' is no class with an image's name behind it"),
+        ("9.jpg 1", "'9.jpg 1' is no class with"),
+        ("1 8.jpg", "'8.jpg' is not there"),
+        ("1 9.jpg\n2 9.jpg", "line 2: '9.jpg' is listed already in truth, line 1"),
+    ],
+)
+def test_mistakes_in_a_ground_truth_are_named(place, line, words):
+    spec = dataset(layout="ground_truth", lists={"train": "truth"}, split={"train": "all"})
+    with pytest.raises(InputError, match=words):
+        GROUND_TRUTH.available(place({"9.jpg": "x", "truth": line}), spec)
+
+
+def test_a_list_may_name_what_an_image_was_made_of(place):
+    source = place(
+        files(lists={"l.txt": "a_1.svg\nx/b_1.JPG\nc_1.png\n"}, images=["a_1.png", "x/b_1.png", "c_1.png", "c_1.jpg"])
+    )
+    spec = listed(lists={"train": "l.txt"}, split={"train": "all"})
+    assert ids(LISTED, source, spec, "train") == {"a": ["a_1.png"], "b": ["x/b_1.png"], "c": ["c_1.png"]}
+    source = place(files(lists={"l.txt": "c_1.svg\n"}, images=["c_1.png", "c_1.jpg"]))
+    with pytest.raises(InputError, match=r"'c_1.svg' may be c_1.jpg or c_1.png; write more of its path"):
+        LISTED.available(source, spec)
+
+
+def test_the_place_of_an_image_says_its_class_where_its_name_does_not(place):
+    source = place(files("ShoeV2_photo/", lists={}, images=["1.png", "2.png"]) | {"l.txt": "1.png\n2.png\n"})
+    spec = listed(folder="ShoeV2_photo", lists={"train": "l.txt"}, split={"train": "all"}, class_pattern="(Shoe)V2_")
+    assert ids(LISTED, source, spec, "train") == {"Shoe": ["ShoeV2_photo/1.png", "ShoeV2_photo/2.png"]}

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from trazo.config import Dataset
-from trazo.data.images import UnreadableImagesError, build_images
+from trazo.data.images import UnreadableImagesError, build_images, split_instances
 from trazo.data.items import OverlapError
 from trazo.data.quickdraw import CorruptSourceError, Drawings, read_bin, write_bin
 from trazo.data.raster import RasterOptions, rasterise
 from trazo.errors import InputError
 from trazo.store import read_images
+from trazo.streams import StreamedPixels
 
 
 def dataset(**settings):
@@ -371,3 +372,118 @@ def test_real_archives_become_images(shared_data, tmp_path, archive, folder, cha
         middle = whole.crop((left, top, left + side, top + side))
         # Independent of the library's way: mean brightness survives shrinking.
         assert abs(float(np.asarray(middle).mean()) - float(pixels.mean())) < 2
+
+
+def test_images_are_kept_with_the_names_of_their_objects(tmp_path):
+    source = pictures(tmp_path)
+    spec = dataset(
+        layout="folders", folder="png", instance=r"\d*(\d)", rename={"cat": "Katze"}, split={"train": "rest"}
+    )
+    images = build(tmp_path, source, spec)
+    expected = [f"{'Katze' if '/cat/' in name else 'dog'}/{name[-5]}" for name in images.ids]
+    assert images.classes == ["Katze", "dog"]
+    assert images.instances == expected
+    assert split_instances(source=source, dataset_name="d", dataset=spec, split="train") == expected
+    plain = spec.model_copy(update={"instance": None})
+    assert build(tmp_path, source, plain).instances is None
+    assert split_instances(source=source, dataset_name="d", dataset=plain, split="train") is None
+
+
+def test_objects_of_a_split_are_those_of_its_images(tmp_path):
+    source = pictures(tmp_path)
+    spec = dataset(layout="folders", folder="png", instance="(.+)", split={"train": 5, "test": 2}, seed=3)
+    for split in ("train", "test"):
+        images = build(tmp_path, source, spec, split=split)
+        assert images.instances == split_instances(source=source, dataset_name="d", dataset=spec, split=split)
+        assert images.instances == [name.removeprefix("png/").removesuffix(".png") for name in images.ids]
+
+
+def test_names_without_an_object_are_told_before_any_pixel_is_made(tmp_path):
+    source = pictures(tmp_path, ["png/cat/3.png"])
+    spec = dataset(layout="folders", folder="png", instance="([0-6])", split={"train": "rest"})
+    with pytest.raises(InputError, match=r"dataset 'd': instance: .* in 4 of 18 file names: '7', '8', '7', '8'\. "):
+        build(tmp_path, source, spec)
+    assert not list(tmp_path.glob("*.h5"))
+
+
+def test_renamed_classes_have_the_same_pixels_under_another_name(tmp_path):
+    source = pictures(tmp_path)
+    spec = dataset(layout="folders", folder="png", split={"train": "rest"}, categories=["Hund", "cat"])
+    renamed = build(tmp_path, source, spec.model_copy(update={"rename": {"dog": "Hund"}}))
+    plain = build(tmp_path, source, spec.model_copy(update={"categories": ["dog", "cat"]}))
+    assert (renamed.classes, plain.classes) == (["Hund", "cat"], ["dog", "cat"])
+    assert renamed.ids == plain.ids
+    np.testing.assert_array_equal(renamed.pixels, plain.pixels)
+    assert renamed.record["settings"]["dataset"]["rename"] == {"dog": "Hund"}
+
+
+STREAMED = {"layout": "folders", "split": {"train": 15, "test": "rest"}}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("packed", [False, True])
+def test_streamed_images_are_those_that_would_have_been_stored(photos, tmp_path, monkeypatch, packed, channels):
+    source = photos
+    if packed:
+        source = tmp_path / "photos.zip"
+        with zipfile.ZipFile(source, "w") as file:
+            for photo in sorted(photos.glob("*/*.jpg")):
+                file.write(photo, photo.relative_to(photos))
+    for split in ("train", "test"):
+        stored = build(tmp_path, source, dataset(**STREAMED, channels=channels), split=split)
+        with monkeypatch.context() as patch:
+            patch.setattr("trazo.decode.decode_image", None)
+            streamed = build(tmp_path, source, dataset(**STREAMED, channels=channels, stream=True), split=split)
+        assert isinstance(streamed.pixels, StreamedPixels)
+        assert (streamed.ids, streamed.classes) == (stored.ids, stored.classes)
+        np.testing.assert_array_equal(streamed.labels, stored.labels)
+        assert streamed.pixels.shape == stored.pixels.shape
+        np.testing.assert_array_equal(streamed.pixels[:], stored.pixels)
+        assert (tmp_path / f"{split}-1.h5").stat().st_size < stored.pixels.nbytes
+
+
+def test_rows_of_streamed_images_are_those_rows(photos, tmp_path):
+    whole = build(tmp_path, photos, dataset(**STREAMED, stream=True))
+    rows = np.array([0, 17, 44])
+    some = read_images(tmp_path / "train-1.h5", rows=rows)
+    np.testing.assert_array_equal(some.pixels[:], whole.pixels[rows])
+    assert some.ids == [whole.ids[row] for row in rows]
+
+
+def test_streamed_images_stand_for_their_files(tmp_path):
+    folder = tmp_path / "photos" / "cat"
+    folder.mkdir(parents=True)
+    for i in range(4):
+        (folder / f"{i}.png").write_bytes(png(grey(0, i)))
+    spec = dataset(layout="folders", split={"train": "rest"}, stream=True)
+
+    def found():
+        return build(tmp_path, folder.parent, spec).pixels.digest
+
+    first = found()
+    assert found() == first
+    (folder / "3.png").write_bytes(png(grey(0, 9)))
+    changed = found()
+    (folder / "4.png").write_bytes(png(grey(0, 4)))
+    assert len({first, changed, found()}) == 3
+
+
+def test_streamed_files_that_are_empty_are_named_at_once_and_damaged_ones_as_they_are_read(tmp_path):
+    damaged = ["png/cat/3.png"]
+    spec = dataset(layout="folders", folder="png", split={"train": "rest"}, stream=True)
+    images = build(tmp_path, pictures(tmp_path, damaged), spec)
+    assert images.pixels[2].shape == (32, 32)
+    with pytest.raises(InputError, match=r"png/cat/3\.png of .*pictures\.zip cannot be read: no image"):
+        images.pixels[:]
+    folder = tmp_path / "png" / "cat"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"")
+    (folder / "b.png").symlink_to(tmp_path / "gone.png")
+    (folder / "c.png").write_bytes(png(grey(0, 0)))
+    with pytest.raises(UnreadableImagesError, match=r"2 of 3 images .*a\.png \(an empty file\); .*b\.png"):
+        build(tmp_path, tmp_path, spec)
+
+
+def test_drawings_are_not_streamed(drawn, tmp_path):
+    with pytest.raises(InputError, match=r"stream: .*`quickdraw`, only for folders"):
+        build(tmp_path, drawn, dataset(stream=True))

@@ -10,21 +10,8 @@ from trazo.models.factory import build, describe
 from trazo.models.weights import Weights, begin_with
 
 
-def alive(network: nn.Module, seed: int = 0) -> nn.Module:
-    """Give normalisations something to do: statistics and factors that are not 0 and 1."""
-    generator = torch.Generator().manual_seed(seed)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for values, low, high in (
-                (module.weight, 0.5, 1.0), (module.bias, -0.2, 0.2), (module.running_mean, -0.3, 0.3),
-                (module.running_var, 0.5, 1.5),
-            ):  # fmt: skip
-                values.data.uniform_(low, high, generator=generator)
-    return network.eval()
-
-
 @torch.no_grad()
-def test_torchvision_s_weights_give_torchvision_s_features_and_logits():
+def test_torchvision_s_weights_give_torchvision_s_features_and_logits(alive):
     theirs = alive(torchvision.models.resnet50(weights=None, num_classes=9))
     ours = build("resnet50", classes=9, channels=3, size=65, seed=4)
     begin_with(ours, Weights(theirs.state_dict(), "t", "d"), architecture="resnet50", classes=list("abcdefghi"), seed=4)
@@ -36,7 +23,7 @@ def test_torchvision_s_weights_give_torchvision_s_features_and_logits():
     assert feature.shape == (2, 2048)
 
 
-def test_it_learns_as_torchvision_s_does():
+def test_it_learns_as_torchvision_s_does(alive):
     """One gradient of a network in training mode, key by key."""
     theirs = alive(torchvision.models.resnet50(weights=None, num_classes=4)).train()
     ours = build("resnet50", classes=4, channels=3, size=48).train()

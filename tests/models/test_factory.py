@@ -103,6 +103,16 @@ def test_weights_depend_on_the_seed_alone():
     assert not torch.equal(first["stages.stem.0.weight"], other["stages.stem.0.weight"])
 
 
+def test_what_exists_twice_is_counted_twice():
+    arguments = {"channels": 3, "size": 32, "options": {"width": 4}, "search": False}
+    plain, branched = describe("resnet18", **arguments), describe("resnet18", **arguments, shared_from="stage3")
+    stages = build("resnet18", classes=2, channels=3, size=32, options={"width": 4}).stages
+    own = sum(p.numel() for name in ("stem", "stage1", "stage2") for p in stages[name].parameters())
+    assert branched == {**plain, "parameters": plain["parameters"] + own}
+    with pytest.raises(InputError, match=r"shared_from: unknown stage 'stage5'.*'stage4'.*head, pool, stage1"):
+        describe("resnet18", **arguments, shared_from="stage5")
+
+
 def test_he_normal_weights_have_the_deviation_he_gives():
     network = build("alexnet", classes=12, channels=3, size=224)
     weight = network.stages["conv2"][0].weight

@@ -14,7 +14,8 @@ from trazo.errors import InputError, TrazoError
 from trazo.models.checkpoint import Checkpoint, save_checkpoint
 from trazo.models.factory import build
 from trazo.models.network import StagedNetwork
-from trazo.models.weights import Start, begin_with, downloaded, read_weights
+from trazo.models.weights import Start, Weights, begin_by_part, begin_with, downloaded, read_weights
+from trazo.provenance import digest
 
 OPTIONS = {"width": 4}
 CLASSES = ["a", "b", "c"]
@@ -235,6 +236,191 @@ def test_a_checkpoint_of_another_network_is_told_by_what_it_is(tmp_path):
     path = saved_checkpoint(tmp_path / "checkpoint.pt", other, architecture="resnet18", channels=1)
     with pytest.raises(InputError, match=r"of resnet18 with options \{'width': 4\} of 1×32×32\) do not fit resnet50"):
         begin(small(), read_weights(path))
+
+
+def branched(seed: int = 0, classes: int = 3, shared_from: str = "layer2", **options) -> StagedNetwork:
+    options = {**OPTIONS, **options}
+    return build("resnet50", classes=classes, channels=3, size=32, options=options, seed=seed, shared_from=shared_from)
+
+
+def differing(seed: int, **changes) -> StagedNetwork:
+    """A network with branches that differ."""
+    network = branched(seed, **changes)
+    network.branches["photo"].load_state_dict(branched(seed + 1, **changes).branches["photo"].state_dict())
+    return network
+
+
+def by_part(network: StagedNetwork, parts, classes=CLASSES, seed=0) -> Start:
+    return begin_by_part(network, parts, architecture="resnet50", classes=list(classes), seed=seed)
+
+
+def weights_of(network: StagedNetwork, title: str, **facts) -> Weights:
+    return Weights(network.state_dict(), title, f"digest of {title}", **facts)
+
+
+def own(network: StagedNetwork, stage: str = "layer1") -> torch.Tensor:
+    return network.stages[stage][0].conv2.weight
+
+
+def of_branch(network: StagedNetwork, domain: str, stage: str = "layer1") -> torch.Tensor:
+    return network.branches[domain][stage][0].conv2.weight
+
+
+def test_each_part_starts_from_its_own_weights():
+    given = {"sketch": small(5), "photo": small(6), "shared": small(7)}
+    network = branched(1)
+    parts = {part: weights_of(of, f"weights of {part}", classes=CLASSES) for part, of in given.items()}
+    start = by_part(network, parts)
+    assert start.words == "sketch: weights of sketch; photo: weights of photo; shared: weights of shared"
+    assert start.digest == digest({part: weights.digest for part, weights in parts.items()})
+    for key, value in network.state_dict().items():
+        part, rest = ("shared", key) if key.startswith("stages.") else key.removeprefix("branches.").split(".", 1)
+        assert torch.equal(value, given[part].state_dict()[rest if part == "shared" else f"stages.{rest}"]), key
+
+
+def test_weights_of_another_library_fill_a_part(tmp_path):
+    """Sketches of torchvision's keys and 7 classes, what is shared of ours."""
+    given = small(5, classes=7)
+    torch.save(as_torchvision_names(given), tmp_path / "w.pth")
+    network = branched(1)
+    start = by_part(
+        network, {"sketch": read_weights(tmp_path / "w.pth"), "shared": weights_of(small(7), "ours")}, seed=1
+    )
+    assert start.words.startswith("sketch: file w.pth (sha256 ")
+    assert start.words.endswith("); photo: drawn from seed 1; shared: ours")
+    assert torch.equal(of_branch(network, "sketch"), own(given))
+    assert torch.equal(of_branch(network, "photo"), own(small(1)))
+    assert torch.equal(own(network, "layer2"), own(small(7), "layer2"))
+    assert torch.equal(network.stages["fc"].weight, small(7).stages["fc"].weight)
+
+
+def test_parts_without_weights_are_drawn_and_said():
+    network = branched(1)
+    start = by_part(network, {"shared": weights_of(small(7), "ours", classes=list("xyz"))}, seed=1)
+    assert start.words == "sketch and photo: drawn from seed 1; shared: ours; fc drawn from seed 1"
+    assert start.digest == digest({"shared": "digest of ours"})
+    for domain in ("sketch", "photo"):
+        assert torch.equal(of_branch(network, domain), own(small(1)))
+    assert torch.equal(own(network, "layer2"), own(small(7), "layer2"))
+    assert torch.equal(network.stages["fc"].weight, small(1).stages["fc"].weight)
+    network = branched(1)
+    start = by_part(network, {"photo": weights_of(small(7), "ours")}, seed=1)
+    assert start.words == "sketch and shared: drawn from seed 1; photo: ours"
+    assert torch.equal(of_branch(network, "photo"), own(small(7)))
+    assert torch.equal(network.stages["fc"].weight, small(1).stages["fc"].weight)
+
+
+def test_the_same_weights_for_all_fill_both_branches(tmp_path):
+    given = small(5)
+    torch.save(as_torchvision_names(given), tmp_path / "w.pth")
+    for weights in (weights_of(given, "ours"), read_weights(tmp_path / "w.pth")):
+        network = branched(1)
+        start = begin(network, weights)
+        assert start == Start(weights.title, weights.digest)
+        assert torch.equal(of_branch(network, "sketch"), own(given))
+        assert torch.equal(of_branch(network, "photo"), own(given))
+        assert equal(
+            network, {k: v for k, v in given.state_dict().items() if ".layer1." not in k and ".stem." not in k}
+        )
+
+
+def test_a_network_with_branches_starts_from_one_that_has_them_too(tmp_path):
+    given = differing(5)
+    path = saved_checkpoint(tmp_path / "checkpoint.pt", given, shared_from="layer2")
+    network = branched(1)
+    assert begin(network, read_weights(path, named=False)).words == "stage imagenet of base at epoch 4"
+    assert equal(network, given.state_dict())
+    network = branched(1, embedding=5)
+    start = begin(network, read_weights(path, named=False), seed=1)
+    assert start.words == "stage imagenet of base at epoch 4; embedding and fc drawn from seed 1"
+    assert torch.equal(of_branch(network, "photo"), of_branch(given, "photo"))
+    # A part of it alone, beside weights of a plain network.
+    network = branched(1)
+    other = weights_of(small(8), "plain", classes=CLASSES)
+    by_part(network, {"photo": read_weights(path), "sketch": other, "shared": other})
+    assert torch.equal(of_branch(network, "photo"), of_branch(given, "photo"))
+    assert torch.equal(of_branch(network, "sketch"), own(small(8)))
+    # What is shared there may exist twice here.
+    network = branched(1, shared_from="layer3")
+    begin(network, read_weights(path))
+    assert torch.equal(of_branch(network, "photo"), of_branch(given, "photo"))
+    for domain in ("sketch", "photo"):
+        assert torch.equal(of_branch(network, domain, "layer2"), own(given, "layer2"))
+
+
+@pytest.mark.parametrize("shared_from", ["layer1", "stem", None])
+def test_what_exists_twice_cannot_become_one(tmp_path, shared_from):
+    path = saved_checkpoint(tmp_path / "checkpoint.pt", differing(5), shared_from="layer2")
+    network = small(1) if shared_from is None else branched(1, shared_from=shared_from)
+    with pytest.raises(InputError) as caught:
+        begin(network, read_weights(path))
+    words = ["of resnet50 with options", "shared from layer2) do not fit", "missing: stages.", "branches.sketch.layer1"]
+    if shared_from != "layer1":
+        words[-1] = "branches.sketch.stem.conv1.weight"
+    assert all(word in str(caught.value) for word in [*words, "size and `branches`."]), str(caught.value)
+
+
+def test_an_embedding_that_one_branch_lacks_is_drawn_for_both():
+    """An embedding of each branch's own, before a shared classifier."""
+    network = branched(1, shared_from="fc", embedding=5)
+    start = by_part(
+        network, {"sketch": weights_of(small(5, embedding=5), "with"), "photo": weights_of(small(6), "without"),
+                  "shared": weights_of(small(7, embedding=5), "shared")}, seed=1,
+    )  # fmt: skip
+    assert start.words.endswith("; embedding and fc drawn from seed 1")
+    for domain in ("sketch", "photo"):
+        assert torch.equal(
+            network.branches[domain]["embedding"].weight, small(1, embedding=5).stages["embedding"].weight
+        )
+    assert torch.equal(network.stages["fc"].weight, small(1, embedding=5).stages["fc"].weight)
+    assert torch.equal(of_branch(network, "photo"), own(small(6)))
+
+
+def test_of_a_part_s_weights_only_its_own_stages_are_looked_at():
+    state = small(5).state_dict()
+    state["stages.layer4.0.conv1.weight"] = torch.full((2, 2), float("nan"))
+    del state["stages.layer3.0.conv1.weight"]
+    network = branched(1)
+    by_part(network, {"sketch": Weights(state, "t", "d")})
+    assert torch.equal(of_branch(network, "sketch"), own(small(5)))
+
+
+@pytest.mark.parametrize(
+    ("edits", "words"),
+    [
+        (
+            {"stages__layer1__0__conv1__weight": torch.zeros(7, 4, 1, 1)},
+            ["Keys: 1 of another shape", "stages.layer1.0.conv1.weight (7, 4, 1, 1) for (4, 4, 1, 1)"],
+        ),
+        ({"stages__stem__conv1__weight": None}, ["1 missing: branches.{}.stem.conv1.weight (4, 3, 7, 7)"]),
+        ({"stages__layer1__3__conv1__weight": torch.zeros(1)}, ["does not have: stages.layer1.3.conv1.weight"]),
+        ({"stages__aux__weight": torch.zeros(1)}, ["does not have: stages.aux.weight"]),
+        ({"stages__stem__bn1__bias": torch.full((4,), float("nan"))}, ["NaN", "in stages.stem.bn1.bias; expected"]),
+    ],
+)
+@pytest.mark.parametrize("part", ["sketch", "photo", "all"])
+def test_keys_that_do_not_fit_a_part_are_listed(part, edits, words):
+    bad = Weights(changed(small(5).state_dict(), **edits), "bad", "d", made_for="resnet50")
+    network = branched(1)
+    good = weights_of(small(6), "good")
+    parts = dict.fromkeys(network.parts, bad) if part == "all" else {"shared": good, part: bad}
+    with pytest.raises(InputError) as caught:
+        by_part(network, parts)
+    words = ["weights: bad" if part == "all" else f"weights for {part}: bad", *words]
+    words = [word.format("sketch") if part == "all" else word.format(part) for word in words]
+    words = [word.replace("1 missing", "2 missing") if part == "all" else word for word in words]
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    # Nothing was taken over by halves.
+    assert equal(network, branched(1).state_dict())
+
+
+def test_parts_that_a_network_does_not_have_are_refused():
+    weights = weights_of(small(5), "ours")
+    with pytest.raises(InputError, match=r"unknown part of the network 'skech'\. Did you mean 'sketch'"):
+        by_part(branched(1), {"skech": weights})
+    for network in (small(1), branched(1, shared_from="stem")):
+        with pytest.raises(InputError, match=r"unknown part of the network 'photo'\. Choices: shared"):
+            by_part(network, {"photo": weights, "shared": weights})
 
 
 class Evil:

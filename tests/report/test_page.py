@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 from trazo import store
-from trazo.config import OtherModel, Settings, Study, read_settings, read_study
+from trazo.config import BranchWeights, OtherModel, Settings, Study, read_settings, read_study
 from trazo.report.comparison import Compared, compare
 from trazo.report.departures import caveat, named_differences
 from trazo.report.figures import render_figure
@@ -383,6 +383,18 @@ def test_the_starting_weights_of_every_model_stand_below_tables(weights, words):
     settings = read_settings({"studies": ["demo"], "sources": {"mine": "/home/somebody/resnet.pth"}})
     study = _with_weights(weights, settings)
     assert caveat(study, study, settings) == f"Starting weights: small, third: drawn at random; other: {words}."
+    # A table of that model alone still knows the one that it starts from.
+    assert caveat(study, study, settings, models=["other"]) == f"Starting weights: other: {words}."
+
+
+def test_weights_by_part_are_told_part_by_part():
+    settings = read_settings({"studies": ["demo"]})
+    weights = BranchWeights(sketch=OtherModel(model="small"), shared="pretrained")
+    study = _with_weights(weights, settings)
+    assert caveat(study, study, settings, models=["other"]) == (
+        "Starting weights: other: sketch layers from stage classify of small at epoch 8, shared layers from pretrained "
+        "weights of torchvision, photo layers from random weights."
+    )
 
 
 def test_a_smaller_form_that_draws_its_weights_says_so():

@@ -17,6 +17,8 @@ from trazo.config import Model
 from trazo.errors import InputError
 from trazo.models.checkpoint import load_checkpoint
 from trazo.store import Images, read_history, write_images
+from trazo.training.joined import Members, join, of_domain
+from trazo.training.learner import Learner
 from trazo.training.loop import TrainingError, train_stage
 from trazo.training.resume import load_state, save_state
 from trazo.training.sampling import Items, Triplets
@@ -155,7 +157,7 @@ def test_the_first_step_is_plain_sgd(tmp_path, data):
     # The same memory layout: other kernels round otherwise, and normalisation over few values magnifies it.
     network = checkpoint.network(0).train().to(memory_format=torch.channels_last)
     pixels, labels = bars(193, 0)
-    order = Items(labels, "abc", 193).batches(seed=0, number=1)[0]
+    order = Items(Members(labels, "abc"), 193).batches(seed=0, number=1)[0]
     images = torch.from_numpy(pixels[:, None].astype(np.float32) / 255) - checkpoint.mean_image
     images = images.contiguous(memory_format=torch.channels_last)
     torch.nn.functional.cross_entropy(network(images[order]), torch.from_numpy(labels)[order]).backward()
@@ -295,8 +297,14 @@ def test_a_later_stage_starts_from_the_one_before(tmp_path, data):
     one, two = load_checkpoint(first).weights[2], load_checkpoint(path).weights[0]
     assert all(torch.equal(one[k], two[k]) for k in one)
     others = write_bars(tmp_path / "others.h5", 30, 0, classes=("a", "b", "d"))
-    with pytest.raises(InputError, match="'d'"):
-        train(tmp_path / "3", others, model, stage="again", previous=first)
+    # Other classes: all is taken over but the classifier, which is drawn anew.
+    three = load_checkpoint(train(tmp_path / "3", others, model, stage="again", previous=first))
+    assert three.classes == ["a", "b", "d"]
+    assert {k for k in one if not torch.equal(one[k], three.weights[0][k])} == {
+        "stages.head.weight",
+        "stages.head.bias",
+    }
+    assert "head drawn from seed 0" in three.record["figures"]["starting_weights"]
 
 
 @pytest.mark.parametrize(("steps", "parts"), [(18, 3), (20, 3), (5, 5), (3, 2)])
@@ -308,7 +316,11 @@ def test_iterations_are_cut_into_parts_and_end_as_epochs_do(tmp_path, data, step
     record, history = read_history(tmp_path / "history.json")
     ends = [int(part * steps / parts + 0.5) for part in range(parts + 1)]
     assert [row.get("steps", 0) for row in history] == [0, *np.diff(ends)]
-    passes = [order for number in range(1, 5) for order in Items(np.zeros(193), "a", 32).batches(seed=0, number=number)]
+    passes = [
+        order
+        for number in range(1, 5)
+        for order in Items(Members(np.zeros(193), "a"), 32).batches(seed=0, number=number)
+    ]
     images = np.cumsum([0, *map(len, passes)])
     assert [row.get("images", 0) for row in history] == [0, *np.diff(images[ends])]
     assert all("validation_loss" in row for row in history)
@@ -449,7 +461,7 @@ def test_triplets_are_validated_on_fixed_triplets_and_classifiers_on_every_item(
     images = torch.from_numpy(pixels[:, None].astype(np.float32) / 255) - checkpoint.mean_image
     with torch.no_grad():
         features, logits = (t.numpy().astype(np.float64) for t in checkpoint.network(1).eval().embed(images, "pool"))
-    rows = [batch.numpy().reshape(3, -1) for batch in Triplets(labels, "abc", 32).batches(seed=0, number=0)]
+    rows = [batch.numpy().reshape(3, -1) for batch in Triplets(Members(labels, "abc"), 32).batches(seed=0, number=0)]
     losses = [
         max(0.0, 5 + np.linalg.norm(features[a] - features[p]) - np.linalg.norm(features[a] - features[n]))
         for batch in rows
@@ -486,7 +498,7 @@ def test_the_feature_layer_decides_what_embeddings_are(tmp_path, data):
     checkpoint = load_checkpoint(train(tmp_path, data, settings(1, feature="stage3", stage=stage)))
     network = checkpoint.network(0).train().to(memory_format=torch.channels_last)
     pixels, labels = bars(193, 0)
-    order = Triplets(labels, "abc", 32).batches(seed=0, number=1)[0]
+    order = Triplets(Members(labels, "abc"), 32).batches(seed=0, number=1)[0]
     assert len(order) == 30
     images = torch.from_numpy(pixels[:, None].astype(np.float32) / 255) - checkpoint.mean_image
     hidden = images.contiguous(memory_format=torch.channels_last)[order]
@@ -525,3 +537,107 @@ def test_colour_images_and_resized_inputs_train(tmp_path):
     checkpoint = load_checkpoint(path)
     assert checkpoint.size == 16
     assert checkpoint.mean_image.shape == (3, 16, 16)
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """Sketches (grey) and photos (colour, marked by a corner) of the same three classes."""
+    folder = tmp_path_factory.mktemp("both")
+    sketches = write_bars(folder / "sketches.h5", 45, 0)
+    pixels, labels = bars(31, 5)
+    colour = np.repeat(pixels[..., None], 3, axis=3)
+    colour[:, 0, 0] = 7
+    photos = folder / "photos.h5"
+    write_images(
+        photos, [colour], shape=colour.shape, labels=labels, ids=[f"p{i}" for i in range(31)], classes=list("abc"),
+        record={},
+    )  # fmt: skip
+    return [photos, sketches]
+
+
+DOMAINS = {"domains": ["photo", "sketch"]}
+MEASURED = {"validation_domains": ["photo", "sketch"]}
+
+ACROSS = {"cross_entropy": {"weight": 1.2}, "triplet": {"weight": 0.6, "margin": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("objective", "seen"), [("cross_entropy", 76), ({"contrastive": {"normalise": True}}, 90), (ACROSS, 135)]
+)
+def test_sketches_and_photos_are_trained_on_together_and_resume(tmp_path, both, objective, seen):
+    augment = {"flip": 0.5, "rotate": 15, "crop": 0.8, "thickness": 1, "erase": 0.5}
+    stage = {"objective": objective, "checkpoints": [0]}
+    model = settings(3, channels=3, stage={**stage, "augment": augment})
+    changes = {"validation": both, **DOMAINS, **MEASURED}
+    whole = train(tmp_path / "whole", both, model, **changes)
+    record, history = read_history(whole.parent / "history.json")
+    assert [row["images"] for row in history[1:]] == [seen] * 3
+    assert all(math.isfinite(row["validation_loss"]) for row in history)
+    assert record["settings"]["model"]["stages"][0]["augment"]["flip"] == 0.5
+    folder = interrupted(tmp_path / "cut", both, model, **changes)
+    assert same_weights(whole, train(folder, both, model, **changes))
+    plain = train(tmp_path / "plain", both, settings(3, channels=3, stage=stage), **changes)
+    assert not same_weights(whole, plain)
+
+
+def test_rows_keep_their_domains_in_training_and_validation(tmp_path, both, monkeypatch):
+    found = []
+    inner = Learner.outputs
+
+    def noted(self, pixels, domains=None, augment=None):
+        found.append((self.network.training, pixels[:, 0, 0, 0] == 7, domains, augment))
+        return inner(self, pixels, domains, augment)
+
+    monkeypatch.setattr(Learner, "outputs", noted)
+    model = settings(1, channels=3, stage={"objective": ACROSS, "augment": {"flip": 0.5}})
+    train(tmp_path, both, model, validation=both, **DOMAINS, **MEASURED)
+    assert {training for training, *_ in found} == {True, False}
+    for training, photos, domains, augment in found:
+        assert torch.equal(photos, domains == 1)
+        assert (augment is not None) == training
+        if training:
+            # A triplet is a sketch and two photos.
+            assert photos.reshape(3, -1).tolist() == [[False] * (len(photos) // 3), *[[True] * (len(photos) // 3)] * 2]
+
+
+def test_every_step_draws_its_own_augmentations(tmp_path, data, monkeypatch):
+    states = []
+    inner = Learner.outcome
+
+    def noted(self, *given, augment=None, **known):
+        states.append(augment.initial_seed())
+        return inner(self, *given, augment=augment, **known)
+
+    monkeypatch.setattr(Learner, "outcome", noted)
+    model = settings(2, stage={"augment": {"flip": 0.5}})
+    train(tmp_path / "1", data, model)
+    assert len(set(states)) == len(states) == 2 * 6
+    train(tmp_path / "2", data, model)
+    assert states[:12] == states[12:]
+
+
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [
+        ({"triplet": {"mining": "hard"}}, "stage classify: data: pairs chosen within a batch"),
+        ({"contrastive": {}, "triplet": {"mining": "hard"}}, "stage classify: data: pairs chosen within a batch"),
+        ({"triplet": {"draw": "instances"}}, "stage classify: data: draw: instances .*`instance`"),
+    ],
+)
+def test_what_sketches_and_photos_cannot_teach_is_refused(tmp_path, both, objective, words):
+    with pytest.raises(InputError, match=words):
+        train(tmp_path, both, settings(1, channels=3, stage={"objective": objective}), **DOMAINS)
+
+
+def test_a_sample_of_both_domains_holds_as_large_a_part_of_each():
+    def images(count, start):
+        pixels = np.arange(start, start + count, dtype=np.uint8)[:, None, None]
+        names = [str(start + i) for i in range(count)]
+        return Images(pixels, np.arange(count) % 2, names, ["a", "b"], instances=names)
+
+    taken = sample(join(images(80, 0), images(40, 100)), 30)
+    assert np.bincount(taken.labels + 2 * taken.domains).tolist() == [10, 10, 5, 5]
+    assert taken.ids == taken.instances == [str(value) for value in taken.pixels[:, 0, 0]]
+    assert (taken.domains == (taken.pixels[:, 0, 0] >= 100)).all()
+    photos = sample(of_domain(images(40, 100), "photo"), 10)
+    assert photos.domains.tolist() == [1] * 10

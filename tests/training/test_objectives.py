@@ -152,6 +152,31 @@ def test_a_mixture_is_the_weighted_sum():
     assert mixture("triplet").measure(batch).correct is None
 
 
+@pytest.mark.parametrize("alpha", [0.4, 0.02])
+def test_the_loss_of_study_sbir_is_a_sum_of_weighted_means(alpha):
+    """α·(CE_sketch + CE_positive + CE_negative) + (1 − α)·max(0, λ + D(a, p) − D(a, n)), mean over the triplets."""
+    batch = batch_of(21, 3)
+    logits, labels, points = batch.logits.numpy(), batch.labels.numpy(), batch.embeddings.numpy()
+    entropies = [math.log(sum(math.exp(v) for v in row)) - row[own] for row, own in zip(logits, labels)]
+    losses = []
+    for a, p, n in zip(range(7), range(7, 14), range(14, 21)):
+        triplet = max(0.0, 0.7 + math.dist(points[a], points[p]) - math.dist(points[a], points[n]))
+        losses.append(alpha * (entropies[a] + entropies[p] + entropies[n]) + (1 - alpha) * triplet)
+    written = {"cross_entropy": {"weight": 3 * alpha}, "triplet": {"weight": 1 - alpha, "margin": 0.7}}
+    assert loss_of(written, batch).item() == pytest.approx(sum(losses) / 7, rel=1e-5)
+
+
+def test_how_triplets_are_drawn_reaches_their_sampling():
+    assert mixture("triplet").sampling_options == {"draw": "classes"}
+    mixed = mixture({"cross_entropy": {}, "contrastive": {}, "triplet": {"draw": "instances"}})
+    assert (mixed.sampling, mixed.sampling_options) == ("triplets", {"draw": "instances"})
+    needed = [mixture(name).smallest_photos for name in ("cross_entropy", "contrastive", "triplet")]
+    assert needed == [0, 1, 1]
+    assert mixed.smallest_photos == 2
+    assert (mixed.needs_instances, mixture("triplet").needs_instances) == (True, False)
+    assert mixture({"contrastive": {}, "triplet": {"mining": "hard"}}).smallest_photos is None
+
+
 @pytest.mark.parametrize(
     ("written", "sampling", "logits", "embeddings", "smallest"),
     [
@@ -184,7 +209,10 @@ def test_the_most_demanding_objective_decides_the_sampling(written, sampling, lo
         ({"triplet": {"margin": -0.1}}, "triplet: option 'margin': got -0.1"),
         ({"contrastive": {"margin": float("nan")}}, "contrastive: option 'margin'"),
         ({"triplet": {"mining": "soft"}}, "option 'mining': got 'soft'.*semi_hard"),
-        ({"cross_entropy": {"weight": 0}}, "cross_entropy: option 'weight': got 0"),
+        ({"triplet": {"draw": "instance"}}, "option 'draw': got 'instance'.*instances"),
+        ({"triplet": {"draw": "instances", "mining": "hard"}}, "triplet: draw: instances needs mining: none, got hard"),
+        ({"cross_entropy": {"weight": -1}}, "cross_entropy: option 'weight': got -1"),
+        ({"cross_entropy": {"weight": 0}}, "cross_entropy: every weight is 0"),
         ({"cross_entropy": {"margin": 1}}, "unknown option 'margin'"),
         ({}, "no objective"),
         ("cross_entropy:hard", "nothing stands after cross_entropy"),

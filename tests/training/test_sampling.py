@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 from trazo.errors import InputError
+from trazo.training.joined import Members
 from trazo.training.sampling import Items, Schedule, samplings
 
 
 def items(count, size):
-    return Items(np.zeros(count), ["a"], size)
+    return Items(Members(np.zeros(count), ["a"]), size)
 
 
 @pytest.mark.parametrize(("count", "size"), [(193, 32), (64, 64), (5, 128), (3, 1), (2, 1)])
@@ -53,7 +54,7 @@ CLASSES = ["ant", "bee", "cat", "absent", "dog", "elk"]
 
 def rows_of(kind, passes=range(1, 101), size=32, **options):
     """All rows of many passes: (groups, images that belong together)."""
-    sampling = samplings.get(kind)(LABELS, CLASSES, size, **options)
+    sampling = samplings.get(kind)(Members(LABELS, CLASSES), size, **options)
     batches = [b for number in passes for b in sampling.batches(seed=3, number=number)]
     return np.concatenate([b.numpy().reshape(sampling.groups, -1) for b in batches], axis=1)
 
@@ -91,7 +92,7 @@ def test_every_item_is_an_anchor_once_a_pass():
 
 
 def test_balanced_batches_have_p_classes_of_k_items():
-    sampling = samplings.get("balanced")(LABELS, CLASSES, 17, per_class=5)
+    sampling = samplings.get("balanced")(Members(LABELS, CLASSES), 17, per_class=5)
     counts = np.zeros(len(LABELS), int)
     for number in range(1, 51):
         batches = sampling.batches(seed=0, number=number)
@@ -109,8 +110,8 @@ def test_balanced_batches_have_p_classes_of_k_items():
 
 @pytest.mark.parametrize("kind", samplings.names())
 def test_a_pass_depends_on_seed_and_number_alone_and_has_always_as_many_batches(kind):
-    sampling = samplings.get(kind)(LABELS, CLASSES, 16)
-    other = samplings.get(kind)(LABELS, CLASSES, 16)
+    sampling = samplings.get(kind)(Members(LABELS, CLASSES), 16)
+    other = samplings.get(kind)(Members(LABELS, CLASSES), 16)
     other.batches(seed=9, number=9)
 
     def flat(sampling, seed, number):
@@ -136,11 +137,160 @@ def test_a_pass_depends_on_seed_and_number_alone_and_has_always_as_many_batches(
 def test_classes_with_too_few_images_are_named(kind, options, words):
     labels = np.array([0, 0, 0, 1, 1, 1, 2, 2, 4, 5])
     with pytest.raises(InputError, match=words):
-        samplings.get(kind)(labels, CLASSES, 32, **options)
+        samplings.get(kind)(Members(labels, CLASSES), 32, **options)
 
 
 def test_one_class_and_no_room_are_refused():
     with pytest.raises(InputError, match="2 classes; got 1"):
-        samplings.get("pairs")(np.zeros(5), CLASSES, 32)
+        samplings.get("pairs")(Members(np.zeros(5), CLASSES), 32)
     with pytest.raises(InputError, match=r"batch of 7.*at least 8"):
-        samplings.get("balanced")(LABELS, CLASSES, 7, per_class=4)
+        samplings.get("balanced")(Members(LABELS, CLASSES), 7, per_class=4)
+
+
+# Four classes of 1, 2, 3 and 4 objects. Every object has a photo (the last one two) and 1 to 3 sketches.
+OBJECTS = np.repeat([0, 1, 2, 3], [1, 2, 3, 4])
+OF_PHOTOS = np.random.default_rng(2).permutation([*range(10), 9])
+OF_SKETCHES = np.random.default_rng(3).permutation(np.repeat(np.arange(10), np.arange(10) % 3 + 1))
+NAMES = ["ant", "bee", "cat", "dog"]
+
+
+def crossed(sketches=OF_SKETCHES, photos=OF_PHOTOS, **changes):
+    """Sketches and photos of these objects, in mixed order."""
+    objects = np.concatenate([sketches, photos])
+    domains = np.repeat([0, 1], [len(sketches), len(photos)]).astype(np.uint8)
+    order = np.random.default_rng(4).permutation(len(objects))
+    ids = [f"{'sp'[domain]}{number}" for domain, number in zip(domains, objects)]
+    known = {"domains": domains[order], "instances": objects[order], "ids": [ids[i] for i in order], **changes}
+    return Members(OBJECTS[objects][order], NAMES, **known)
+
+
+# Without the class of one object, which has no other photo to be told from.
+WITHOUT_ANT = crossed(OF_SKETCHES[OF_SKETCHES > 0])
+
+
+def groups_of(kind, members, passes, size=9, **options):
+    sampling = samplings.get(kind)(members, size, **options)
+    batches = [b for number in passes for b in sampling.batches(seed=3, number=number)]
+    return np.concatenate([b.numpy().reshape(sampling.groups, -1) for b in batches], axis=1)
+
+
+@pytest.mark.parametrize("draw", ["classes", "instances"])
+def test_every_sketch_is_an_anchor_once_a_pass_and_photos_are_its_partners(draw):
+    anchor, positive, negative = groups_of("triplets", WITHOUT_ANT, [5], draw=draw)
+    assert sorted(anchor) == list(np.flatnonzero(WITHOUT_ANT.domains == 0))
+    assert (WITHOUT_ANT.domains[positive] == 1).all()
+    assert (WITHOUT_ANT.domains[negative] == 1).all()
+    assert (WITHOUT_ANT.labels[anchor] == WITHOUT_ANT.labels[positive]).all()
+
+
+def test_of_classes_every_photo_of_the_class_is_as_likely_and_every_other_class():
+    members = crossed()
+    anchor, positive, negative = groups_of("triplets", members, range(300))
+    of_dogs = members.labels[anchor] == 3
+    photos = np.flatnonzero((members.domains == 1) & (members.labels == 3))
+    assert len(photos) == 5
+    assert all(within((positive[of_dogs] == photo).sum(), of_dogs.sum(), 1 / 5) for photo in photos)
+    others = members.labels[negative[of_dogs]]
+    assert all(within((others == label).sum(), of_dogs.sum(), 1 / 3) for label in (0, 1, 2))
+    assert (members.labels[negative] != members.labels[anchor]).all()
+    cats = np.flatnonzero((members.domains == 1) & (members.labels == 2))
+    assert all(within((negative[of_dogs] == photo).sum(), of_dogs.sum(), 1 / 9) for photo in cats)
+
+
+def test_of_instances_the_very_photo_is_positive_and_half_of_the_negatives_are_of_the_class():
+    members = WITHOUT_ANT
+    anchor, positive, negative = groups_of("triplets", members, range(400), draw="instances")
+    assert (members.instances[positive] == members.instances[anchor]).all()
+    assert (members.instances[negative] != members.instances[anchor]).all()
+    near = members.labels[negative] == members.labels[anchor]
+    assert within(near.sum(), len(near), 0.5)
+    # The last object has two photos: both are its sketches' positives, and neither is their negative.
+    twins = np.flatnonzero((members.domains == 1) & (members.instances == 9))
+    of_twins = members.instances[anchor] == 9
+    assert within((positive[of_twins] == twins[0]).sum(), of_twins.sum(), 0.5)
+    assert set(positive[of_twins]) == set(twins)
+    # Every other photo of the class is as likely, wherever the own one stands among them.
+    for number in (6, 7, 8, 9):
+        chosen = negative[near & (members.instances[anchor] == number)]
+        others = [r for r in np.flatnonzero((members.domains == 1) & (members.labels == 3))
+                  if members.instances[r] != number]  # fmt: skip
+        assert set(chosen) == set(others)
+        assert all(within((chosen == row).sum(), len(chosen), 1 / len(others)) for row in others)
+    far = members.labels[negative[~near & (members.labels[anchor] == 3)]]
+    assert all(within((far == label).sum(), len(far), 1 / 3) for label in (0, 1, 2))
+
+
+def test_pairs_of_a_sketch_and_a_photo():
+    members = crossed()
+    first, second = groups_of("pairs", members, range(200))
+    assert sorted(first[: len(OF_SKETCHES)]) == list(np.flatnonzero(members.domains == 0))
+    assert len(first) == 200 * len(OF_SKETCHES)
+    assert (members.domains[second] == 1).all()
+    same = members.labels[first] == members.labels[second]
+    assert within(same.sum(), len(same), 0.5)
+
+
+def test_items_of_both_domains_come_shuffled_once_a_pass():
+    members = crossed()
+    (rows,) = samplings.get("items")(members, 100).batches(seed=0, number=1)
+    assert sorted(rows.tolist()) == list(range(len(members)))
+    assert len(set(members.domains[rows[:8]].tolist())) == 2
+
+
+@pytest.mark.parametrize(("kind", "options"), [("pairs", {}), ("triplets", {}), ("triplets", {"draw": "instances"})])
+def test_passes_across_domains_depend_on_seed_and_number_alone(kind, options):
+    one, other = (samplings.get(kind)(WITHOUT_ANT, 12, **options) for _ in range(2))
+    other.batches(seed=8, number=8)
+    passes = [[b.tolist() for b in one.batches(seed=s, number=n)] for s in (1, 2) for n in (1, 2)]
+    assert passes == [[b.tolist() for b in other.batches(seed=s, number=n)] for s in (1, 2) for n in (1, 2)]
+    assert len({str(found) for found in passes}) == 4
+    assert len({len(found) for found in passes}) == 1
+
+
+def test_photos_alone_are_sampled_as_images_of_no_domain():
+    photos = Members(LABELS, CLASSES, domains=np.ones(len(LABELS), np.uint8))
+    for kind in samplings.names():
+        found = [samplings.get(kind)(each, 16).batches(seed=1, number=1) for each in (photos, Members(LABELS, CLASSES))]
+        assert [b.tolist() for b in found[0]] == [b.tolist() for b in found[1]]
+
+
+def test_what_cannot_be_drawn_of_sketches_and_photos_is_named():
+    def triplets(members, draw="instances"):
+        return samplings.get("triplets")(members, 9, draw=draw)
+
+    with pytest.raises(InputError, match="2 objects of every class; of one object are those of: ant"):
+        triplets(crossed())
+    with pytest.raises(InputError, match=r"3 of 18 sketches have no photo .*: s8, s8, s8\. Add"):
+        triplets(crossed(OF_SKETCHES[OF_SKETCHES > 0], OF_PHOTOS[OF_PHOTOS != 8]))
+    with pytest.raises(InputError, match=r"19 of 19 sketches .* and 9 more"):
+        triplets(crossed(instances=np.full(30, -1)))
+    with pytest.raises(InputError, match="both datasets' `instance`"):
+        triplets(crossed(instances=None))
+    with pytest.raises(InputError, match="needs sketches and photos"):
+        triplets(Members(np.repeat(OBJECTS, 2), NAMES, instances=np.arange(20)))
+    for kind in ("pairs", "triplets"):
+        with pytest.raises(InputError, match=r"a photo of every class; too few of: bee \(0\)"):
+            samplings.get(kind)(crossed(photos=OF_PHOTOS[OBJECTS[OF_PHOTOS] != 1]), 9)
+    with pytest.raises(InputError, match="within a batch go by class alone"):
+        samplings.get("balanced")(crossed(), 9, per_class=2)
+
+
+def test_a_photo_of_an_unknown_object_is_another_one():
+    members = WITHOUT_ANT
+    unknown = np.flatnonzero((members.domains == 1) & (members.instances == 7))
+    instances = members.instances.copy()
+    instances[unknown] = -1
+    kept = (members.domains == 1) | (members.instances != 7)
+    fewer = Members(members.labels[kept], NAMES, members.domains[kept], instances[kept])
+    anchor, positive, negative = groups_of("triplets", fewer, range(100), draw="instances")
+    row = np.flatnonzero(fewer.instances == -1)[0]
+    assert row not in positive
+    assert row in negative[fewer.labels[anchor] == 3]
+
+
+def test_how_many_photos_a_class_needs():
+    assert samplings.get("items").smallest_photos() == 0
+    assert samplings.get("pairs").smallest_photos() == 1
+    assert samplings.get("triplets").smallest_photos() == 1
+    assert samplings.get("triplets").smallest_photos(draw="instances") == 2
+    assert samplings.get("balanced").smallest_photos(per_class=3) is None

@@ -53,14 +53,14 @@ def test_a_chain_of_two_models(tmp_path, images):
     assert words_of(base) == ["drawn from seed 0"] * 2
     learned = load_checkpoint(base)
     for start, epoch in (({"model": "base"}, 2), ({"model": "base", "stage": "classify", "epoch": 1}, 1)):
-        second = train(tmp_path / f"second{epoch}", images, model(1, weights=start), weights=base, seed=5)
+        second = train(tmp_path / f"second{epoch}", images, model(1, weights=start), weights=[base], seed=5)
         assert words_of(second) == [f"stage classify of base at epoch {epoch}"] * 2
         first = load_checkpoint(second).weights[0]
         assert all(torch.equal(first[k], v) for k, v in learned.weights[epoch].items())
     options = {"width": 4, "embedding": 5}
     stage = {"objective": {"triplet": {"mining": "hard"}}, "batch_size": 12}
     chosen = model(1, weights={"model": "base"}, options=options, feature="embedding", stage=stage)
-    embedded = train(tmp_path / "embedded", images, chosen, weights=base)
+    embedded = train(tmp_path / "embedded", images, chosen, weights=[base])
     assert words_of(embedded) == ["stage classify of base at epoch 2; embedding and fc drawn from seed 0"] * 2
     state = load_checkpoint(embedded).weights
     assert not torch.equal(state[0]["stages.embedding.weight"], state[1]["stages.embedding.weight"])
@@ -69,11 +69,11 @@ def test_a_chain_of_two_models(tmp_path, images):
 def test_weights_of_a_file_are_where_training_starts(tmp_path, images):
     given = build("resnet50", classes=3, channels=3, size=32, options={"width": 4}, seed=9).state_dict()
     torch.save({k.removeprefix("stages.").removeprefix("stem."): v for k, v in given.items()}, tmp_path / "w.pth")
-    path = train(tmp_path / "out", images, model(0, weights="mine"), weights=tmp_path / "w.pth")
+    path = train(tmp_path / "out", images, model(0, weights="mine"), weights=[tmp_path / "w.pth"])
     started = load_checkpoint(path).weights[0]
     assert all(torch.equal(started[k], v) for k, v in given.items())
     assert words_of(path)[0].startswith("file w.pth (sha256 ")
-    with pytest.raises(InputError, match="mine asks for a file"):
+    with pytest.raises(InputError, match="mine asks for 1 files, and 0 were given"):
         train(tmp_path / "out", images, model(0, weights="mine"))
 
 
@@ -84,13 +84,13 @@ def test_an_interrupted_training_from_other_weights_is_not_gone_on_with(tmp_path
             tmp_path / f"{seed}.pth",
         )
     settings = model(2, weights="w")
-    fresh = train(tmp_path / "fresh", images, settings, weights=tmp_path / "2.pth")
+    fresh = train(tmp_path / "fresh", images, settings, weights=[tmp_path / "2.pth"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trazo.training.loop.write_history", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / "again", images, settings, weights=tmp_path / "1.pth")
+            train(tmp_path / "again", images, settings, weights=[tmp_path / "1.pth"])
     assert (tmp_path / "again" / "checkpoint.pt.resume").exists()
-    again = train(tmp_path / "again", images, settings, weights=tmp_path / "2.pth")
+    again = train(tmp_path / "again", images, settings, weights=[tmp_path / "2.pth"])
     one, two = load_checkpoint(fresh).weights[2], load_checkpoint(again).weights[2]
     assert all(torch.equal(one[k], two[k]) for k in one)
 
@@ -100,7 +100,7 @@ def test_a_later_stage_says_it_goes_on(tmp_path, images):
     settings["stages"].append({**settings["stages"][0], "name": "again"})
     first = train(tmp_path / "1", images, settings)
     second = train(tmp_path / "2", images, settings, stage="again", previous=first)
-    assert words_of(second) == ["stage classify at epoch 1"] * 2
+    assert words_of(second) == ["stage classify of m at epoch 1"] * 2
 
 
 def test_normalised_colours_reach_the_network(tmp_path, images):

@@ -18,11 +18,13 @@ rule extract_features:
     threads: THREADS
     resources:
         gpu=int(settings.device != "cpu"),
+        workers=settings.workers,
     params:
         code=lambda w: code_of(
             "extract_features", plan_of(w).architecture_module(w.model)
         ),
         layer=lambda w: plan_of(w).study.models[w.model].feature,
+        domain=lambda w: plan_of(w).domain(w.model, w.dataset),
         device=settings.device,
     script:
         "../scripts/extract_features.py"

@@ -7,7 +7,7 @@
 
 rule train_stage:
     input:
-        images=lambda w: plan_of(w).images(plan_of(w).stage(w.model, w.stage).data),
+        images=lambda w: plan_of(w).training_images(w.model, w.stage),
         validation=lambda w: plan_of(w).validation_images(w.model, w.stage),
         previous=lambda w: plan_of(w).previous_checkpoint(w.model, w.seed, w.stage),
         weights=lambda w: plan_of(w).starting_weights(w.model, w.seed, w.stage),
@@ -21,6 +21,7 @@ rule train_stage:
     threads: THREADS
     resources:
         gpu=int(settings.device != "cpu"),
+        workers=settings.workers,
     params:
         code=lambda w: code_of(
             "train_stage",
@@ -28,6 +29,8 @@ rule train_stage:
             parts=plan_of(w).parts_of_stage(w.model, w.stage),
         ),
         model=lambda w: plan_of(w).training_settings(w.model, w.stage),
+        domains=lambda w: plan_of(w).domains(w.model, w.stage, "data"),
+        validation_domains=lambda w: plan_of(w).domains(w.model, w.stage, "validate_on"),
         device=settings.device,
     script:
         "../scripts/train_stage.py"

@@ -12,8 +12,10 @@ with step(snakemake.log[0], f"features of {wildcards.dataset}/{wildcards.split} 
         output=snakemake.output.features,
         epoch=int(wildcards.epoch),
         layer=params.layer,
+        domain=params.domain,
         code=params.code,
         key={**key, "epoch": int(wildcards.epoch), "seed": int(wildcards.seed)},
         device=params.device,
         threads=snakemake.threads,
+        workers=snakemake.resources.workers,
     )

@@ -25,6 +25,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _SPLIT_PATTERN = "<dataset>/<split>"
 # The value of `weights` that stands for what the architecture's own library publishes.
 PRETRAINED = "pretrained"
+# Of retrievals and maps; no stage can be called so.
+ALL_STAGES = "all"
 # Folders of results/ that belong to no study.
 _TAKEN = {"sources", "reference"}
 
@@ -40,6 +42,17 @@ def _name(value: str) -> str:
             "beginning with a letter or digit"
         )
     return value
+
+
+def _one_group(pattern: str, group: str) -> str:
+    """Return a regular expression if it has one group; `group` says what that is, with an example."""
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression ({error})") from error
+    if groups != 1:
+        raise ValueError(f"{pattern!r} has {groups} groups; put parentheses around {group}")
+    return pattern
 
 
 Name = Annotated[str, Field(min_length=1, max_length=80)]
@@ -73,18 +86,30 @@ class Dataset(_Strict):
     layout: str = Field(
         "quickdraw",
         description="how the source is laid out: `quickdraw` (.bin, .ndjson), `folders` (`<class>/<image>`), "
-        "`split_folders` (`<split>/<class>/<image>`) or `listed` (images, and a list of names for each split)",
+        "`split_folders` (`<split>/<class>/<image>`), `named` (images whose names say their class), `listed` (images, "
+        "and a list of names for each split) or `ground_truth` (the same, each line with its class before the name)",
     )
     folder: str = Field("", description="of images: the folder inside the source that holds the classes, or the splits")
     lists: dict[str, str] = Field(
         default_factory=dict,
         description="`listed`: each split's list, a file in the source or on disk: one image a line, behind a blank or "
-        "comma its class, where that is not what the name says",
+        "comma its class, where that is not what the name says; `ground_truth`: its class before the name",
     )
     class_pattern: str = Field(
         "([^/]+)_[^/_]*$",
-        description="`listed`: the class in a listed name, as the one group of a regular expression; unless changed, "
-        "the file's name before its last underscore",
+        description="`named`, `listed`: the class in an image's name, as the one group of a regular expression; unless "
+        "changed, the file's name before its last underscore",
+    )
+    rename: dict[str, str] = Field(
+        default_factory=dict,
+        description="of images: what classes are called here, by what the source calls them (`{alarm_clock: alarm "
+        "clock}`); `categories` has the names used here",
+    )
+    domain: Literal["sketch", "photo"] | None = Field(None, description="what the images are, for networks of two")
+    instance: str | None = Field(
+        None,
+        description="of images: the very object, as the one group of a regular expression that fits all of a file's "
+        "name without its ending (`(.+)-\\d+`); images of one class and one group show one object",
     )
     categories: list[str] | RandomCategories | None = Field(
         None, description="class names in label order, or `{random: n, seed: s}`; all of them if left out"
@@ -95,6 +120,11 @@ class Dataset(_Strict):
     )
     size: int = Field(128, ge=8, le=1024, description="side of the square images, in pixels")
     channels: Literal[1, 3] = Field(1, description="1: grey, 3: colour")
+    stream: bool = Field(
+        False,
+        description="of images: no pixels are kept; files are decoded each time they are needed, for sets too large to "
+        "be held in memory",
+    )
     recognized_only: bool = Field(False, description="`quickdraw`: only drawings the game recognised")
     seed: int = Field(0, ge=0, description="seed of the split")
     raster: Raster = Field(default_factory=Raster, description="`quickdraw`: how strokes become pixels")
@@ -135,13 +165,28 @@ class Dataset(_Strict):
     @field_validator("class_pattern")
     @classmethod
     def _class_pattern(cls, pattern: str) -> str:
-        try:
-            groups = re.compile(pattern).groups
-        except re.error as error:
-            raise ValueError(f"{pattern!r} is no regular expression ({error})") from error
-        if groups != 1:
-            raise ValueError(f"{pattern!r} has {groups} groups; put parentheses around the class, such as '^([^_]+)_'")
-        return pattern
+        return _one_group(pattern, "the class, such as '^([^_]+)_'")
+
+    @field_validator("instance")
+    @classmethod
+    def _instance(cls, pattern: str | None) -> str | None:
+        return None if pattern is None else _one_group(pattern, r"what names the object, such as '(.+)-\d+'")
+
+    @field_validator("rename")
+    @classmethod
+    def _rename(cls, names: dict[str, str]) -> dict[str, str]:
+        for folder, name in names.items():
+            if not name or name != name.strip() or "/" in name or not name.isprintable():
+                raise ValueError(
+                    f"{folder!r} becomes {name!r}, which is no name of a class; expected text without '/', beginning "
+                    "and ending with no blank"
+                )
+            others = [other for other in names if names[other] == name and other != folder]
+            if others:
+                raise ValueError(
+                    f"{folder!r} and {others[0]!r} both become {name!r}; expected a name of its own for each"
+                )
+        return names
 
     @model_validator(mode="after")
     def _margin(self) -> Dataset:
@@ -247,8 +292,11 @@ class Stage(_Strict):
     """One training stage of a model."""
 
     name: Name = Field(description="the stage's name; part of its outputs' paths")
-    data: str = Field(description=f"what it learns from, as `{_SPLIT_PATTERN}`")
-    validate_on: str | None = Field(None, description=f"measured after every epoch: `{_SPLIT_PATTERN}`")
+    data: str | list[str] = Field(
+        description=f"what it learns from, as `{_SPLIT_PATTERN}`; of a model with `branches` two of them, sketches and "
+        "photos",
+    )
+    validate_on: str | list[str] | None = Field(None, description="measured after every epoch: as `data`")
     objective: str | dict[str, dict[str, Any] | None] = Field(
         "cross_entropy",
         description="what is minimised: a name, or {name: options}; of several, the sum, each times its `weight` (1)",
@@ -269,6 +317,10 @@ class Stage(_Strict):
     checkpoints: list[int] = Field(
         default_factory=list, description="epochs whose weights are kept besides the last (0: before training)"
     )
+    augment: dict[str, Any] = Field(
+        default_factory=dict,
+        description="how images are changed while it trains: {name: strength or options}, as {flip: 0.5, rotate: 10}",
+    )
     train_sample: int = Field(
         0, ge=0, description="images of `data`, even over its classes, on which kept weights are measured too; 0: none"
     )
@@ -280,6 +332,21 @@ class Stage(_Strict):
     @classmethod
     def _path_name(cls, value: str) -> str:
         return _name(value)
+
+    @field_validator("data", "validate_on")
+    @classmethod
+    def _one_or_two(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        if len(value) not in (1, 2) or len(set(value)) < len(value):
+            raise ValueError(f"got {value}; expected one data set, or two different ones: sketches and photos")
+        return value[0] if len(value) == 1 else value
+
+    @field_validator("augment")
+    @classmethod
+    def _same_in_any_order(cls, augment: dict[str, Any]) -> dict[str, Any]:
+        # They are applied in an order of their own.
+        return {name: augment[name] for name in sorted(augment)}
 
     @field_validator("objective")
     @classmethod
@@ -300,6 +367,21 @@ class Stage(_Strict):
         return self
 
     @property
+    def learned_from(self) -> list[str]:
+        """The one or two `<dataset>/<split>` that it learns from."""
+        return [self.data] if isinstance(self.data, str) else self.data
+
+    @property
+    def validated_on(self) -> list[str]:
+        """The one or two `<dataset>/<split>` that it is measured on, none if it is not."""
+        return [self.validate_on] if isinstance(self.validate_on, str) else self.validate_on or []
+
+    @property
+    def data_label(self) -> str:
+        """What `metrics.csv` calls what it learns from."""
+        return "+".join(self.learned_from).replace("/", "-")
+
+    @property
     def kept_epochs(self) -> list[int]:
         """The epochs whose weights are kept, sorted."""
         return sorted({*self.checkpoints, self.epochs})
@@ -313,6 +395,28 @@ class OtherModel(_Strict):
     epoch: int | None = Field(None, ge=0, description="one of the stage's checkpoints; the last if left out")
 
 
+class Branches(_Strict):
+    """Sketches and photos go through layers of their own first, and then through the same ones."""
+
+    shared_from: str = Field(
+        description="the first layer that both share; those before it exist twice. The network's first: all are shared"
+    )
+
+
+class BranchWeights(_Strict):
+    """Where each part of a network with branches starts; left out: drawn from the seed."""
+
+    sketch: str | OtherModel | None = Field(None, description="the sketches' own layers, as `weights` of a model")
+    photo: str | OtherModel | None = Field(None, description="the photos' own layers")
+    shared: str | OtherModel | None = Field(None, description="the layers that both share")
+
+    @model_validator(mode="after")
+    def _some(self) -> BranchWeights:
+        if self.sketch is None and self.photo is None and self.shared is None:
+            raise ValueError("say where at least one of sketch, photo and shared starts, or leave `weights` out")
+        return self
+
+
 class Model(_Strict):
     """A network, the layer that gives its features, and the stages that train it."""
 
@@ -323,10 +427,14 @@ class Model(_Strict):
         None, ge=8, le=1024, description="side of the network's input, images being resized; the data's if left out"
     )
     feature: str = Field(description="layer whose output is the feature")
-    weights: str | OtherModel | None = Field(
+    branches: Branches | None = Field(
+        None, description="a network of two branches, for datasets with a `domain`; one of one branch if left out"
+    )
+    weights: str | OtherModel | BranchWeights | None = Field(
         None,
         description="where the first stage starts: `pretrained` (what torchvision or timm publish), a file of theirs "
-        "or a checkpoint (a name in `sources`, or a path), or `{model: other}`; drawn from the seed if left out",
+        "or a checkpoint (a name in `sources`, or a path), or `{model: other}`; with `branches` also one of these for "
+        "each of `sketch`, `photo` and `shared`; drawn from the seed if left out",
     )
     normalise: Literal["none", "imagenet"] = Field(
         "none", description="`imagenet`: colours by their mean and deviation there, as pretrained weights expect"
@@ -337,11 +445,21 @@ class Model(_Strict):
     )
     stages: list[Stage] = Field(min_length=1, description="training stages, in order")
 
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _one_of_two(cls, weights: Any) -> Any:
+        # Told apart by hand, so that a misspelt key is named with the choices there are.
+        if not isinstance(weights, Mapping):
+            return weights
+        whole = set(weights) & set(OtherModel.model_fields)
+        return (OtherModel if whole else BranchWeights).model_validate(dict(weights))
+
     @field_validator("weights")
     @classmethod
-    def _weights(cls, weights: str | OtherModel | None) -> str | OtherModel | None:
-        if isinstance(weights, str) and weights.strip().lower() in {"", "none", "random"}:
-            raise ValueError(f"{weights!r} is no place; leave `weights` out to draw them from the seed")
+    def _weights(cls, weights: str | OtherModel | BranchWeights | None) -> str | OtherModel | BranchWeights | None:
+        for start in _starts(weights).values():
+            if isinstance(start, str) and start.strip().lower() in {"", "none", "random"}:
+                raise ValueError(f"{start!r} is no place; leave `weights` out to draw them from the seed")
         return weights
 
     @model_validator(mode="after")
@@ -350,17 +468,40 @@ class Model(_Strict):
             raise ValueError(f"normalise: {self.normalise} takes the place of the mean image; leave `mean_image` out")
         if self.normalise != "none" and self.channels != 3:
             raise ValueError(f"normalise: {self.normalise} is of 3 colours; set channels: 3 (a grey image is repeated)")
-        if self.weights == PRETRAINED and self.channels != 3:
+        if PRETRAINED in self.starts.values() and self.channels != 3:
             raise ValueError("weights: pretrained are of 3 colours; set channels: 3 (a grey image is repeated)")
         return self
+
+    @model_validator(mode="after")
+    def _branches(self) -> Model:
+        if isinstance(self.weights, BranchWeights) and self.branches is None:
+            raise ValueError("weights of sketch, photo and shared are for a model with `branches`; give it some")
+        for stage in self.stages:
+            for key, references in (("data", stage.learned_from), ("validate_on", stage.validated_on)):
+                if len(references) > 1 and self.branches is None:
+                    raise ValueError(
+                        f"stages.{stage.name}.{key}: two data sets are for a model with `branches` (one for sketches, "
+                        "one for photos); give it some, or one data set"
+                    )
+        return self
+
+    @property
+    def starts(self) -> dict[str, str | OtherModel]:
+        """Where the first stage starts, by part: sketch, photo and shared, or "" of the whole; drawn ones left out."""
+        return _starts(self.weights)
 
     @field_validator("stages")
     @classmethod
     def _stages(cls, stages: list[Stage]) -> list[Stage]:
         names = [stage.name for stage in stages]
-        if len(set(names)) < len(names):
-            raise ValueError(f"stage names must differ, got {names}")
+        if len(set(names)) < len(names) or ALL_STAGES in names:
+            raise ValueError(f"stage names must differ, and none be {ALL_STAGES!r}; got {names}")
         return stages
+
+
+def _starts(weights: str | OtherModel | BranchWeights | None) -> dict[str, str | OtherModel]:
+    parts = dict(weights) if isinstance(weights, BranchWeights) else {"": weights}
+    return {part: start for part, start in parts.items() if start is not None}
 
 
 _CHECKPOINT = re.compile(r"results/([^/]+)/models/([^/]+)/seed(\d+)/([^/]+)/checkpoint\.pt")
@@ -414,12 +555,19 @@ class Retrieval(_Strict):
         default_factory=list,
         description="instead of models: imported features, whose file says what the queries are and what the gallery",
     )
-    stage: str | None = Field(None, description="training stage whose weights count; the last if left out")
+    stage: str | None = Field(
+        None, description="training stage whose weights count; `all`: each stage's; the last if left out"
+    )
     epochs: list[int] | Literal["all"] | None = Field(
         None, description="checkpoints to evaluate; `all`: every one that a model keeps; the last if left out"
     )
     queries: str = Field("", description=f"`{_SPLIT_PATTERN}`; of `models` only")
     gallery: str = Field("", description=f"`{_SPLIT_PATTERN}`; of `models` only")
+    relevant: Literal["class", "instance"] = Field(
+        "class",
+        description="what a query looks for: items of its class, or of the very object it shows (datasets with "
+        "`instance`)",
+    )
     leave_one_out: bool = Field(False, description="the gallery holds the queries; each skips itself")
     distances: list[str] = Field(default_factory=lambda: ["euclidean"], min_length=1, description="by name")
     metrics: list[str] = Field(default_factory=lambda: ["map"], min_length=1, description="by name")
@@ -458,6 +606,10 @@ class Retrieval(_Strict):
                 raise ValueError(f"`{key}` is for models; the file of imported features says what is searched in what")
         if self.features and (self.stage or self.epochs):
             raise ValueError("`stage` and `epochs` are for models; imported features have none")
+        if self.votes and self.relevant == "instance":
+            raise ValueError("`votes` are for classes, and `relevant: instance` looks for the object; leave one out")
+        if self.features and self.relevant == "instance":
+            raise ValueError("`relevant: instance` is for models; imported features say classes only")
         if self.features and "predicted_class" in self.rerank:
             raise ValueError("`rerank: predicted_class` needs a classifier, and imported features have none")
         if self.rerank != ["none"] and self.rankers != ["exact"]:
@@ -545,7 +697,9 @@ class EmbeddingMap(_Strict):
         description="the method's own options: `umap` n_neighbors (15), min_dist (0.1), spread (1.0); `tsne` "
         "perplexity (30), early_exaggeration (12), max_iter (1000)",
     )
-    stage: str | None = Field(None, description="training stage whose weights count; the last if left out")
+    stage: str | None = Field(
+        None, description="training stage whose weights count; `all`: each stage's; the last if left out"
+    )
     epochs: list[int] | Literal["all"] | None = Field(
         None, description="checkpoints to map; `all`: every one that a model keeps; the last if left out"
     )
@@ -633,6 +787,7 @@ class PublishedModel(_Strict):
         description="the reducer here, as paths name it (`pca-size32`), where the published values are of reduced "
         "features and their rows do not say so",
     )
+    stage: str = Field("", description="the stage here whose weights count; the last if left out")
 
 
 class Published(_Strict):
@@ -703,9 +858,11 @@ class Study(_Strict):
             raise ValueError(f"features.{shared[0]}: a model has this name; choose another")
         for model_name, model in self.models.items():
             for stage in model.stages:
-                for key in ("data", "validate_on"):
-                    self._need_split(getattr(stage, key), f"models.{model_name}.stages.{stage.name}.{key}")
-            self._need_start(model_name)
+                for key, references in (("data", stage.learned_from), ("validate_on", stage.validated_on)):
+                    for reference in references:
+                        self._need_split(reference, f"models.{model_name}.stages.{stage.name}.{key}")
+            for part in model.starts:
+                self._need_start(model_name, part)
         labels = [retrieval.label for retrieval in self.retrievals]
         for index, retrieval in enumerate(self.retrievals):
             where = f"retrievals[{index}]"
@@ -719,6 +876,13 @@ class Study(_Strict):
                 continue
             self._need_split(retrieval.queries, f"{where}.queries")
             self._need_split(retrieval.gallery, f"{where}.gallery")
+            for key in ("queries", "gallery") if retrieval.relevant == "instance" else ():
+                dataset = getattr(retrieval, key).partition("/")[0]
+                if self.datasets[dataset].instance is None:
+                    raise ValueError(
+                        f"{where}.relevant: instance: datasets.{dataset} does not say which object its images show; "
+                        "give it `instance`, a pattern of its file names"
+                    )
             for name in retrieval.models:
                 if name not in self.models:
                     raise ValueError(f"{where}.models: {unknown_name('model', name, self.models)}")
@@ -749,19 +913,14 @@ class Study(_Strict):
                 f"{where}: {unknown_name('split', split, self.datasets[dataset].split)} Write it as {_SPLIT_PATTERN}."
             )
 
-    def _need_start(self, name: str) -> None:
+    def _need_start(self, name: str, part: str) -> None:
         """Refuse a model that starts from weights that the study does not make, or from its own."""
-        where, start = f"models.{name}.weights", self.models[name].weights
+        where, start = f"models.{name}.weights{'.' * bool(part)}{part}", self.models[name].starts[part]
         if not isinstance(start, OtherModel):
             return
         if start.model not in self.models:
             raise ValueError(f"{where}.model: {unknown_name('model', start.model, self.models)}")
-        path, before = [name], start
-        while isinstance(before, OtherModel) and before.model in self.models:
-            if before.model in path:
-                raise ValueError(f"{where}: no model can start from itself ({' from '.join([*path, before.model])})")
-            path.append(before.model)
-            before = self.models[before.model].weights
+        self._need_no_circle([name], start, where)
         stages = {stage.name: stage for stage in self.models[start.model].stages}
         if start.stage is not None and start.stage not in stages:
             raise ValueError(f"{where}.stage: {unknown_name('stage', start.stage, stages)}")
@@ -772,18 +931,26 @@ class Study(_Strict):
                 f"{stage.kept_epochs}; add it to its `checkpoints`"
             )
 
+    def _need_no_circle(self, path: list[str], before: str | OtherModel, where: str) -> None:
+        if not isinstance(before, OtherModel) or before.model not in self.models:
+            return
+        if before.model in path:
+            raise ValueError(f"{where}: no model can start from itself ({' from '.join([*path, before.model])})")
+        for start in self.models[before.model].starts.values():
+            self._need_no_circle([*path, before.model], start, where)
+
     def _need_checkpoints(self, retrieval: Retrieval | EmbeddingMap, name: str, where: str) -> None:
         stages = {stage.name: stage for stage in self.models[name].stages}
-        if retrieval.stage is not None and retrieval.stage not in stages:
-            raise ValueError(f"{where}.stage: {unknown_name('stage', retrieval.stage, stages)}")
-        stage = stages[retrieval.stage] if retrieval.stage else self.models[name].stages[-1]
-        wanted = retrieval.epochs if isinstance(retrieval.epochs, list) else []
-        missing = [epoch for epoch in wanted if epoch not in stage.kept_epochs]
-        if missing:
-            raise ValueError(
-                f"{where}.epochs: {missing} are no checkpoints of {name}'s stage {stage.name!r}, which keeps "
-                f"{stage.kept_epochs}; add them to its `checkpoints`"
-            )
+        if retrieval.stage is not None and retrieval.stage not in {ALL_STAGES, *stages}:
+            raise ValueError(f"{where}.stage: {unknown_name('stage', retrieval.stage, [*stages, ALL_STAGES])}")
+        for stage in self.stages_of(retrieval, name):
+            wanted = retrieval.epochs if isinstance(retrieval.epochs, list) else []
+            missing = [epoch for epoch in wanted if epoch not in stage.kept_epochs]
+            if missing:
+                raise ValueError(
+                    f"{where}.epochs: {missing} are no checkpoints of {name}'s stage {stage.name!r}, which keeps "
+                    f"{stage.kept_epochs}; add them to its `checkpoints`"
+                )
 
     @property
     def methods(self) -> list[str]:
@@ -802,12 +969,15 @@ class Study(_Strict):
     def sources(self) -> set[str]:
         """The names, or paths, of the sources that it uses."""
         files = {place for file in self.features.values() for place in (file.source, file.queries) if place}
-        files |= {model.weights for model in self.models.values() if isinstance(model.weights, str)}
+        files |= {start for model in self.models.values() for start in model.starts.values() if isinstance(start, str)}
         return {dataset.source for dataset in self.datasets.values()} | files
 
-    def epochs_of(self, retrieval: Retrieval | EmbeddingMap, model: str) -> list[int]:
-        """Return the epochs of a model that a retrieval evaluates, or a map shows."""
-        stage = self.stage_of(model, retrieval.stage)
+    def stages_of(self, retrieval: Retrieval | EmbeddingMap, model: str) -> list[Stage]:
+        """Return the stages of a model that a retrieval evaluates, or a map shows."""
+        return self.models[model].stages if retrieval.stage == ALL_STAGES else [self.stage_of(model, retrieval.stage)]
+
+    def epochs_of(self, retrieval: Retrieval | EmbeddingMap, stage: Stage) -> list[int]:
+        """Return the epochs of one of these stages that a retrieval evaluates, or a map shows."""
         return stage.kept_epochs if retrieval.epochs == "all" else retrieval.epochs or [stage.epochs]
 
     def stage_of(self, model: str, name: str | None) -> Stage:
@@ -830,6 +1000,7 @@ class Settings(_Strict):
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one")
     threads: int = Field(0, ge=0, description="CPU threads of a training job; 0: all cores of the run")
+    workers: int = Field(2, ge=0, description="processes that decode a streamed dataset's images; 0: none of their own")
     memory_mib: int = Field(1024, ge=16, description="working memory of a ranking job beyond its features, MiB")
     overrides: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="laid over a study by name, after `quick:`; null removes a key"
@@ -1061,18 +1232,18 @@ def _sentence(kind: type[BaseModel], error: Mapping[str, Any], where: str) -> st
 
 
 def _fields_at(kind: Any, location: list[Any]) -> list[str]:
-    """Return the keys that are known at a place in the configuration."""
+    """Return the keys that are known at a place in the configuration; of several forms, those of all."""
+    kinds = [kind]
     for step in location:
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and step in kind.model_fields:
-            kind = kind.model_fields[step].annotation
-        else:
-            kind = next((a for a in get_args(kind) if _model_in(a) is not None), None)
-        kind = _model_in(kind) if get_origin(kind) is not dict and get_origin(kind) is not list else kind
-    model = _model_in(kind)
-    return list(model.model_fields) if model else []
+        found = [m.model_fields[step].annotation for each in kinds for m in _models_in(each) if step in m.model_fields]
+        # Names and numbers are places in mappings and lists.
+        kinds = found or [inner for each in kinds for inner in get_args(each)]
+    return list(dict.fromkeys(name for each in kinds for model in _models_in(each) for name in model.model_fields))
 
 
-def _model_in(kind: Any) -> type[BaseModel] | None:
+def _models_in(kind: Any) -> list[type[BaseModel]]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return kind
-    return next((m for a in get_args(kind) if (m := _model_in(a)) is not None), None)
+        return [kind]
+    if get_origin(kind) in (dict, list):
+        return []
+    return [model for inner in get_args(kind) for model in _models_in(inner)]

@@ -10,6 +10,8 @@ import torch
 
 from trazo.device import Stopwatch, choose_device, make_repeatable
 from trazo.errors import InputError
+from trazo.loading import WORKERS, source_of
+from trazo.models.branches import DOMAINS
 from trazo.models.checkpoint import load_checkpoint, prepare
 from trazo.progress import bar, log
 from trazo.provenance import describe
@@ -28,6 +30,8 @@ def extract_features(
     device: str = "auto",
     threads: int = 1,
     batch_size: int = 128,
+    domain: str | None = None,
+    workers: int = WORKERS,
 ) -> None:
     """Compute the features of all images with a trained network and write `features.h5`.
 
@@ -47,11 +51,16 @@ def extract_features(
         Fingerprint of the code, and what the artifact is about, for its record.
     device, threads, batch_size
         "auto", "cpu" or "cuda"; CPU threads; images a pass.
+    domain
+        What the images are, "sketch" or "photo"; only a network with branches needs it.
+    workers
+        Processes that decode the images of a streamed dataset; 0: none.
 
     Raises
     ------
     InputError
-        If the layer is unknown, or a feature is not finite.
+        If the layer is unknown, a feature is not finite, a streamed image cannot be read, or a network with branches is
+        not told the domain.
     """
     chosen = choose_device(device)
     make_repeatable(chosen, threads)
@@ -59,20 +68,23 @@ def extract_features(
     trained = load_checkpoint(checkpoint)
     network = trained.network(epoch).to(chosen, memory_format=torch.channels_last).eval()
     data = read_images(images)
+    branch = None if domain is None else DOMAINS.index(domain)
     mean_image = None if trained.mean_image is None else trained.mean_image.to(chosen)
     features: list[np.ndarray] = []
     logits: list[np.ndarray] = []
-    with torch.inference_mode(), bar(len(data), "features", "img") as progress:
-        for start in range(0, len(data), batch_size):
+    blocks = torch.arange(len(data)).split(batch_size)
+    opened = source_of(data.pixels, chosen, workers=workers)
+    with torch.inference_mode(), opened as source, bar(len(data), "features", "img") as progress:
+        for pixels in source.batches(blocks):
             batch = prepare(
-                torch.from_numpy(data.pixels[start : start + batch_size]),
+                pixels,
                 channels=trained.channels,
                 size=trained.size,
                 mean_image=mean_image,
                 device=chosen,
                 normalise=trained.normalise,
             )
-            feature, logit = network.embed(batch, layer)
+            feature, logit = network.embed(batch, layer, branch)
             features.append(feature.cpu().numpy())
             if trained.classifier:
                 logits.append(logit.float().cpu().numpy())
@@ -88,7 +100,13 @@ def extract_features(
     figures["images_per_second"] = round(len(data) / float(figures["seconds"]), 1)
     record = describe(
         "features",
-        settings={"layer": layer, "epoch": epoch, "architecture": trained.architecture, "key": key},
+        settings={
+            "layer": layer,
+            "epoch": epoch,
+            "architecture": trained.architecture,
+            "domain": domain,
+            "key": key,
+        },
         code=code,
         trained=trained.record.get("settings", {}),
         **figures,
@@ -103,6 +121,7 @@ def extract_features(
             logits=np.concatenate(logits) if logits else None,
             logit_classes=trained.classes,
             record=record,
+            instances=data.instances,
         ),
     )
     log.info("%d features of %d values, %.0f images/s", len(values), values.shape[1], figures["images_per_second"])

@@ -110,6 +110,10 @@ class Learning:
         Images a batch needs.
     smallest_class
         Images of every class that the data need, and those held out.
+    smallest_photos
+        Photos of every class that it needs beside sketches; None: it cannot learn from both together.
+    needs_instances
+        Whether it has to know which photo a sketch was drawn from.
     """
 
     objectives: list[str]
@@ -118,6 +122,8 @@ class Learning:
     uses_embeddings: bool
     smallest_batch: int
     smallest_class: tuple[int, int] = (1, 1)
+    smallest_photos: int | None = 0
+    needs_instances: bool = False
 
 
 @dataclass(frozen=True)
@@ -255,8 +261,10 @@ class Plan:
             if "rest" in settings["split"].values():
                 settings["split"] = dict(spec.split)
         settings["lists"] = {name: file for name, file in spec.lists.items() if name in settings["split"]}
-        for key in {"lists", "class_pattern"} - layout.keys:
+        for key in {"lists", "class_pattern", "rename", "instance", "stream"} - layout.keys:
             del settings[key]
+        # Which branch images go through changes no pixel.
+        del settings["domain"]
         return {**settings, "categories": self.categories(dataset)}
 
     def source_listing(self, dataset: str, split: str | None = None) -> str:
@@ -272,10 +280,14 @@ class Plan:
             return layout.distant_digest(spec, split)
         return layout.listing_digest(Path(self.source(dataset)), spec, split)
 
+    def at_hand(self, dataset: str) -> bool:
+        """Return whether a dataset's source can be looked at before the run: it is neither drawn nor downloaded."""
+        return self.study.datasets[dataset].source != DOODLES and not is_url(self._place(dataset))
+
     def given_counts(self, dataset: str) -> dict[str, dict[str, int]] | None:
         """Return the items of each class by split, where the source gives the splits and is at hand."""
         spec = self.study.datasets[dataset]
-        if spec.source == DOODLES or is_url(self._place(dataset)):
+        if not self.at_hand(dataset):
             return None
         return layouts.get(spec.layout).counts(Path(self.source(dataset)), spec)
 
@@ -298,6 +310,7 @@ class Plan:
         return {
             "trazo.training.objectives": [name.partition(":")[0] for name in learning.objectives],
             "trazo.training.sampling": learning.samplings,
+            "trazo.training.augment": [name for name in self.stage(model, stage).augment if name != "fill"],
         }
 
     def parts_of_ranking(self, label: str, distance: str, ranker: str) -> dict[str, list[str]]:
@@ -330,6 +343,11 @@ class Plan:
         names = [s.name for s in spec.stages]
         settings = spec.model_dump(mode="json", exclude={"feature"})
         settings["stages"] = settings["stages"][: names.index(stage) + 1]
+        for written, each in zip(settings["stages"], spec.stages):
+            # In whichever order they are written, sketches come first.
+            for key, references in (("data", each.learned_from), ("validate_on", each.validated_on)):
+                if len(references) > 1:
+                    written[key] = self._sketches_first(references)
         # The layer that gives the feature matters to objectives that look at it; the typed model always wants one.
         return {**settings, "feature": spec.feature if self.learning[model, stage].uses_embeddings else ""}
 
@@ -337,10 +355,30 @@ class Plan:
         """Return the library module that defines a model's architecture."""
         return self.modules[self.study.models[model].architecture]
 
+    def training_images(self, model: str, stage: str) -> list[str]:
+        """Return the paths of the images a stage learns from: of two, sketches first."""
+        return [self.images(r) for r in self._sketches_first(self.stage(model, stage).learned_from)]
+
+    def _sketches_first(self, references: list[str]) -> list[str]:
+        return sorted(references, key=lambda r: self.study.datasets[r.partition("/")[0]].domain == "photo")
+
+    def domains(self, model: str, stage: str, key: str) -> list[str | None]:
+        """Return the domain of each of a stage's images, in their order; `key` is "data" or "validate_on".
+
+        None where it changes nothing: the network has no branches, and no augmentation is of sketches alone.
+        """
+        spec = self.stage(model, stage)
+        references = self._sketches_first(spec.learned_from if key == "data" else spec.validated_on)
+        matters = self.study.models[model].branches or spec.augment
+        return [self.study.datasets[r.partition("/")[0]].domain if matters else None for r in references]
+
+    def domain(self, model: str, dataset: str) -> str | None:
+        """Return the branch of a model that a dataset's images go through; None if the model has none."""
+        return self.study.datasets[dataset].domain if self.study.models[model].branches else None
+
     def validation_images(self, model: str, stage: str) -> list[str]:
-        """Return the path of the images a stage is measured on after every epoch, if any."""
-        reference = self.stage(model, stage).validate_on
-        return [self.images(reference)] if reference else []
+        """Return the paths of the images a stage is measured on after every epoch, if any."""
+        return [self.images(r) for r in self._sketches_first(self.stage(model, stage).validated_on)]
 
     def previous_checkpoint(self, model: str, seed: int | str, stage: str) -> list[str]:
         """Return the path of the stage before `stage`, if any."""
@@ -349,14 +387,17 @@ class Plan:
         return [f"{self.root}/models/{model}/seed{seed}/{name}/checkpoint.pt" for name in before]
 
     def starting_weights(self, model: str, seed: int | str, stage: str) -> list[str]:
-        """Return the path of the weights that a stage starts from, if it is a model's first and they are in a file."""
+        """Return the paths of the weights that a model's first stage starts from: of those in files, part by part."""
         spec = self.study.models[model]
-        if stage != spec.stages[0].name or spec.weights in (None, PRETRAINED):
+        if stage != spec.stages[0].name:
             return []
-        if isinstance(spec.weights, OtherModel):
-            other = self.study.stage_of(spec.weights.model, spec.weights.stage)
-            return [f"{self.root}/models/{spec.weights.model}/seed{seed}/{other.name}/checkpoint.pt"]
-        return [weights_file(spec.weights, self.settings)]
+        return [self._weights_path(start, seed) for start in spec.starts.values() if start != PRETRAINED]
+
+    def _weights_path(self, start: str | OtherModel, seed: int | str) -> str:
+        if isinstance(start, OtherModel):
+            other = self.study.stage_of(start.model, start.stage)
+            return f"{self.root}/models/{start.model}/seed{seed}/{other.name}/checkpoint.pt"
+        return weights_file(start, self.settings)
 
     def histories(self) -> list[str]:
         """Return the paths of all training histories."""
@@ -368,8 +409,8 @@ class Plan:
         ]
 
     def learned_data(self) -> dict[str, dict[str, str]]:
-        """Return the `<dataset>/<split>` that every stage learns from, by model and stage."""
-        return {name: {stage.name: stage.data for stage in model.stages} for name, model in self.study.models.items()}
+        """Return what metrics call the data that every stage learns from, by model and stage."""
+        return {name: {s.name: s.data_label for s in model.stages} for name, model in self.study.models.items()}
 
     def imported_files(self, name: str) -> dict[str, list[str]]:
         """Return the files that imported features are read from: "source", and "queries" if they have one apart."""
@@ -382,10 +423,10 @@ class Plan:
 
     def _points(self, of: Retrieval | EmbeddingMap) -> Iterator[Trained]:
         for model in of.models:
-            stage = self.study.stage_of(model, of.stage)
-            for epoch in self.study.epochs_of(of, model):
-                for seed in self.study.seeds:
-                    yield Trained(model, seed, stage.name, epoch)
+            for stage in self.study.stages_of(of, model):
+                for epoch in self.study.epochs_of(of, stage):
+                    for seed in self.study.seeds:
+                        yield Trained(model, seed, stage.name, epoch)
 
     def searches(self) -> Iterator[Search]:
         """Yield every retrieval by every method."""
@@ -441,26 +482,27 @@ class Plan:
         return _distinct(
             f"{self.root}/features/{point.folder}/{retrieval.queries}.h5"
             for point, retrieval in self._trained()
-            if self._learned_classes(point.model, retrieval.queries)
+            if self._learned_classes(point, retrieval.queries)
         )
 
-    def _learned_classes(self, model: str, reference: str) -> bool:
-        dataset = reference.partition("/")[0]
-        return any(stage.data.partition("/")[0] == dataset for stage in self.study.models[model].stages)
+    def _learned_classes(self, point: Trained, reference: str) -> bool:
+        # Of that stage: the classifier of another one may be of other classes.
+        learned = self.stage(point.model, point.stage).learned_from
+        return reference.partition("/")[0] in {r.partition("/")[0] for r in learned}
 
     def classifications(self) -> list[str]:
         """Return the paths of the classification metrics, of stages that train a classifier."""
         return _distinct(
             f"{self.root}/classification/{point.folder}/{retrieval.queries}.csv"
             for point, retrieval in self._trained()
-            if self._learned_classes(point.model, retrieval.queries) and self._classifies(point)
+            if self._learned_classes(point, retrieval.queries) and self._classifies(point)
         )
 
     def classified_splits(self) -> dict[str, list[str]]:
         """Return by model the splits (`<dataset>/<split>`) on which its classifier's predictions are kept."""
         found: dict[str, list[str]] = {}
         for point, retrieval in self._trained():
-            if self._learned_classes(point.model, retrieval.queries) and self._classifies(point):
+            if self._learned_classes(point, retrieval.queries) and self._classifies(point):
                 found.setdefault(point.model, []).append(retrieval.queries)
         return {model: _distinct(splits) for model, splits in found.items()}
 
@@ -634,7 +676,8 @@ class Plan:
 
     def artifacts(self) -> list[str]:
         """Return the paths of all artifacts that carry a record of how they were made."""
-        learned = {self.images(stage.data) for model in self.study.models.values() for stage in model.stages}
+        stages = [stage for model in self.study.models.values() for stage in model.stages]
+        learned = {self.images(reference) for stage in stages for reference in stage.learned_from}
         images = [*sorted(learned), *self.query_images(), *self.map_images()]
         features = [*self.features(), *(m.features for m in self.mappings())]
         return _distinct([*images, *self.histories(), *features, *self.codes(), *self.rankings(), *self.maps()])

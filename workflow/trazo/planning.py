@@ -11,7 +11,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,9 @@ from trazo.config import (
     read_study,
     study_file,
 )
+from trazo.data.images import split_instances
 from trazo.data.imports import QUERIES, FeatureFile, look
+from trazo.data.instances import check_classes, check_photos
 from trazo.data.items import OverlapError
 from trazo.data.layouts import layouts
 from trazo.defaults import completed, shares_of_exact
@@ -104,6 +106,7 @@ def make_plans(settings: Settings, cache: Path) -> dict[str, Plan]:
     for plan in plans.values():
         _check_names(plan)
         _check_published(plan)
+        _check_photos(plan, cache)
     return plans
 
 
@@ -172,12 +175,25 @@ class _Start:
         Study and name of the other model.
     ours, theirs
         Requests.
+    part, shared_from, theirs_shared_from
+        What of a network with branches starts so ("": all of it), and from which layer on both of them are shared.
     """
 
     where: str
     point: tuple[str, str]
     ours: dict[str, Any]
     theirs: dict[str, Any]
+    part: str = ""
+    shared_from: str | None = None
+    theirs_shared_from: str | None = None
+
+    def takes(self, layers: Collection[str]) -> set[str]:
+        """Return the layers, in order, that start so."""
+        names = list(layers)
+        if not self.part or self.shared_from not in names:
+            return set(names)
+        border = names.index(self.shared_from)
+        return set(names[border:] if self.part == "shared" else names[:border])
 
 
 def _check_weights(plans: dict[str, Plan], settings: Settings) -> list[_Start]:
@@ -185,45 +201,54 @@ def _check_weights(plans: dict[str, Plan], settings: Settings) -> list[_Start]:
 
     Returns the starts from weights that we make, which have yet to be found to fit.
     """
-    starts: dict[tuple[str, str], _Start] = {}
+    starts: dict[tuple[str, str], list[_Start]] = {}
     studies = {name: plan.study for name, plan in plans.items()}
+
+    def follow(point: tuple[str, str], path: list[tuple[str, str]]) -> None:
+        if point in path:
+            chain = " from ".join(f"{study}/{other}" for study, other in [*path, point])
+            name, model = path[0]
+            raise ConfigError(f"study {name}: models.{model}.weights: no model can start from itself ({chain}).")
+        if point in starts:
+            return
+        found = _starts_of(*point, studies, settings)
+        for start in found:
+            follow(start.point, [*path, point])
+        starts[point] = found
+
     for name, plan in plans.items():
         for model in plan.study.models:
-            path, point = [], (name, model)
-            while point is not None:
-                if point in path:
-                    chain = " from ".join(f"{study}/{other}" for study, other in [*path, point])
-                    raise ConfigError(
-                        f"study {name}: models.{model}.weights: no model can start from itself ({chain})."
-                    )
-                path.append(point)
-                start = _start_of(*point, studies, settings)
-                if start is not None:
-                    starts[point] = start
-                point = start and start.point
-    return list(starts.values())
+            follow((name, model), [])
+    return [start for found in starts.values() for start in found]
 
 
-def _start_of(study: str, model: str, studies: dict[str, Study], settings: Settings) -> _Start | None:
-    """Return what a model starts from, None if it starts from no checkpoint that we make.
+def _starts_of(study: str, model: str, studies: dict[str, Study], settings: Settings) -> list[_Start]:
+    """Return what the parts of a model start from, as far as these are checkpoints that we make.
 
     Studies that are met on the way are added to `studies`.
     """
     spec = studies[study].models[model]
-    where = f"study {study}: models.{model}.weights"
-    if isinstance(spec.weights, OtherModel):
-        other = studies[study].models[spec.weights.model]
-        _need_alike(where, spec, other, spec.weights.model)
-        ours = _network_request(studies[study], model, spec.stages[0])
-        stage = studies[study].stage_of(spec.weights.model, spec.weights.stage)
-        theirs = _network_request(studies[study], spec.weights.model, stage)
-        return _Start(where, (study, spec.weights.model), ours, theirs)
-    if spec.weights in (None, PRETRAINED):
+    found = [_start_of(study, model, part, studies, settings) for part in spec.starts]
+    return [start for start in found if start is not None]
+
+
+def _start_of(study: str, model: str, part: str, studies: dict[str, Study], settings: Settings) -> _Start | None:
+    spec = studies[study].models[model]
+    start = spec.starts[part]
+    where = f"study {study}: models.{model}.weights{'.' * bool(part)}{part}"
+    ours = _network_request(studies[study], model, spec.stages[0])
+    if isinstance(start, OtherModel):
+        other = studies[study].models[start.model]
+        _need_alike(where, spec, other, start.model)
+        stage = studies[study].stage_of(start.model, start.stage)
+        theirs = _network_request(studies[study], start.model, stage)
+        return _Start(where, (study, start.model), ours, theirs, part, _border(spec), _border(other))
+    if start == PRETRAINED:
         return None
-    path = weights_file(spec.weights, settings)
+    path = weights_file(start, settings)
     made = made_by(path)
     if made is None:
-        _need_weights_file(where, spec.weights, path, settings)
+        _need_weights_file(where, start, path, settings)
         return None
     if made.study not in studies:
         try:
@@ -244,9 +269,13 @@ def _start_of(study: str, model: str, studies: dict[str, Study], settings: Setti
     if made.seed not in studies[made.study].seeds:
         raise ConfigError(f"{where}: {path}: study {made.study} has the seeds {studies[made.study].seeds}.")
     _need_alike(where, spec, others[made.model], made.model)
-    ours = _network_request(studies[study], model, spec.stages[0])
     stage = studies[made.study].stage_of(made.model, made.stage)
-    return _Start(where, (made.study, made.model), ours, _network_request(studies[made.study], made.model, stage))
+    theirs = _network_request(studies[made.study], made.model, stage)
+    return _Start(where, (made.study, made.model), ours, theirs, part, _border(spec), _border(others[made.model]))
+
+
+def _border(model: Model) -> str | None:
+    return model.branches.shared_from if model.branches else None
 
 
 def _need_alike(where: str, model: Model, other: Model, name: str) -> None:
@@ -269,6 +298,20 @@ def _need_fitting(start: _Start, ours: dict[str, Any], theirs: dict[str, Any]) -
     # What cannot be built is refused where it is asked for.
     if not here or not there:
         return
+    names = list(ours["features"])
+    # Where layers exist twice there and once here, nothing says which to take.
+    if start.theirs_shared_from in names and start.part in ("", "shared"):
+        here_from = names.index(start.shared_from) if start.shared_from in names else 0
+        if names.index(start.theirs_shared_from) > here_from:
+            raise ConfigError(
+                f"{start.where}: {start.point[1]} shares layers from {start.theirs_shared_from} on, and this model "
+                f"from {names[here_from]}: those between exist twice there and once here. Share the same layers, or "
+                "start from a model without branches."
+            )
+    # Layers by the order of the network, those without weights included.
+    taken = start.takes(ours["features"])
+    here = {stage: shapes for stage, shapes in here.items() if stage in taken}
+    there = {stage: shapes for stage, shapes in there.items() if stage in taken or stage not in ours["features"]}
     differing = [stage for stage in here if stage in there and here[stage] != there[stage]]
     differing += [stage for stage in here if stage not in there and stage not in ours["added"]]
     differing += [stage for stage in there if stage not in here]
@@ -361,12 +404,12 @@ def _check_names(plan: Plan) -> None:
         _check_rankers(plan, retrieval, where)
         if "predicted_class" in retrieval.rerank:
             for name in retrieval.models:
-                stage = plan.study.stage_of(name, retrieval.stage)
-                if not plan.learning[name, stage.name].uses_logits:
-                    raise ConfigError(
-                        f"{where}.rerank: predicted_class needs a classifier, and {name}'s stage {stage.name!r} "
-                        "trains none; add cross_entropy to its `objective`, or leave the model out."
-                    )
+                for stage in plan.study.stages_of(retrieval, name):
+                    if not plan.learning[name, stage.name].uses_logits:
+                        raise ConfigError(
+                            f"{where}.rerank: predicted_class needs a classifier, and {name}'s stage {stage.name!r} "
+                            "trains none; add cross_entropy to its `objective`, or leave the model out."
+                        )
     computed = _computed(plan)
     searched = {retrieval.label: _found_by(retrieval) for retrieval in plan.study.retrievals}
     for name, table in plan.study.tables.items():
@@ -508,6 +551,46 @@ def _check_maps(plan: Plan) -> None:
             raise ConfigError(f"{where}: {error}") from error
 
 
+def _check_photos(plan: Plan, cache: Path) -> None:
+    """Refuse sketches without the photo they show, where stages learn from such pairs and the data are at hand."""
+    for name, model in plan.study.models.items():
+        for stage in model.stages:
+            if not plan.learning[name, stage.name].needs_instances:
+                continue
+            for key, references in (("data", stage.learned_from), ("validate_on", stage.validated_on)):
+                if references and all(plan.at_hand(reference.partition("/")[0]) for reference in references):
+                    problem = _lost_photos(plan, references, cache)
+                    if problem:
+                        raise ConfigError(f"study {plan.name}: models.{name}.stages.{stage.name}.{key}: {problem}")
+
+
+def _lost_photos(plan: Plan, references: list[str], cache: Path) -> str:
+    """Return what is wrong with the pairs of sketches and photos, nothing if nothing is; found once, and kept."""
+    sides: dict[str, Any] = {}
+    state = []
+    for reference in references:
+        dataset, _, split = reference.partition("/")
+        source, spec = Path(plan.source(dataset)), plan.study.datasets[dataset]
+        status = source.stat()
+        asked = plan.dataset_settings(dataset, split)
+        state.append([str(source.resolve()), status.st_size, status.st_mtime_ns, plan.source_listing(dataset), asked])
+        spec = spec.model_copy(update={"categories": plan.categories(dataset)})
+        sides[spec.domain] = {"source": source, "dataset_name": dataset, "dataset": spec, "split": split}
+    code = code_fingerprint("trazo.data.images", "trazo.data.layouts")
+    file = cache / f"photos-{digest([state, code])}.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        pass
+    problem = ""
+    try:
+        check_photos(split_instances(**sides["photo"]), split_instances(**sides["sketch"]))
+    except InputError as error:
+        problem = str(error)
+    write_text(file, json.dumps(problem))
+    return problem
+
+
 def _check_sizes(plan: Plan) -> None:
     """Refuse what only shows after hours of training: ranks beyond the gallery, stages of different classes."""
     for index, retrieval in enumerate(plan.study.retrievals):
@@ -524,21 +607,71 @@ def _check_sizes(plan: Plan) -> None:
                     f"{items}; choose a smaller k."
                 )
     for name, model in plan.study.models.items():
-        learned = {stage.name: plan.categories(stage.data.partition("/")[0]) for stage in model.stages}
         for stage in model.stages:
-            if stage.validate_on is not None:
-                seen = plan.categories(stage.validate_on.partition("/")[0])
-                if None not in (seen, learned[stage.name]) and seen != learned[stage.name]:
-                    raise ConfigError(
-                        f"study {plan.name}: models.{name}.stages.{stage.name}.validate_on: {stage.validate_on} has "
-                        f"other classes, or in another order, than {stage.data}; give both the same `categories`."
-                    )
+            where = f"study {plan.name}: models.{name}.stages.{stage.name}"
+            first, *others = stage.learned_from
+            compared = [("data", other) for other in others] + [("validate_on", other) for other in stage.validated_on]
+            learned = plan.categories(first.partition("/")[0])
+            for key, other in compared:
+                seen = plan.categories(other.partition("/")[0])
+                if None in (seen, learned) or seen == learned:
+                    continue
+                if key == "data":
+                    by_domain = {plan.study.datasets[r.partition("/")[0]].domain: r for r in (first, other)}
+                    if set(by_domain) == {"sketch", "photo"}:
+                        classes = [plan.categories(by_domain[d].partition("/")[0]) for d in ("photo", "sketch")]
+                        try:
+                            check_classes(*classes)
+                        except InputError as error:
+                            raise ConfigError(f"{where}.{key}: {error}") from error
+                raise ConfigError(
+                    f"{where}.{key}: {other} has other classes, or in another order, than {first}; give both the same "
+                    "`categories`."
+                )
+        if model.branches is not None:
+            _check_domains(plan, name)
+
+
+def _check_domains(plan: Plan, name: str) -> None:
+    """Refuse data of a model with branches that do not say which branch they go through."""
+    model, study = plan.study.models[name], plan.study
+    where = f"study {plan.name}: models.{name}"
+    used = [
+        (f"{where}.stages.{stage.name}.{key}", references)
+        for stage in model.stages
+        for key, references in (("data", stage.learned_from), ("validate_on", stage.validated_on))
+        if references
+    ]
+    for index, retrieval in enumerate(study.retrievals):
+        if name in retrieval.models:
+            there = f"study {plan.name}: retrievals[{index}]"
+            used += [(f"{there}.queries", [retrieval.queries]), (f"{there}.gallery", [retrieval.gallery])]
+    used += [(f"study {plan.name}: maps.{key}.data", [m.data]) for key, m in study.maps.items() if name in m.models]
+    for place, references in used:
+        domains = [study.datasets[reference.partition("/")[0]].domain for reference in references]
+        for reference, domain in zip(references, domains, strict=True):
+            if domain is None:
+                dataset = reference.partition("/")[0]
+                raise ConfigError(
+                    f"{place}: {name} has branches, and datasets.{dataset} does not say what it shows; give it "
+                    "`domain: sketch` or `domain: photo`."
+                )
+        sizes = [study.datasets[reference.partition("/")[0]].size for reference in references]
+        if len(set(sizes)) > 1:
+            raise ConfigError(
+                f"{place}: the images of {' and '.join(references)} are {' and '.join(map(str, sizes))} pixels wide; "
+                "give both datasets the same `size`."
+            )
+        if len(set(domains)) < len(domains):
+            raise ConfigError(
+                f"{place}: {' and '.join(references)} are both of domain {domains[0]}; expected sketches and photos."
+            )
 
 
 def _network_requests(plan: Plan) -> Iterator[tuple[str, Model, Dataset, str, dict[str, Any]]]:
     for name, model in plan.study.models.items():
         for stage in model.stages:
-            dataset_name = stage.data.partition("/")[0]
+            dataset_name = stage.learned_from[0].partition("/")[0]
             yield (
                 name,
                 model,
@@ -553,7 +686,7 @@ def _network_request(study: Study, name: str, stage: Stage) -> dict[str, Any]:
     return {
         "architecture": model.architecture,
         "channels": model.channels,
-        "size": model.size or study.datasets[stage.data.partition("/")[0]].size,
+        "size": model.size or study.datasets[stage.learned_from[0].partition("/")[0]].size,
         "options": model.options,
     }
 
@@ -563,7 +696,10 @@ def _checked_networks(plans: dict[str, Plan], starts: list[_Start], cache: Path)
     requests = [request for plan in plans.values() for *_, request in _network_requests(plan)]
     requests += [request for start in starts for request in (start.ours, start.theirs)]
     stages = [stage for plan in plans.values() for model in plan.study.models.values() for stage in model.stages]
-    known = ask_torch(requests, [stage.objective for stage in stages], cache)
+    changes = [stage.augment for stage in stages]
+    more = {"changes": changes} if any(changes) else {}
+    known = ask_torch(requests, [stage.objective for stage in stages], cache, **more)
+    changed = iter(known.get("changes") or [""] * len(stages))
     networks, learned = iter(known["networks"]), iter(known["objectives"])
     pairs = zip(requests, known["networks"], strict=True)
     modules = {request["architecture"]: facts.get("module", "") for request, facts in pairs}
@@ -582,7 +718,7 @@ def _checked_networks(plans: dict[str, Plan], starts: list[_Start], cache: Path)
             _check_network(plan.name, name, model, dataset_name, request, facts)
             widths[name] = facts["features"][model.feature]
         learning = {
-            (name, stage.name): _checked_learning(plan, name, stage, next(learned))
+            (name, stage.name): _checked_learning(plan, name, stage, next(learned), next(changed))
             for name, model in plan.study.models.items()
             for stage in model.stages
         }
@@ -603,20 +739,41 @@ def _class_sizes(plan: Plan, reference: str) -> dict[str, int]:
     return {name: given[split][name] for name in classes} if given is not None else {}
 
 
-def _checked_learning(plan: Plan, model: str, stage: Stage, facts: dict[str, Any]) -> Learning:
+def _checked_learning(plan: Plan, model: str, stage: Stage, facts: dict[str, Any], wrong: str) -> Learning:
     where = f"study {plan.name}: models.{model}.stages.{stage.name}"
     if "error" in facts:
         raise ConfigError(f"{where}.objective: {facts['error']}")
+    if wrong:
+        raise ConfigError(f"{where}.augment: {wrong}")
     learning = Learning(**facts)
     if stage.batch_size < learning.smallest_batch:
         raise ConfigError(
             f"{where}.batch_size: {stage.batch_size} images are too few a batch for {' + '.join(learning.objectives)}, "
             f"which needs at least {learning.smallest_batch}."
         )
-    for key, needed in zip(("data", "validate_on"), learning.smallest_class, strict=True):
-        reference = getattr(stage, key)
-        if reference is None:
-            continue
+    sides = zip(("data", "validate_on"), (stage.learned_from, stage.validated_on), learning.smallest_class, strict=True)
+    asked = []
+    for key, references, needed in sides:
+        if len(references) > 1 and learning.smallest_photos is None:
+            raise ConfigError(
+                f"{where}.{key}: {' + '.join(learning.objectives)} pairs items by class alone, whether sketches or "
+                "photos; for two data sets use `triplet` with mining: none, or `contrastive`."
+            )
+        _need_instances(plan, learning, references, f"{where}.{key}")
+        if key == "validate_on" and len(references) == 1 < len(stage.learned_from) and max(learning.smallest_class) > 1:
+            raise ConfigError(
+                f"{where}.{key}: pairs and triplets of sketches with photos are learned from, and {references[0]} has "
+                "one of the two; give both, or leave it out."
+            )
+        if learning.needs_instances and stage.train_sample:
+            raise ConfigError(
+                f"{where}.train_sample: a sample would part sketches from their photos, which draw: instances needs; "
+                "leave it out."
+            )
+        for reference in references:
+            photos = plan.study.datasets[reference.partition("/")[0]].domain == "photo"
+            asked.append((key, reference, needed if len(references) < 2 else learning.smallest_photos if photos else 1))
+    for key, reference, needed in asked:
         few = [f"{name} ({count})" for name, count in _class_sizes(plan, reference).items() if count < needed]
         if few:
             more = f" and {len(few) - 5} more" if len(few) > 5 else ""
@@ -625,6 +782,24 @@ def _checked_learning(plan: Plan, model: str, stage: Stage, facts: dict[str, Any
                 f"pair, and {reference} has too few of {', '.join(few[:5])}{more}; add images, or leave classes out."
             )
     return learning
+
+
+def _need_instances(plan: Plan, learning: Learning, references: list[str], where: str) -> None:
+    """Refuse a draw of the very photo of a sketch where the data do not say which it is."""
+    if not learning.needs_instances or not references:
+        return
+    if len(references) < 2:
+        raise ConfigError(
+            f"{where}: draw: instances takes the photo that a sketch was drawn from, and {references[0]} is one data "
+            "set; give sketches and photos, as in `[sketches/train, photos/train]`."
+        )
+    for reference in references:
+        dataset = reference.partition("/")[0]
+        if plan.study.datasets[dataset].instance is None:
+            raise ConfigError(
+                f"{where}: draw: instances takes the photo that a sketch was drawn from, and datasets.{dataset} does "
+                "not say which object its images show; give it `instance`, a pattern of its file names."
+            )
 
 
 def _check_network(
@@ -647,7 +822,18 @@ def _check_network(
             f"{where}.feature: {unknown_name('layer', model.feature, facts['features'])} "
             f"{model.architecture} has {', '.join(widths)}."
         )
-    if model.weights == PRETRAINED and not facts["pretrained"]:
+    if model.branches is not None and model.branches.shared_from not in facts["features"]:
+        raise ConfigError(
+            f"{where}.branches.shared_from: {unknown_name('layer', model.branches.shared_from, facts['features'])}"
+        )
+    if model.branches is not None and model.branches.shared_from == next(iter(facts["features"])):
+        own = [part for part in ("sketch", "photo") if part in model.starts]
+        if own:
+            raise ConfigError(
+                f"{where}.weights.{own[0]}: all layers are shared from {model.branches.shared_from} on, so that no "
+                "branch has any of its own; write `weights` for the whole, such as {model: …}, or share fewer layers."
+            )
+    if PRETRAINED in model.starts.values() and not facts["pretrained"]:
         raise ConfigError(
             f"{where}.weights: no pretrained weights of {model.architecture} are published; torchvision has them for "
             "resnet50 and timm for most of timm:<name>. Give a file or another model's checkpoint, or leave `weights` "
@@ -655,18 +841,20 @@ def _check_network(
         )
 
 
-def ask_torch(requests: list[dict[str, Any]], written: list[Any], cache: Path) -> dict[str, Any]:
+def ask_torch(
+    requests: list[dict[str, Any]], written: list[Any], cache: Path, changes: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
     """Return the facts of networks and objectives and the names of distances, from the cache or a process with torch.
 
     Parameters
     ----------
-    requests, written
+    requests, written, changes
         As `probe.answer` takes them.
     cache
         Folder of kept answers; each is valid for one state of the code.
     """
     modules = sorted(f"trazo.models.{f.stem}" for f in (LIBRARY / "models").glob("*.py") if f.stem != "__init__")
-    question = {"requests": requests, "written": written}
+    question = {"requests": requests, "written": written, "changes": list(changes)}
     # What these answer may change with their version.
     names = [request["architecture"] for request in requests]
     names += [name for each in written for name in ([each] if isinstance(each, str) else each)]

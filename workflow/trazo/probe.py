@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,10 +16,13 @@ from trazo.errors import InputError
 from trazo.models.factory import build, describe
 from trazo.provenance import digest
 from trazo.retrieval.distances import distances
+from trazo.training.augment import augmenter
 from trazo.training.objectives import facts_of
 
 
-def answer(requests: list[dict[str, Any]], written: list[Any]) -> dict[str, Any]:
+def answer(
+    requests: list[dict[str, Any]], written: list[Any], changes: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
     """Return the facts of each network and of each stage's objectives (or what is wrong with it); distances by name.
 
     Facts of networks are those of `describe`, and of what weights they take: `weights`, a digest of the names and
@@ -30,6 +34,8 @@ def answer(requests: list[dict[str, Any]], written: list[Any]) -> dict[str, Any]
         Mappings with architecture, channels, size and options.
     written
         Objectives as stages have them: a name, or a mapping from names to options.
+    changes
+        Augmentations as stages have them; of each comes back what is wrong with it, nothing if nothing is.
     """
     networks: dict[str, dict[str, Any]] = {}
     learned: list[dict[str, Any]] = []
@@ -52,7 +58,21 @@ def answer(requests: list[dict[str, Any]], written: list[Any]) -> dict[str, Any]
             what = f"{type(error).__name__}: {error}"
             options = f" with options {request['options']}" if request["options"] else ""
             networks[question] = {"error": f"{request['architecture']}{options} cannot be built: {what}"}
-    return {"networks": [networks[q] for q in asked], "objectives": learned, "distances": distances.names()}
+    return {
+        "networks": [networks[q] for q in asked],
+        "objectives": learned,
+        "distances": distances.names(),
+        "changes": [_wrong(each) for each in changes],
+    }
+
+
+def _wrong(augment: dict[str, Any]) -> str:
+    try:
+        if augment:
+            augmenter(augment)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _weights(request: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 
 from trazo.errors import InputError
+from trazo.streams import Pixels, StreamedPixels
 
 FORMAT = 1
 _CHUNK_BYTES = 1 << 20
@@ -66,7 +67,7 @@ class Images:
     Attributes
     ----------
     pixels
-        (N, H, W) uint8 grey or (N, H, W, 3) uint8 RGB.
+        (N, H, W) uint8 grey or (N, H, W, 3) uint8 RGB; of a streamed dataset not an array, but `StreamedPixels`.
     labels
         (N,) int64 positions in `classes`.
     ids
@@ -75,13 +76,17 @@ class Images:
         Class names.
     record
         How it was made (`provenance.describe`).
+    instances
+        (N,) names of the very objects: items of one name show one object, those of "" an unknown one. None where
+        none is known.
     """
 
-    pixels: np.ndarray
+    pixels: Pixels
     labels: np.ndarray
     ids: list[str]
     classes: list[str]
     record: dict[str, Any] = field(default_factory=dict)
+    instances: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -95,7 +100,7 @@ class Features:
     ----------
     values
         (N, D) float32 features or (N, B/8) uint8 packed bits.
-    labels, ids, classes, record
+    labels, ids, classes, record, instances
         As in `Images`.
     logits
         (N, C) float32 outputs of the network's classifier over `logit_classes`, or None.
@@ -110,6 +115,7 @@ class Features:
     logits: np.ndarray | None = None
     logit_classes: list[str] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
+    instances: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -143,6 +149,8 @@ class RankingArtifact:
         (Q, V) int64 positions in `classes` that the nearest items vote each query into, −1 where none was found.
     vote_counts
         How many of the nearest items vote, for each column of `votes`.
+    query_objects, gallery_objects
+        (Q,) and (G,) int64, where items of the very object that a query shows were relevant: equal ones are the same.
     """
 
     metrics: list[str]
@@ -159,6 +167,14 @@ class RankingArtifact:
     record: dict[str, Any] = field(default_factory=dict)
     votes: np.ndarray | None = None
     vote_counts: list[int] = field(default_factory=list)
+    query_objects: np.ndarray | None = None
+    gallery_objects: np.ndarray | None = None
+
+    def right(self, query: int, items: np.ndarray) -> np.ndarray:
+        """Return which items of the gallery, (K,) positions, are relevant to a query: (K,) bool."""
+        if self.query_objects is not None:
+            return self.gallery_objects[items] == self.query_objects[query]
+        return self.gallery_labels[items] == self.query_labels[query]
 
 
 @dataclass(frozen=True)
@@ -198,6 +214,28 @@ def _put_strings(file: h5py.File, name: str, values: Sequence[str]) -> None:
 
 def _get_strings(file: h5py.File, name: str) -> list[str]:
     return [str(value) for value in file[name].asstr()[:]]
+
+
+def _put_items(
+    file: h5py.File, path: Path | str, labels: np.ndarray, ids: Sequence[str], instances: Sequence[str] | None
+) -> None:
+    """Write what is known of each item beside its values; `path` is for messages."""
+    for name, values in (("ids", ids), ("instances", instances)):
+        if values is not None and len(values) != len(labels):
+            raise ArtifactError(f"{path}: got {len(values)} {name} for {len(labels)} labels.")
+    file.create_dataset("labels", data=np.asarray(labels, dtype=np.int64))
+    _put_strings(file, "ids", ids)
+    if instances is not None:
+        _put_strings(file, "instances", instances)
+
+
+def _get_instances(file: h5py.File) -> list[str] | None:
+    """Return the names of the items' objects; None in files without, such as those of earlier versions."""
+    if "instances" not in file:
+        return None
+    if file["instances"].shape != file["ids"].shape:
+        raise KeyError(f"{file['instances'].shape} instances for {file['ids'].shape} ids")
+    return _get_strings(file, "instances")
 
 
 def _stamp(file: h5py.File, kind: str, record: dict[str, Any]) -> None:
@@ -261,53 +299,80 @@ def read_record(path: Path | str) -> dict[str, Any]:
 
 def write_images(
     path: Path | str,
-    blocks: Iterable[np.ndarray],
+    blocks: Iterable[np.ndarray] | StreamedPixels,
     *,
     shape: tuple[int, ...],
     labels: np.ndarray,
     ids: Sequence[str],
     classes: Sequence[str],
     record: dict[str, Any],
+    instances: Sequence[str] | None = None,
 ) -> None:
     """Write `images.h5` from blocks of pixels, so that a whole dataset never has to be in memory.
+
+    Of streamed pixels none are written, but where their files are.
 
     Parameters
     ----------
     path
         Where to.
     blocks
-        Arrays (n, H, W) or (n, H, W, 3) uint8 that add up to `shape`.
+        Arrays (n, H, W) or (n, H, W, 3) uint8 that add up to `shape`, or all of them streamed.
     shape
         (N, H, W) or (N, H, W, 3).
-    labels, ids, classes, record
+    labels, ids, classes, record, instances
         As in `Images`.
 
     Raises
     ------
     ArtifactError
-        If the blocks do not add up to `shape`.
+        If the blocks do not add up to `shape`, or there are more or fewer ids or instances than labels.
     """
-    item = int(np.prod(shape[1:]))
-    chunk = (max(1, min(shape[0], _CHUNK_BYTES // max(item, 1))), *shape[1:])
     with atomic_path(path) as part, h5py.File(part, "w") as file:
-        # Line drawings shrink tenfold under LZF, which costs next to no time to undo.
-        pixels = file.create_dataset("pixels", shape=shape, dtype="uint8", chunks=chunk, compression="lzf")
-        start = 0
-        for block in blocks:
-            if block.shape[1:] != tuple(shape[1:]) or start + len(block) > shape[0]:
-                raise ArtifactError(f"{path}: a block of {block.shape} does not fit images of {shape}.")
-            pixels[start : start + len(block)] = block
-            start += len(block)
-        if start != shape[0]:
-            raise ArtifactError(f"{path}: got {start} images, expected {shape[0]}.")
-        file.create_dataset("labels", data=np.asarray(labels, dtype=np.int64))
-        _put_strings(file, "ids", ids)
+        if isinstance(blocks, StreamedPixels):
+            written = _put_streamed(file, blocks)
+        else:
+            written = _put_blocks(file, path, blocks, shape)
+        if written != shape[0]:
+            raise ArtifactError(f"{path}: got {written} images, expected {shape[0]}.")
+        _put_items(file, path, labels, ids, instances)
         _put_strings(file, "classes", classes)
         _stamp(file, "images", record)
 
 
+def _put_blocks(file: h5py.File, path: Path | str, blocks: Iterable[np.ndarray], shape: tuple[int, ...]) -> int:
+    """Write pixels block by block; return how many images they are."""
+    item = int(np.prod(shape[1:]))
+    chunk = (max(1, min(shape[0], _CHUNK_BYTES // max(item, 1))), *shape[1:])
+    # Line drawings shrink tenfold under LZF, which costs next to no time to undo.
+    pixels = file.create_dataset("pixels", shape=shape, dtype="uint8", chunks=chunk, compression="lzf")
+    start = 0
+    for block in blocks:
+        if block.shape[1:] != tuple(shape[1:]) or start + len(block) > shape[0]:
+            raise ArtifactError(f"{path}: a block of {block.shape} does not fit images of {shape}.")
+        pixels[start : start + len(block)] = block
+        start += len(block)
+    return start
+
+
+def _put_streamed(file: h5py.File, pixels: StreamedPixels) -> int:
+    """Write where the files of streamed pixels are; return how many they are."""
+    files = file.create_dataset("files", data=pixels.names, compression="lzf")
+    files.attrs.update(source=str(pixels.source), size=pixels.size, channels=pixels.channels, digest=pixels.digest)
+    return len(pixels)
+
+
+def _get_streamed(files: h5py.Dataset) -> StreamedPixels:
+    size, channels = int(files.attrs["size"]), int(files.attrs["channels"])
+    return StreamedPixels(
+        files.attrs["source"], files[:], size=size, channels=channels, digest=str(files.attrs["digest"])
+    )
+
+
 def read_images(path: Path | str, rows: np.ndarray | None = None) -> Images:
     """Read `images.h5`; with `rows` (sorted, unique positions) only those pixels, labels and ids.
+
+    Pixels of a streamed dataset are read when they are asked for, from where its files were as it was built.
 
     Raises
     ------
@@ -317,12 +382,19 @@ def read_images(path: Path | str, rows: np.ndarray | None = None) -> Images:
     with _opened(path, "images") as file:
         take = slice(None) if rows is None else np.asarray(rows)
         ids = np.array(_get_strings(file, "ids"), dtype=object)[take]
+        instances = _get_instances(file)
+        if "files" in file:
+            streamed = _get_streamed(file["files"])
+            pixels: Pixels = streamed if rows is None else streamed.take(take)
+        else:
+            pixels = file["pixels"][take]
         return Images(
-            pixels=file["pixels"][take],
+            pixels=pixels,
             labels=file["labels"][:][take],
             ids=[str(i) for i in ids],
             classes=_get_strings(file, "classes"),
             record=json.loads(file.attrs["record"]),
+            instances=None if instances is None else np.array(instances, dtype=object)[take].tolist(),
         )
 
 
@@ -339,11 +411,16 @@ def read_labels(path: Path | str) -> tuple[np.ndarray, list[str]]:
 
 
 def write_features(path: Path | str, features: Features) -> None:
-    """Write `features.h5` (or `codes.h5`), whole or not at all."""
+    """Write `features.h5` (or `codes.h5`), whole or not at all.
+
+    Raises
+    ------
+    ArtifactError
+        If there are more or fewer ids or instances than labels.
+    """
     with atomic_path(path) as part, h5py.File(part, "w") as file:
         file.create_dataset("values", data=features.values)
-        file.create_dataset("labels", data=np.asarray(features.labels, dtype=np.int64))
-        _put_strings(file, "ids", features.ids)
+        _put_items(file, path, features.labels, features.ids, features.instances)
         _put_strings(file, "classes", features.classes)
         if features.logits is not None:
             file.create_dataset("logits", data=features.logits)
@@ -369,6 +446,7 @@ def read_features(path: Path | str) -> Features:
             logits=file["logits"][:] if has_logits else None,
             logit_classes=_get_strings(file, "logit_classes") if has_logits else [],
             record=json.loads(file.attrs["record"]),
+            instances=_get_instances(file),
         )
 
 
@@ -384,6 +462,9 @@ _RANKING_ARRAYS = (
 _RANKING_STRINGS = ("metrics", "query_ids", "gallery_ids", "classes")
 
 
+_RANKING_OBJECTS = ("query_objects", "gallery_objects")
+
+
 def write_ranking(path: Path | str, ranking: RankingArtifact) -> None:
     """Write `ranking.h5`, whole or not at all."""
     with atomic_path(path) as part, h5py.File(part, "w") as file:
@@ -394,6 +475,9 @@ def write_ranking(path: Path | str, ranking: RankingArtifact) -> None:
         if ranking.votes is not None:
             file.create_dataset("votes", data=ranking.votes)
             file.create_dataset("vote_counts", data=np.asarray(ranking.vote_counts, dtype=np.int64))
+        if ranking.query_objects is not None:
+            for name in _RANKING_OBJECTS:
+                file.create_dataset(name, data=getattr(ranking, name))
         _stamp(file, "ranking", ranking.record)
 
 
@@ -414,6 +498,7 @@ def read_ranking(path: Path | str) -> RankingArtifact:
             record=json.loads(file.attrs["record"]),
             votes=file["votes"][:] if "votes" in file else None,
             vote_counts=file["vote_counts"][:].tolist() if "votes" in file else [],
+            **{name: file[name][:] for name in _RANKING_OBJECTS if name in file},
         )
 
 

@@ -1,1 +1,1 @@
-"""From sources to images: codecs, rasteriser, the embedded drawings, archives, dataset layouts, splits."""
+"""From sources to images: codecs, rasteriser, the embedded drawings, dataset layouts, splits."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import abstractmethod
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from trazo.archives import Archive, ArchiveError, clean_folder, open_archive
 from trazo.config import Dataset
-from trazo.data.archives import Archive, ArchiveError, clean_folder, open_archive
 from trazo.data.categories import choose
 from trazo.data.items import Items, Layout, Mapper, OpenedSource, UnreadableItemsError, block_length, registered
 from trazo.data.splits import text_keys
@@ -27,8 +27,11 @@ from trazo.provenance import digest
 from trazo.registry import unknown_name
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm")
+_VECTOR_SUFFIXES = (".svg",)
 _MOST_PHOTOS = 32
 _MOST_TOLD = 5
+_MOST_ENDINGS = 3
+_PACKED_SUFFIXES = {".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz"}
 
 Found = Mapping[str, Mapping[str, Sequence[str]]]
 """Names of images by split and class, sorted."""
@@ -37,11 +40,11 @@ Found = Mapping[str, Mapping[str, Sequence[str]]]
 class ImageLayout(Layout):
     """Image files in a folder or a zip archive; a subclass says which of them belong to which split and class."""
 
-    keys = frozenset({"folder"})
+    keys = frozenset({"folder", "rename", "instance", "stream"})
 
     @abstractmethod
     def find(self, archive: Archive, dataset: Dataset) -> Found:
-        """Return the images that each of the dataset's splits may take.
+        """Return the images that each of the dataset's splits may take, classes under the names the source gives them.
 
         Raises
         ------
@@ -51,26 +54,31 @@ class ImageLayout(Layout):
 
     @abstractmethod
     def trunk(self, dataset: Dataset, split: str, name: str) -> str:
-        """Return the beginning of an image's name that says no more than where its class lies."""
+        """Return the beginning of an image's name that says no more than where its class lies.
+
+        `name` is what the source calls the class.
+        """
 
     def stamps(self, source: Path, dataset: Dataset) -> tuple[Any, ...]:
         """Return what changes when the files change that say what is where; `source` is an archive."""
         return (_stamp(source),)
 
     def found(self, source: Path, dataset: Dataset) -> Found:
-        """Return the images that each of the dataset's splits may take.
+        """Return the images that each of the dataset's splits may take, classes under the dataset's names for them.
 
         Raises
         ------
         InputError
-            If the source is not laid out so, or the dataset asks for what the layout has not.
+            If the source is not laid out so, or the dataset asks for what the layout or the source has not.
         """
         self.check(dataset)
         if source.is_file():
             asked = dataset.model_dump_json(include={"folder", "split", "lists", "class_pattern"})
-            return _found_in_archive(self, source, self.stamps(source, dataset), asked)
-        with open_archive(source, dataset.folder) as archive:
-            return self.find(archive, dataset)
+            found = _found_in_archive(self, source, self.stamps(source, dataset), asked)
+        else:
+            with open_archive(source, dataset.folder) as archive:
+                found = self.find(archive, dataset)
+        return _renamed(found, dataset.rename, source) if dataset.rename else found
 
     def available(self, source: Path, dataset: Dataset) -> list[str]:
         """Return the classes that have an image, sorted; one that a split lacks is an error."""
@@ -101,11 +109,14 @@ class ImageLayout(Layout):
         """Open a folder or archive of images."""
         found = self.found(source, dataset)
         classes, images = _in_all_splits(found, source, dataset), found[split]
+        originals = {name: original for original, name in dataset.rename.items()}
         with open_archive(source, dataset.folder) as archive:
-            yield OpenedSource(
-                classes,
-                lambda name: Photos(archive, dataset, images.get(name, ()), self.trunk(dataset, split, name)),
-            )
+
+            def items(name: str) -> Items:
+                trunk = self.trunk(dataset, split, originals.get(name, name))
+                return Photos(archive, dataset, images.get(name, ()), trunk)
+
+            yield OpenedSource(classes, items)
 
     def overlaps(self, source: Path, dataset: Dataset) -> list[list[tuple[str, str]]]:
         """Return the images whose very bytes are in several given splits: for each, its places as (split, name)."""
@@ -138,6 +149,22 @@ def _found_in_archive(layout: ImageLayout, source: Path, stamps: tuple[Any, ...]
 def _stamp(file: Path) -> tuple[int, int]:
     status = file.stat()
     return status.st_mtime_ns, status.st_size
+
+
+def _renamed(found: Found, names: Mapping[str, str], source: Path) -> Found:
+    """Return the images under other names of their classes; a class that is not there, or a name taken, is an error."""
+    there = {name for of_split in found.values() for name in of_split}
+    for original, name in names.items():
+        if original not in there:
+            raise InputError(f"{source}: rename: {unknown_name('class', original, there)}")
+        if name in there - set(names):
+            raise InputError(
+                f"{source}: rename: {original!r} becomes {name!r}, and the source has a class {name!r} already; choose "
+                "another name, or rename that one too."
+            )
+    return {
+        split: {names.get(name, name): images for name, images in of_split.items()} for split, of_split in found.items()
+    }
 
 
 def _in_all_splits(found: Found, source: Path, dataset: Dataset) -> list[str]:
@@ -208,6 +235,21 @@ def _images_below(archive: Archive, folder: str) -> list[str]:
     return names
 
 
+def _no_images(archive: Archive, folder: str) -> str:
+    """Return the words for a folder without images: what is in it instead, and what helps."""
+    within = f"{folder}/" if folder else ""
+    endings = Counter(PurePosixPath(n).suffix.lower() or "nothing" for n in archive.names() if n.startswith(within))
+    if not endings:
+        return "it has no images, nor any other file"
+    told = ", ".join(f"{ending} ({count:,})" for ending, count in endings.most_common(_MOST_ENDINGS))
+    advice = ""
+    if not endings.keys().isdisjoint(_PACKED_SUFFIXES):
+        advice = ", of which archives have to be unpacked"
+    elif not endings.keys().isdisjoint(_VECTOR_SUFFIXES):
+        advice = ", of which drawings in SVG have to be converted, to PNG for instance"
+    return f"it has no images, but files that end in {told}{advice}"
+
+
 @registered("folders")
 class FoldersLayout(ImageLayout):
     """`<folder>/<class>/<image>`.
@@ -238,7 +280,7 @@ def _by_class(archive: Archive, folder: str) -> dict[str, list[str]]:
             continue
         classes.setdefault(parts[depth], []).append(name)
     if not classes:
-        found = f"it has {loose} images, but in no folder of a class" if loose else "it has no images"
+        found = f"it has {loose} images, but in no folder of a class" if loose else _no_images(archive, folder)
         raise ArchiveError(
             f"{_place_words(archive, folder)}: {found}; expected `<class>/<image>`. If the classes lie deeper, name "
             "that folder as `folder`."
@@ -271,22 +313,71 @@ class SplitFoldersLayout(ImageLayout):
         return f"{clean_folder(dataset.folder)}/{split}/{name}/".lstrip("/")
 
 
-_LISTED = re.compile(
-    rf"(?P<name>.+?({'|'.join(map(re.escape, IMAGE_SUFFIXES))}))(\s*[,\s]\s*(?P<kind>\S.*))?", re.IGNORECASE
-)
+@registered("named")
+class NamedLayout(ImageLayout):
+    """Images anywhere below `folder`, whose names say their class.
+
+    Their class is what `class_pattern` finds in their path inside the source. An image in whose path it finds none is
+    an error.
+    """
+
+    keys = frozenset({*ImageLayout.keys, "class_pattern"})
+
+    def find(self, archive: Archive, dataset: Dataset) -> Found:
+        """Return all images by class, for every split to take its share of."""
+        folder = clean_folder(dataset.folder)
+        images = _images_below(archive, folder)
+        if not images:
+            raise ArchiveError(f"{_place_words(archive, folder)}: {_no_images(archive, folder)}; check `folder`.")
+        classes: dict[str, list[str]] = defaultdict(list)
+        nameless = []
+        for image in images:
+            kind = _class_in(image, dataset.class_pattern)
+            if kind:
+                classes[kind].append(image)
+            else:
+                nameless.append(repr(image))
+        if nameless:
+            raise InputError(
+                f"{archive.path}: class_pattern {dataset.class_pattern!r} finds no class in {len(nameless)} of "
+                f"{len(images)} names: {_told(nameless)}. Correct it, or name the folder of the images as `folder`."
+            )
+        found = dict(sorted(classes.items()))
+        return dict.fromkeys(dataset.split, found)
+
+    def trunk(self, dataset: Dataset, split: str, name: str) -> str:
+        """Return the folder that images lie below."""
+        return f"{clean_folder(dataset.folder)}/".lstrip("/")
+
+
+# Lists may have been made of the drawings that images were made of.
+_SUFFIX = "|".join(map(re.escape, (*IMAGE_SUFFIXES, *_VECTOR_SUFFIXES)))
+_LISTED = re.compile(rf"(?P<name>.+?({_SUFFIX}))(\s*[,\s]\s*(?P<kind>\S.*))?", re.IGNORECASE)
+_CLASS_FIRST = re.compile(rf"(?P<kind>[^\s,]+)\s*[,\s]\s*(?P<name>\S.*({_SUFFIX}))", re.IGNORECASE)
 
 
 @registered("listed")
 class ListedLayout(ImageLayout):
     """Images anywhere below `folder`, and for each split a file that lists them: the way many sets were published.
 
-    A list has an image a line: its name, or as much of its path as tells it from others. Its class is what
-    `class_pattern` finds in that, or what stands behind a blank or comma. Empty lines and those that begin with `#`
-    are passed over. The images that no list names are not used.
+    A list has an image a line: its name, or as much of its path as tells it from others; where no file has that name,
+    one that differs in its ending alone is meant. Its class is what stands behind a blank or comma, or else what
+    `class_pattern` finds in its name, or in its path inside the source. Empty lines and those that begin with `#` are
+    passed over. The images that no list names are not used.
     """
 
-    keys = frozenset({"folder", "lists", "class_pattern"})
+    keys = frozenset({*ImageLayout.keys, "lists", "class_pattern"})
     gives_splits = True
+
+    def entry(self, line: str) -> tuple[str, str]:
+        """Return the image's name in a line of a list, and its class, "" where the line does not say it.
+
+        Raises
+        ------
+        InputError
+            If the line is none.
+        """
+        return _entry(line, _LISTED, "is no image's name, nor one with its class behind it")
 
     def check(self, dataset: Dataset) -> None:
         """Refuse a dataset that asks for what the layout has not, or has a split without a list."""
@@ -326,9 +417,9 @@ class ListedLayout(ImageLayout):
         folder = clean_folder(dataset.folder)
         images: dict[str, list[str]] = defaultdict(list)
         for image in _images_below(archive, folder):
-            images[PurePosixPath(image).name].append(image)
+            images[PurePosixPath(image).stem].append(image)
         if not images:
-            raise ArchiveError(f"{_place_words(archive, folder)} has no images; check `folder`.")
+            raise ArchiveError(f"{_place_words(archive, folder)}: {_no_images(archive, folder)}; check `folder`.")
         taken: dict[str, str] = {}
         problems: list[str] = []
         found: dict[str, dict[str, list[str]]] = {}
@@ -340,8 +431,11 @@ class ListedLayout(ImageLayout):
                     continue
                 where = f"{file}, line {number}"
                 try:
-                    name, kind = _name_and_class(line.strip(), dataset.class_pattern)
+                    name, kind = self.entry(line.strip())
                     image = _located(name, folder, images)
+                    kind = kind or _class_in(name, dataset.class_pattern) or _class_in(image, dataset.class_pattern)
+                    if not kind:
+                        raise InputError(f"class_pattern {dataset.class_pattern!r} finds no class in {name!r}")
                     if image in taken:
                         raise InputError(f"{name!r} is listed already in {taken[image]}")
                 except InputError as error:
@@ -376,30 +470,45 @@ def _list_text(archive: Archive, folder: str, file: str, split: str) -> str:
         ) from error
 
 
-def _name_and_class(line: str, pattern: str) -> tuple[str, str]:
-    """Return the image's name in a line of a list, and its class."""
-    parts = _LISTED.fullmatch(line)
+def _entry(line: str, form: re.Pattern[str], otherwise: str) -> tuple[str, str]:
+    """Return the image's name in a line of a list, and its class, if the line has this form."""
+    parts = form.fullmatch(line)
     if parts is None:
-        raise InputError(f"{line!r} is no image's name, nor one with its class behind it")
+        raise InputError(f"{line!r} {otherwise}")
     # Lists made on Windows write folders with backslashes.
-    name = str(PurePosixPath(parts["name"].replace("\\", "/")))
-    if parts["kind"]:
-        return name, parts["kind"]
+    return str(PurePosixPath(parts["name"].replace("\\", "/"))), parts["kind"] or ""
+
+
+def _class_in(name: str, pattern: str) -> str:
+    """Return the class that a pattern finds in a name, "" if none."""
     match = re.search(pattern, name)
-    if match is None or not match[1]:
-        raise InputError(f"class_pattern {pattern!r} finds no class in {name!r}")
-    return name, match[1]
+    return (match[1] or "") if match else ""
 
 
 def _located(name: str, folder: str, images: Mapping[str, list[str]]) -> str:
-    """Return the image that a list means by a name."""
-    places = [image for image in images.get(PurePosixPath(name).name, ()) if f"/{image}".endswith(f"/{name}")]
+    """Return the image that a list means by a name; `images` are by their files' names without ending."""
+    alike = images.get(PurePosixPath(name).stem, ())
+    places = [image for image in alike if f"/{image}".endswith(f"/{name}")]
+    if not places:
+        stem = PurePosixPath(name).with_suffix("")
+        places = [image for image in alike if f"/{PurePosixPath(image).with_suffix('')}".endswith(f"/{stem}")]
     exact = [image for image in (str(PurePosixPath(folder) / name), name) if image in places]
     if not places:
         raise InputError(f"{name!r} is not there")
     if len(places) > 1 and not exact:
         raise InputError(f"{name!r} may be {' or '.join(places[:3])}; write more of its path")
     return exact[0] if exact else places[0]
+
+
+@registered("ground_truth")
+class GroundTruthLayout(ListedLayout):
+    """As layout `listed`, but each line has the image's class, a blank or comma, and then its name."""
+
+    keys = frozenset({*ImageLayout.keys, "lists"})
+
+    def entry(self, line: str) -> tuple[str, str]:
+        """Return the image's name in a line of a list, and its class."""
+        return _entry(line, _CLASS_FIRST, "is no class with an image's name behind it")
 
 
 class Photos(Items):
@@ -421,9 +530,25 @@ class Photos(Items):
         """Return the paths of the images inside their source."""
         return list(self._names)
 
+    def stamps(self) -> list[tuple[int, int]]:
+        """Return of every image its size in bytes, and its time of change or checksum."""
+        found: list[tuple[int, int]] = []
+        unreadable: dict[str, str] = {}
+        for name in self._names:
+            try:
+                found.append(self._archive.stamp(name))
+            except ArchiveError as error:
+                unreadable[name] = str(error)
+            else:
+                if found[-1][0] == 0:
+                    unreadable[name] = "an empty file"
+        if unreadable:
+            raise UnreadableItemsError(unreadable)
+        return found
+
     def pixels(self, mapper: Mapper) -> Iterator[np.ndarray]:
         """Yield the images' pixels in blocks."""
-        from trazo.data.decode import UnreadableImageError, decode_image
+        from trazo.decode import UnreadableImageError, decode_image
 
         size, channels = self._dataset.size, self._dataset.channels
 

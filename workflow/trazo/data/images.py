@@ -15,13 +15,15 @@ import numpy as np
 
 from trazo.config import Dataset
 from trazo.data.categories import choose
+from trazo.data.instances import instance_names
 from trazo.data.items import Items, Mapper, OverlapError, UnreadableItemsError
 from trazo.data.layouts import layouts, source_words
 from trazo.data.splits import SplitError, split_positions
 from trazo.errors import InputError
-from trazo.provenance import describe
+from trazo.provenance import describe, digest
 from trazo.registry import unknown_name
 from trazo.store import write_images
+from trazo.streams import StreamedPixels
 
 _MOST_NAMED = 50
 
@@ -42,6 +44,8 @@ def build_images(
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write the images of one split, class by class in label order, in memory that does not grow with their number.
+
+    Of a dataset with `stream` no pixels are made: what is written is where its files are.
 
     Parameters
     ----------
@@ -65,11 +69,13 @@ def build_images(
     Raises
     ------
     InputError
-        If the source is not laid out so, has not the classes, or too few items for the splits.
+        If the source is not laid out so, has not the classes, or too few items for the splits; or if `instance` does
+        not fit a file's name.
     OverlapError
         If `split` is given by the source, and has items in common with another given split of the dataset.
     UnreadableImagesError
-        If images cannot be read. All are tried before.
+        If images cannot be read. All are tried before. Of streamed ones it is known here that they are there and not
+        empty; one that cannot be decoded is named when it is read.
     CorruptSourceError
         If a file of drawings is damaged.
     """
@@ -86,6 +92,10 @@ def build_images(
         shares = layout.dealt(dataset, split)
         chosen, available = _deal(opened.items, classes, dataset_name, dataset, split, shares)
         total = sum(len(items) for items in chosen)
+        labels = np.repeat(np.arange(len(classes)), [len(items) for items in chosen])
+        ids = [name for items in chosen for name in items.ids()]
+        # Names that do not fit are told before the first of many pixels is made.
+        instances = _instances(ids, labels, classes, dataset_name, dataset)
         settings = {
             "key": {"dataset": dataset_name, "split": split},
             "source": source_words(source),
@@ -95,21 +105,70 @@ def build_images(
         }
         record = describe("images", settings=settings, code=code, images=total, threads=threads)
 
-        def blocks() -> Iterator[np.ndarray]:
-            yield from _pixels(chosen, source, total, mapper, progress)
-            # The record is written after the last block, when the time is known.
+        def finish() -> None:
             seconds = time.perf_counter() - started
             record["figures"].update(seconds=seconds, items_per_second=total / seconds)
 
+        def blocks() -> Iterator[np.ndarray]:
+            yield from _pixels(chosen, source, total, mapper, progress)
+            # The record is written after the last block, when the time is known.
+            finish()
+
+        if dataset.stream:
+            pixels: Iterator[np.ndarray] | StreamedPixels = _streamed(chosen, source, dataset, total, progress)
+            finish()
+        else:
+            pixels = blocks()
         write_images(
             output,
-            blocks(),
+            pixels,
             shape=(total, dataset.size, dataset.size, *((3,) if dataset.channels == 3 else ())),
-            labels=np.repeat(np.arange(len(classes)), [len(items) for items in chosen]),
-            ids=[name for items in chosen for name in items.ids()],
+            labels=labels,
+            ids=ids,
             classes=classes,
             record=record,
+            instances=instances,
         )
+
+
+def split_instances(*, source: Path, dataset_name: str, dataset: Dataset, split: str) -> list[str] | None:
+    """Return the names of the objects that the images of a split show, as `build_images` writes them; no pixel is made.
+
+    Parameters
+    ----------
+    source, dataset_name, dataset, split
+        As in `build_images`.
+
+    Returns
+    -------
+    list of str or None
+        (N,) names, in the order of the images; None if the dataset has no `instance`.
+
+    Raises
+    ------
+    InputError
+        If the source is not laid out so, has not the classes or too few items, or a file's name does not fit.
+    """
+    if dataset.instance is None:
+        return None
+    layout = layouts.get(dataset.layout)
+    with layout.opened(source, dataset, split) as opened:
+        classes = choose(dataset.categories, opened.classes)
+        chosen, _ = _deal(opened.items, classes, dataset_name, dataset, split, layout.dealt(dataset, split))
+        labels = np.repeat(np.arange(len(classes)), [len(items) for items in chosen])
+        return _instances([name for items in chosen for name in items.ids()], labels, classes, dataset_name, dataset)
+
+
+def _instances(
+    ids: list[str], labels: np.ndarray, classes: list[str], dataset_name: str, dataset: Dataset
+) -> list[str] | None:
+    """Return the names of the objects that images show, None if the dataset does not say how they are named."""
+    if dataset.instance is None:
+        return None
+    try:
+        return instance_names(ids, [classes[label] for label in labels.tolist()], dataset.instance)
+    except InputError as error:
+        raise InputError(f"dataset {dataset_name!r}: {error}") from error
 
 
 def _deal(
@@ -163,6 +222,31 @@ def _pixels(
                     progress(done, total)
         except UnreadableItemsError as error:
             reasons.update(error.reasons)
+    _need_readable(reasons, total, source)
+
+
+def _streamed(
+    chosen: list[Items], source: Path, dataset: Dataset, total: int, progress: Callable[[int, int], None] | None
+) -> StreamedPixels:
+    """Return the pixels of all chosen items as files to be decoded later; one that is missing or empty is an error."""
+    names: list[str] = []
+    stamps: list[tuple[int, int]] = []
+    reasons: dict[str, str] = {}
+    for items in chosen:
+        try:
+            stamps += items.stamps()
+        except UnreadableItemsError as error:
+            reasons.update(error.reasons)
+        # The id of an item that is a file is the file's name in the source.
+        names += items.ids()
+        if progress is not None:
+            progress(len(names), total)
+    _need_readable(reasons, total, source)
+    content = digest([dataset.size, dataset.channels, names, stamps])
+    return StreamedPixels(source, names, size=dataset.size, channels=dataset.channels, digest=content)
+
+
+def _need_readable(reasons: dict[str, str], total: int, source: Path) -> None:
     if reasons:
         listed = [f"{name} ({reason})" for name, reason in reasons.items()]
         raise UnreadableImagesError(

@@ -23,7 +23,7 @@ R = TypeVar("R")
 Mapper = Callable[[Callable[[T], R], Iterable[T]], Iterator[R]]
 """The shape of `map`: applies a function to each of many jobs, in order; possibly in several threads."""
 
-_PARTICULAR = ("folder", "lists", "class_pattern", "recognized_only")
+_PARTICULAR = ("folder", "lists", "class_pattern", "rename", "instance", "stream", "recognized_only")
 """Keys of a dataset that only some layouts understand."""
 
 _BLOCK_BYTES = 16 << 20
@@ -52,6 +52,18 @@ class Items(ABC):
     @abstractmethod
     def ids(self) -> list[str]:
         """Return the names of the items, unique in their dataset."""
+
+    def stamps(self) -> list[tuple[int, int]]:
+        """Return of every item's file its size in bytes, and its time of change or checksum.
+
+        Raises
+        ------
+        InputError
+            If the items are not a file each.
+        UnreadableItemsError
+            If a file is not there, or empty.
+        """
+        raise InputError("stream: the items are no files of their own, and cannot be streamed; leave it out.")
 
     @abstractmethod
     def pixels(self, mapper: Mapper) -> Iterator[np.ndarray]:

@@ -1,8 +1,12 @@
-"""ResNet-50 as torchvision builds it, so that weights of torchvision and timm fit; pre-activation is in `resnets`."""
+"""ResNet-50 as torchvision builds it, so that weights of torchvision and timm fit, and what its kind shares.
+
+Squeeze-and-excitation is in `seresnets`, pre-activation in `resnets`.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -34,9 +38,19 @@ class _Projection(nn.Sequential):
 
 
 class Bottleneck(nn.Module):
-    """Convolutions 1×1, 3×3 (with the stride) and 1×1, each with BN, added to a shortcut; ReLU after the sum."""
+    """Convolutions 1×1, 3×3 (with the stride) and 1×1, each with BN, added to a shortcut; ReLU after the sum.
 
-    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+    Parameters
+    ----------
+    channels_in, channels, stride
+        Of the input, of the narrow convolutions, of the 3×3 convolution.
+    attention
+        Makes, of a number of channels, what weighs them before the sum.
+    """
+
+    def __init__(
+        self, channels_in: int, channels: int, stride: int, attention: Callable[[int], nn.Module] = nn.Identity
+    ) -> None:
         super().__init__()
         wide = channels * _EXPANSION
         self.conv1 = _convolution(channels_in, channels, 1)
@@ -45,6 +59,7 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = _convolution(channels, wide, 1)
         self.bn3 = nn.BatchNorm2d(wide)
+        self.se = attention(wide)
         changes = stride != 1 or channels_in != wide
         self.downsample = _Projection(channels_in, wide, stride) if changes else None
 
@@ -53,10 +68,11 @@ class Bottleneck(nn.Module):
         active = self.bn1(self.conv1(inputs)).relu_()
         active = self.bn2(self.conv2(active)).relu_()
         shortcut = inputs if self.downsample is None else self.downsample(inputs)
-        return self.bn3(self.conv3(active)).add_(shortcut).relu_()
+        return self.se(self.bn3(self.conv3(active))).add_(shortcut).relu_()
 
 
-def _own_name(key: str) -> str:
+def own_name(key: str) -> str:
+    """Return our key for a key of torchvision's or timm's residual networks."""
     first = key.partition(".")[0]
     return f"stages.stem.{key}" if first in ("conv1", "bn1") else f"stages.{key}"
 
@@ -65,6 +81,53 @@ def _download() -> dict[str, torch.Tensor]:
     from torchvision.models import ResNet50_Weights
 
     return ResNet50_Weights[_IMAGENET].get_state_dict(progress=False, check_hash=True, weights_only=True)
+
+
+def bottleneck_network(
+    blocks: Sequence[int],
+    *,
+    classes: int,
+    channels: int,
+    width: int,
+    embedding: int | None,
+    foreign: Foreign,
+    attention: Callable[[int], nn.Module] = nn.Identity,
+) -> StagedNetwork:
+    """Build a residual network of bottleneck blocks: stages stem, layer1, …, pool, fc.
+
+    Parameters
+    ----------
+    blocks
+        How many each layer has.
+    classes, channels, width, embedding
+        As `resnet50` takes them.
+    foreign
+        How weights of another library fit.
+    attention
+        As `Bottleneck` takes it.
+
+    Raises
+    ------
+    InputError
+        If an option cannot be used.
+    """
+    width = need_width("width", width, "channels of the stem")
+    stem = {
+        "conv1": _convolution(channels, width, 7, 2),
+        "bn1": nn.BatchNorm2d(width),
+        "relu": nn.ReLU(inplace=True),
+        "maxpool": nn.MaxPool2d(3, stride=2, padding=1),
+    }
+    stages: dict[str, nn.Module] = {"stem": nn.Sequential(OrderedDict(stem))}
+    channels_in = width
+    for index, count in enumerate(blocks):
+        narrow = width * 2**index
+        first = Bottleneck(channels_in, narrow, 1 if index == 0 else 2, attention)
+        channels_in = narrow * _EXPANSION
+        others = (Bottleneck(channels_in, narrow, 1, attention) for _ in range(count - 1))
+        stages[f"layer{index + 1}"] = nn.Sequential(first, *others)
+    stages["pool"] = GlobalAveragePool()
+    return with_head(stages, channels_in, classes=classes, classifier="fc", embedding=embedding, foreign=foreign)
 
 
 @architectures.register("resnet50")
@@ -103,22 +166,7 @@ def resnet50(*, classes: int, channels: int, size: int, width: int = 64, embeddi
     K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", CVPR 2016, table 1; the stride's
     place is torchvision's; study `scenes`, task a.
     """
-    width = need_width("width", width, "channels of the stem")
-    stem = {
-        "conv1": _convolution(channels, width, 7, 2),
-        "bn1": nn.BatchNorm2d(width),
-        "relu": nn.ReLU(inplace=True),
-        "maxpool": nn.MaxPool2d(3, stride=2, padding=1),
-    }
-    stages: dict[str, nn.Module] = {"stem": nn.Sequential(OrderedDict(stem))}
-    channels_in = width
-    for index, count in enumerate((3, 4, 6, 3)):
-        narrow = width * 2**index
-        first = Bottleneck(channels_in, narrow, stride=1 if index == 0 else 2)
-        channels_in = narrow * _EXPANSION
-        stages[f"layer{index + 1}"] = nn.Sequential(
-            first, *(Bottleneck(channels_in, narrow, stride=1) for _ in range(count - 1))
-        )
-    stages["pool"] = GlobalAveragePool()
-    foreign = Foreign(f"torchvision ResNet50_Weights.{_IMAGENET}", _own_name, _download)
-    return with_head(stages, channels_in, classes=classes, classifier="fc", embedding=embedding, foreign=foreign)
+    foreign = Foreign(f"torchvision ResNet50_Weights.{_IMAGENET}", own_name, _download)
+    return bottleneck_network(
+        (3, 4, 6, 3), classes=classes, channels=channels, width=width, embedding=embedding, foreign=foreign
+    )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from trazo.errors import InputError
@@ -39,6 +39,8 @@ class Checkpoint:
         Whether the stage trained the classifier; if not, its logits mean nothing.
     normalise
         "none", or the name of the colour statistics that images are normalised by.
+    shared_from
+        The first stage that sketches and photos share; empty for a network without branches.
     """
 
     architecture: str
@@ -51,6 +53,7 @@ class Checkpoint:
     record: dict[str, Any] = field(default_factory=dict)
     classifier: bool = True
     normalise: str = "none"
+    shared_from: str = ""
 
     def network(self, epoch: int) -> StagedNetwork:
         """Return the network with the weights of `epoch`.
@@ -68,6 +71,7 @@ class Checkpoint:
             channels=self.channels,
             size=self.size,
             options=self.options,
+            shared_from=self.shared_from or None,
         )
         network.load_state_dict(self.weights[epoch])
         return network
@@ -86,6 +90,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         "mean_image": checkpoint.mean_image,
         "classifier": checkpoint.classifier,
         "normalise": checkpoint.normalise,
+        "shared_from": checkpoint.shared_from,
         "weights": checkpoint.weights,
         "record": json.dumps(checkpoint.record, sort_keys=True, default=str),
     }
@@ -121,6 +126,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         # Checkpoints made before there was a choice do not say it.
         classifier=content.get("classifier", True),
         normalise=content.get("normalise", "none"),
+        shared_from=content.get("shared_from", ""),
     )
 
 
@@ -234,19 +240,19 @@ def prepare(
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def mean_of(pixels: np.ndarray, size: int, block: int = 512) -> torch.Tensor:
-    """Return the mean image (data channels, size, size) float32 in 0…1 of (N, H, W[, 3]) uint8, summed in float64."""
+def mean_of(blocks: Iterable[torch.Tensor], size: int) -> torch.Tensor:
+    """Return the mean image (data channels, size, size) float32 in 0…1 of blocks (B, H, W[, 3]) uint8.
+
+    It is summed in float64.
+    """
     total: torch.Tensor | None = None
-    for start in range(0, len(pixels), block):
-        images = prepare(
-            torch.from_numpy(pixels[start : start + block]),
-            channels=3 if pixels.ndim == 4 else 1,
-            size=size,
-            mean_image=None,
-            device=torch.device("cpu"),
-        )
+    count = 0
+    for pixels in blocks:
+        channels = 3 if pixels.ndim == 4 else 1
+        images = prepare(pixels, channels=channels, size=size, mean_image=None, device=torch.device("cpu"))
         part = images.to(torch.float64).sum(dim=0)
         total = part if total is None else total + part
+        count += len(pixels)
     if total is None:
         raise InputError("the mean image of no images is not defined.")
-    return (total / len(pixels)).to(torch.float32)
+    return (total / count).to(torch.float32)

@@ -12,6 +12,7 @@ import torch
 
 import trazo.models
 from trazo.errors import InputError
+from trazo.models.branches import BranchedNetwork
 from trazo.models.network import StagedNetwork, architectures, flat_size, libraries
 from trazo.registry import unknown_name
 
@@ -55,7 +56,14 @@ def _need_known(architecture: str, builder: Any, options: dict[str, Any]) -> Non
 
 
 def build(
-    architecture: str, *, classes: int, channels: int, size: int, options: dict[str, Any] | None = None, seed: int = 0
+    architecture: str,
+    *,
+    classes: int,
+    channels: int,
+    size: int,
+    options: dict[str, Any] | None = None,
+    seed: int = 0,
+    shared_from: str | None = None,
 ) -> StagedNetwork:
     """Build a network with weights drawn from `seed`.
 
@@ -73,27 +81,37 @@ def build(
         The architecture's own options.
     seed
         Seed of the weights; the global random state is left as it was.
+    shared_from
+        Name of the first stage that sketches and photos share, those before it existing once for each with the same
+        weights; None: a network without branches.
 
     Raises
     ------
     InputError
-        If the name or an option is unknown, or the input is too small.
+        If the name, an option or the stage is unknown, or the input is too small.
     """
     builder = builder_of(architecture)
     _need_known(architecture, builder, options or {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return builder(classes=classes, channels=channels, size=size, **(options or {}))
+        network = builder(classes=classes, channels=channels, size=size, **(options or {}))
+    return network if shared_from is None else BranchedNetwork(network, shared_from)
 
 
 def describe(
-    architecture: str, *, channels: int, size: int, options: dict[str, Any] | None = None, search: bool = True
+    architecture: str,
+    *,
+    channels: int,
+    size: int,
+    options: dict[str, Any] | None = None,
+    search: bool = True,
+    shared_from: str | None = None,
 ) -> dict[str, Any]:
     """Return what can be known of a network without training it.
 
     Parameters
     ----------
-    architecture, channels, size, options
+    architecture, channels, size, options, shared_from
         As `build` takes them.
     search
         Whether the smallest size is looked for where `size` is large enough; if not, `smallest` is `size` then.
@@ -102,14 +120,14 @@ def describe(
     -------
     dict
         `module`: where it is defined; `features`: width of each stage's flattened output by name;
-        `parameters`: number of weights; `smallest`: smallest side of input it takes, in pixels (of networks that do
-        not take every size above it, one that is no larger than `size`); `pretrained`: what weights its library has
-        for it, empty if none. Where `size` is below the smallest, `features` is empty.
+        `parameters`: number of weights, of both branches; `smallest`: smallest side of input it takes, in pixels (of
+        networks that do not take every size above it, one that is no larger than `size`); `pretrained`: what weights
+        its library has for it, empty if none. Where `size` is below the smallest, `features` is empty.
 
     Raises
     ------
     InputError
-        If the name or an option is unknown or unusable.
+        If the name, an option or the stage is unknown or unusable.
     """
     facts: dict[str, Any] = {"module": builder_of(architecture).__module__, "features": {}, "parameters": 0}
     facts |= {"smallest": _smallest_size(architecture, channels, size, options, search), "pretrained": ""}
@@ -120,6 +138,8 @@ def describe(
         for name, stage in network.stages.items():
             chain[name] = stage
             facts["features"][name] = flat_size(chain, channels, size)
+        if shared_from is not None:
+            network = BranchedNetwork(network, shared_from)
         facts["parameters"] = sum(p.numel() for p in network.parameters())
         facts["pretrained"] = network.foreign.title if network.foreign is not None else ""
     return facts

@@ -5,7 +5,7 @@ A feature is the output of a stage, by its name. Architectures live in files of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,14 @@ architectures: Registry = Registry("architecture")
 # By what stands before a colon: of a name after it, they return what builds that architecture.
 libraries: Registry = Registry("library of architectures")
 
+# The part of a network that all its images pass through.
+SHARED = "shared"
 _EMBEDDING = "embedding"
+
+
+def prefix_of(part: str) -> str:
+    """Return what stands before the stages' names in the keys of a part's weights."""
+    return "stages." if part == SHARED else f"branches.{part}."
 
 
 @dataclass(frozen=True)
@@ -65,33 +72,71 @@ class StagedNetwork(nn.Module):
         return list(self.stages)[-1]
 
     @property
+    def parts(self) -> dict[str, list[str]]:
+        """Names of the stages of each part, in order; a network without branches has one part, "shared"."""
+        return {SHARED: list(self.stages)}
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of all stages, in order."""
+        return list(dict.fromkeys(stage for stages in self.parts.values() for stage in stages))
+
+    @property
     def added(self) -> list[str]:
         """Names of stages before the classifier that weights for the architecture need not have."""
-        return [_EMBEDDING] if self.foreign is not None and _EMBEDDING in self.stages else []
+        return [_EMBEDDING] if self.foreign is not None and _EMBEDDING in self.layers else []
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return logits (B, C) for images (B, channels, H, W) float."""
-        for stage in self.stages.values():
-            images = stage(images)
-        return images
+    def forward(self, images: torch.Tensor, domains: torch.Tensor | int | None = None) -> torch.Tensor:
+        """Return logits (B, C) for images (B, channels, H, W) float.
 
-    def embed(self, images: torch.Tensor, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
+        Parameters
+        ----------
+        images
+            The batch.
+        domains
+            (B,) uint8, or one number for all: what kind of image each is, by its place in `branches.DOMAINS`. Only a
+            network with branches looks at it; to that one, a tensor in the CPU's memory spares waiting for a GPU.
+        """
+        return self._outputs(images, domains, "")[-1]
+
+    def embed(
+        self, images: torch.Tensor, layer: str, domains: torch.Tensor | int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the feature (B, D) that stage `layer` gives, and the logits (B, C), from one pass.
+
+        Parameters
+        ----------
+        images, domains
+            As `forward` takes them.
+        layer
+            Name of the stage.
 
         Raises
         ------
         InputError
             If there is no such stage.
         """
-        if layer not in self.stages:
-            raise InputError(unknown_name("feature layer", layer, self.stages))
-        feature = images
-        for name, stage in self.stages.items():
-            images = stage(images)
-            if name == layer:
-                # A copy: the next stage may work in place.
-                feature = images.clone()
-        return feature.flatten(1), images
+        if layer not in self.layers:
+            raise InputError(unknown_name("feature layer", layer, self.layers))
+        feature, logits = self._outputs(images, domains, layer)
+        return feature.flatten(1), logits
+
+    def _outputs(
+        self, images: torch.Tensor, domains: torch.Tensor | int | None, layer: str
+    ) -> tuple[torch.Tensor, ...]:
+        """Return the output of stage `layer`, if there is one of this name, and the logits."""
+        return outputs_of(self.stages, images, layer)
+
+
+def outputs_of(stages: Mapping[str, nn.Module], inputs: torch.Tensor, layer: str) -> tuple[torch.Tensor, ...]:
+    """Return the output of stage `layer`, if it is among the stages, and that of the last one."""
+    kept: tuple[torch.Tensor, ...] = ()
+    for name, stage in stages.items():
+        inputs = stage(inputs)
+        if name == layer:
+            # A copy: the next stage may work in place.
+            kept = (inputs.clone(),)
+    return *kept, inputs
 
 
 def convolution(

@@ -15,9 +15,11 @@ from typing import Any
 import torch
 
 from trazo.errors import InputError, TrazoError
+from trazo.models.branches import DOMAINS
 from trazo.models.checkpoint import load_checkpoint, load_safely
-from trazo.models.network import StagedNetwork
+from trazo.models.network import SHARED, StagedNetwork, prefix_of
 from trazo.provenance import digest
+from trazo.registry import unknown_name
 
 ALTERNATIVES = (
     "Give a local file (`weights:` with a path or a name in `sources`), the checkpoint of another model (`weights: "
@@ -26,10 +28,10 @@ ALTERNATIVES = (
 # Where training scripts keep a state dict among other things, and what wrappers put before its keys.
 _WRAPPED_AS = ("state_dict", "model_state_dict", "model", "net", "network", "state_dict_ema", "model_ema")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
-_OWN = "stages."
 # Batch normalisation counts its batches; the count changes nothing, and old files lack it.
 _COUNTER = ".num_batches_tracked"
 _MOST_LISTED = 10
+_PARTS = (*DOMAINS, SHARED)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Weights:
     Attributes
     ----------
     state
-        Tensors by key: our own keys (`stages.…`), or those of another library.
+        Tensors by key: our own keys (`stages.…`, `branches.…`), or those of another library.
     title
         What they are, in words.
     digest
@@ -118,6 +120,7 @@ def read_weights(path: Path | str, *, epoch: int | None = None, named: bool = Tr
     key = settings.get("key") or {}
     stage = f"stage {key['stage']} of {key['model']}" if {"stage", "model"} <= set(key) else "checkpoint"
     options = f" with options {checkpoint.options}" if checkpoint.options else ""
+    shared = f", shared from {checkpoint.shared_from}" if checkpoint.shared_from else ""
     # The record of a checkpoint that the workflow has just made tells it from all others, and is read sooner.
     file, content_digest = _file_words(path) if named else ("", digest([checkpoint.record, chosen]))
     return Weights(
@@ -125,7 +128,8 @@ def read_weights(path: Path | str, *, epoch: int | None = None, named: bool = Tr
         title=", ".join(part for part in (f"{stage} at epoch {chosen}", file) if part),
         digest=content_digest,
         classes=checkpoint.classes,
-        made_for=f"{checkpoint.architecture}{options} of {checkpoint.channels}×{checkpoint.size}×{checkpoint.size}",
+        made_for=f"{checkpoint.architecture}{options} of {checkpoint.channels}×{checkpoint.size}×{checkpoint.size}"
+        f"{shared}",
         normalise=checkpoint.normalise,
     )
 
@@ -160,7 +164,8 @@ def begin_with(network: StagedNetwork, weights: Weights, *, architecture: str, c
 
     The classifier is taken over if it is of the same classes in the same order, or, where the file does not name its
     classes, of as many. An embedding put before it by an option may be missing; it, and then the classifier too, stay
-    as they were drawn. All else must fit.
+    as they were drawn. All else must fit. In a network with branches each takes its own from weights of another one;
+    both take the same from weights of a network without.
 
     Parameters
     ----------
@@ -180,45 +185,123 @@ def begin_with(network: StagedNetwork, weights: Weights, *, architecture: str, c
     InputError
         If keys are missing, unknown, of another shape, or hold values that are not finite; the message lists them.
     """
+    parts = dict.fromkeys(network.parts, weights)
+    return begin_by_part(network, parts, architecture=architecture, classes=classes, seed=seed)
+
+
+def begin_by_part(
+    network: StagedNetwork, parts: Mapping[str, Weights], *, architecture: str, classes: list[str], seed: int
+) -> Start:
+    """Put weights into the parts of a network, whose own were drawn from `seed`, each from where it is given.
+
+    Each of the weights may be of the network without branches, or of one with branches, of which the part of the same
+    name is taken, or what is shared there. Only a part's own stages are looked at. A part that is not given stays as it
+    was drawn. The classifier and an embedding are taken over, or not, as in `begin_with`.
+
+    Parameters
+    ----------
+    network
+        Changed in place.
+    parts
+        Weights of "sketch", "photo" and "shared", or some of them.
+    architecture, classes, seed
+        As `begin_with` takes them.
+
+    Raises
+    ------
+    InputError
+        If the network has no such part, or the weights do not fit as in `begin_with`.
+    """
+    for part in parts:
+        if part not in network.parts:
+            raise InputError(f"weights: {unknown_name('part of the network', part, network.parts)}")
     wanted = network.state_dict()
-    found = _Fitting(weights)
-    # Other libraries have stages too: a file has our keys only if it is of such stages as the network's throughout.
-    stages = tuple(f"{_OWN}{stage}." for stage in network.stages)
-    ours_throughout = bool(weights.made_for) or all(key.startswith(stages) for key in weights.state)
-    foreign = None if ours_throughout else network.foreign
-    for key, tensor in weights.state.items():
-        own = key if foreign is None else foreign.own_name(key)
-        if own is not None:
-            found.add(own, key, tensor)
-    drawn = [stage for stage in network.added if not found.of_stage(stage)]
-    if drawn or not _same_classes(network, found, wanted, classes):
+    # What several parts start from is one, so that a message lists its keys once.
+    given = {id(weights): weights for weights in parts.values()}.values()
+    fittings = [_found(network, w, [part for part in parts if parts[part] is w]) for w in given]
+    drawn = [stage for stage in network.added if any(found.lacks(stage, network) for found in fittings)]
+    shared = next((found for found in fittings if SHARED in found.parts), None)
+    if shared is not None and (drawn or not _same_classes(network, shared, wanted, classes)):
         drawn.append(network.classifier)
-        found.leave_out(network.classifier)
-    ours = {key: value for key, value in wanted.items() if not key.startswith(tuple(f"{_OWN}{s}." for s in drawn))}
-    _need_fit(found, ours, architecture)
-    _need_finite(found, ours)
-    network.load_state_dict({**wanted, **{key: found.tensors[key] for key in ours if key in found.tensors}})
-    words = f"; {' and '.join(drawn)} drawn from seed {seed}" if drawn else ""
-    return Start(f"{weights.title}{words}", weights.digest)
+    taken: dict[str, torch.Tensor] = {}
+    for found in fittings:
+        found.leave_out(drawn)
+        stages = {part: [s for s in network.parts[part] if s not in drawn] for part in found.parts}
+        ours = {key: value for key, value in wanted.items() if key.startswith(_prefixes(stages))}
+        _need_fit(found, ours, architecture)
+        _need_finite(found, ours)
+        taken |= {key: found.tensors[key] for key in ours if key in found.tensors}
+    network.load_state_dict({**wanted, **taken})
+    return _start(network, parts, drawn, seed)
+
+
+def _start(network: StagedNetwork, parts: Mapping[str, Weights], drawn: list[str], seed: int) -> Start:
+    from_seed = f"drawn from seed {seed}"
+    titles: dict[str, list[str]] = {}
+    for part in network.parts:
+        titles.setdefault(parts[part].title if part in parts else from_seed, []).append(part)
+    told = [f"{_and(named)}: {title}" for title, named in titles.items()] if len(titles) > 1 else list(titles)
+    words = "; ".join([*told, *([f"{_and(drawn)} {from_seed}"] if drawn else [])])
+    digests = {part: weights.digest for part, weights in parts.items()}
+    alike = len(parts) == len(network.parts) and len(set(digests.values())) == 1
+    return Start(words, next(iter(digests.values())) if alike else digest(digests))
 
 
 @dataclass
 class _Fitting:
-    """Weights by our own keys, with the keys they have in their file."""
+    """Weights for some parts of a network, by the network's keys, with the keys they have in their file."""
 
     weights: Weights
+    parts: list[str]
+    where: str
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     named: dict[str, str] = field(default_factory=dict)
 
     def add(self, own: str, key: str, tensor: torch.Tensor) -> None:
         self.tensors[own], self.named[own] = tensor, key
 
-    def of_stage(self, stage: str) -> list[str]:
-        return [key for key in self.tensors if key.startswith(f"{_OWN}{stage}.")]
+    def of_stage(self, stage: str, part: str) -> list[str]:
+        return [key for key in self.tensors if key.startswith(f"{prefix_of(part)}{stage}.")]
 
-    def leave_out(self, stage: str) -> None:
-        for key in self.of_stage(stage):
+    def lacks(self, stage: str, network: StagedNetwork) -> bool:
+        return any(stage in network.parts[part] and not self.of_stage(stage, part) for part in self.parts)
+
+    def leave_out(self, stages: Iterable[str]) -> None:
+        for key in [key for stage in stages for part in self.parts for key in self.of_stage(stage, part)]:
             del self.tensors[key]
+
+
+def _found(network: StagedNetwork, weights: Weights, parts: list[str]) -> _Fitting:
+    """Return weights by the keys of those parts of the network that they are for."""
+    found = _Fitting(weights, parts, "weights" if len(parts) == len(network.parts) else f"weights for {_and(parts)}")
+    # Other libraries have stages too: a file has our keys only if it is of such stages as the network's throughout.
+    stages = _prefixes(dict.fromkeys(_PARTS, network.layers))
+    ours_throughout = bool(weights.made_for) or all(key.startswith(stages) for key in weights.state)
+    foreign = None if ours_throughout else network.foreign
+    for key, tensor in weights.state.items():
+        own = key if foreign is None else foreign.own_name(key)
+        if own is not None:
+            for place in _places(network, own, parts):
+                found.add(place, key, tensor)
+    return found
+
+
+def _places(network: StagedNetwork, own: str, parts: list[str]) -> list[str]:
+    """Return the keys that a tensor is for in those parts of the network; without a place, its own, which is none."""
+    origin = next((part for part in _PARTS if own.startswith(prefix_of(part))), None)
+    if origin is None:
+        return [own]
+    rest = own.removeprefix(prefix_of(origin))
+    homes = [part for part in parts if rest.partition(".")[0] in network.parts[part]]
+    if rest.partition(".")[0] not in network.layers or (origin != SHARED and SHARED in homes):
+        # Of a stage that the network does not have, or of one that exists twice there and once here.
+        return [own]
+    return [f"{prefix_of(part)}{rest}" for part in homes if origin in (part, SHARED)]
+
+
+def _prefixes(stages: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """Return what the keys of stages, given by part, begin with."""
+    return tuple(f"{prefix_of(part)}{stage}." for part, named in stages.items() for stage in named)
 
 
 def _same_classes(
@@ -226,20 +309,23 @@ def _same_classes(
 ) -> bool:
     if found.weights.classes is not None:
         return found.weights.classes == classes
-    keys = [key for key in wanted if key.startswith(f"{_OWN}{network.classifier}.")]
+    keys = [key for key in wanted if key.startswith(f"{prefix_of(SHARED)}{network.classifier}.")]
     return all(key in found.tensors and found.tensors[key].shape == wanted[key].shape for key in keys)
 
 
 def _need_fit(found: _Fitting, ours: Mapping[str, torch.Tensor], architecture: str) -> None:
     shapes = {key: (tuple(found.tensors[key].shape), tuple(ours[key].shape)) for key in ours if key in found.tensors}
-    misshapen = {key: pair for key, pair in shapes.items() if pair[0] != pair[1] and not key.endswith(_COUNTER)}
+    # By their keys in the file: both branches may take the same.
+    misshapen = {
+        found.named[key]: pair for key, pair in shapes.items() if pair[0] != pair[1] and not key.endswith(_COUNTER)
+    }
     missing = [key for key in ours if key not in found.tensors and not key.endswith(_COUNTER)]
-    unknown = [found.named[key] for key in found.tensors if key not in ours]
+    unknown = list(dict.fromkeys(found.named[key] for key in found.tensors if key not in ours))
     if not (misshapen or missing or unknown):
         return
     told = []
     if misshapen:
-        pairs = (f"{found.named[k]} {_shape(there)} for {_shape(here)}" for k, (there, here) in misshapen.items())
+        pairs = (f"{key} {_shape(there)} for {_shape(here)}" for key, (there, here) in misshapen.items())
         told.append(f"{len(misshapen)} of another shape than the network's: {_listed(pairs, len(misshapen))}")
     if missing:
         told.append(
@@ -249,23 +335,23 @@ def _need_fit(found: _Fitting, ours: Mapping[str, torch.Tensor], architecture: s
         told.append(f"{len(unknown)} that the network does not have: {_listed(unknown, len(unknown))}")
     of = f" (of {found.weights.made_for})" if found.weights.made_for else ""
     raise InputError(
-        f"weights: {found.weights.title}{of} do not fit {architecture}. Keys: {'; '.join(told)}. "
+        f"{found.where}: {found.weights.title}{of} do not fit {architecture}. Keys: {'; '.join(told)}. "
         f"{_remedy(list(misshapen.values()), found.weights)}"
     )
 
 
 def _need_finite(found: _Fitting, ours: Mapping[str, torch.Tensor]) -> None:
     # As the network would hold them: what a wider type can say may be infinite in its own.
-    bad = [
+    bad = dict.fromkeys(
         found.named[key]
         for key, here in ours.items()
         if key in found.tensors and not torch.isfinite(found.tensors[key].to(here.dtype)).all()
-    ]
+    )
     if bad:
         raise InputError(
-            f"weights: {found.weights.title} hold NaN or infinite values, in {_listed(bad, len(bad))}; expected finite "
-            "ones. The training they are from diverged, or the file is damaged: choose an earlier epoch, or another "
-            "file."
+            f"{found.where}: {found.weights.title} hold NaN or infinite values, in {_listed(bad, len(bad))}; expected "
+            "finite ones. The training they are from diverged, or the file is damaged: choose an earlier epoch, or "
+            "another file."
         )
 
 
@@ -277,9 +363,15 @@ def _remedy(misshapen: list[tuple[tuple[int, ...], tuple[int, ...]]], weights: W
             return (
                 f"They take images of {there[1]} channel{'s' if there[1] > 1 else ''}: set channels: {there[1]}{grey}."
             )
+    if any(key.startswith(tuple(map(prefix_of, DOMAINS))) for key in weights.state):
+        return "Give both models the same architecture, options, channels, size and `branches`."
     if weights.made_for:
         return "Give both models the same architecture, options, channels and size."
     return "Check that the file is of this architecture with these options, or choose the architecture it is of."
+
+
+def _and(names: Iterable[str]) -> str:
+    return " and ".join(names)
 
 
 def _shape(shape: Iterable[int]) -> str:

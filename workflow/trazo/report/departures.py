@@ -12,6 +12,7 @@ from typing import Any
 
 from trazo.config import (
     PRETRAINED,
+    BranchWeights,
     Dataset,
     Model,
     OtherModel,
@@ -65,6 +66,7 @@ def caveat(
     models
         Those spoken of, with the data they see; all if left out.
     """
+    whole = study
     if models is not None:
         study, original = (_of_models(form, models) for form in (study, original))
     parts = _told(study, original)
@@ -77,14 +79,14 @@ def caveat(
     stand_ins = [f"{n} in place of {d.stands_for}" for n, d in study.datasets.items() if d.stands_for]
     if stand_ins:
         sentences.append(f"Stand-in data: {'; '.join(stand_ins)}.")
-    started = starting_weights(study, original, settings)
+    started = starting_weights(study, original, settings, whole, models)
     return " ".join([*sentences, started] if started else sentences)
 
 
 def _of_models(study: Study, names: Collection[str]) -> Study:
     """Return a study with some of its models, the data they see, and nothing that is made of them."""
-    models = {name: model for name, model in study.models.items() if name in names}
-    seen = {stage.data for model in models.values() for stage in model.stages}
+    models = {name: model for name, model in study.models.items() if name in _with_starts(study, names)}
+    seen = {reference for model in models.values() for stage in model.stages for reference in stage.learned_from}
     for retrieval in study.retrievals:
         seen |= {retrieval.queries, retrieval.gallery} if set(retrieval.models) & set(models) else set()
     used = {reference.partition("/")[0] for reference in seen}
@@ -92,22 +94,46 @@ def _of_models(study: Study, names: Collection[str]) -> Study:
     return study.model_copy(update={"models": models, "datasets": datasets, "retrievals": [], "maps": {}})
 
 
-def starting_weights(study: Study, original: Study, settings: Settings) -> str:
-    """Return in a sentence where every model starts, empty if no model of the study, in neither form, says it."""
+def _with_starts(study: Study, names: Collection[str]) -> set[str]:
+    """Return models with those whose weights they start from, and so on: what these learned from counts, too."""
+    found, left = set(), list(names)
+    while left:
+        name = left.pop()
+        if name in study.models and name not in found:
+            found.add(name)
+            left += [start.model for start in study.models[name].starts.values() if isinstance(start, OtherModel)]
+    return found
+
+
+def starting_weights(
+    study: Study, original: Study, settings: Settings, whole: Study, models: Collection[str] | None
+) -> str:
+    """Return in a sentence where every model starts, empty if no model of the study, in neither form, says it.
+
+    `whole` has the models that these start from, which need not be among them; of `models` alone, if given.
+    """
     if not any(model.weights is not None for form in (study, original) for model in form.models.values()):
         return ""
     found: dict[str, list[str]] = {}
     for name, model in study.models.items():
-        found.setdefault(_start_words(model, study, settings.sources), []).append(name)
+        if models is not None and name not in models:
+            continue
+        found.setdefault(_start_words(model, whole, settings.sources), []).append(name)
     told = [f"{', '.join(names)}: {words}" for words, names in found.items()]
     return f"Starting weights: {'; '.join(told)}."
 
 
 def _start_words(model: Model, study: Study, sources: Mapping[str, str]) -> str:
     """Return where a model of a study starts, naming no folder of this machine."""
-    start = model.weights
-    if start is None:
+    if not model.starts:
         return "drawn at random"
+    told = {part: _part_words(start, model, study, sources) for part, start in model.starts.items()}
+    if isinstance(model.weights, BranchWeights):
+        told |= {part: "random weights" for part in BranchWeights.model_fields if part not in told}
+    return ", ".join(f"{part} layers from {words}" if part else words for part, words in told.items())
+
+
+def _part_words(start: str | OtherModel, model: Model, study: Study, sources: Mapping[str, str]) -> str:
     if start == PRETRAINED:
         return f"pretrained weights of {'timm' if model.architecture.startswith('timm:') else 'torchvision'}"
     if isinstance(start, OtherModel):

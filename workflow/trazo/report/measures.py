@@ -160,10 +160,11 @@ def measured_names(name: str, metric: str, study: Study) -> set[str]:
     elif metric in TRAINING:
         searching = {model for r in study.retrievals if r.label in names for model in r.models}
         splits = {
-            stage.data
+            reference
             for model, spec in study.models.items()
             for stage in spec.stages
-            if model in searching or stage.data.partition("/")[0] == _dataset_of(name, study)
+            for reference in (*stage.learned_from, stage.data_label)
+            if model in searching or _dataset_of(name, study) in {r.partition("/")[0] for r in stage.learned_from}
         }
     return names | splits | {s.replace("/", "-") for s in splits}
 
@@ -375,7 +376,7 @@ def metric_label(metric: str) -> str:
 
 
 # By their initials, as their papers call them.
-_REDUCERS = {"pca": "PCA", "pq": "PQ", "umap": "UMAP"}
+_REDUCERS = {"pca": "PCA", "pq": "PQ", "umap": "UMAP", "tsne": "t-SNE"}
 
 
 def reducer_label(reducer: str) -> str:
@@ -477,7 +478,8 @@ def chance_map(relevant: int, gallery: int) -> float:
 
 def chance_of(measures: Sequence[Measure], study: Study, retrieval: str) -> float | None:
     """Return the chance level of mAP of a leave-one-out retrieval, from its classes' query counts; None for others."""
-    if not any(r.label == retrieval and r.leave_one_out for r in study.retrievals):
+    # Of a search for the very object, classes say nothing.
+    if not any(r.label == retrieval and r.leave_one_out and r.relevant == "class" for r in study.retrievals):
         return None
     counts = {m.class_name: m.queries for m in measures if m.dataset == retrieval and m.class_name and m.distance}
     # A class of one item has no evaluated query, and so no row; its item is searched all the same.

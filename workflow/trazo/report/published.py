@@ -166,6 +166,8 @@ def validate_published(
         where = f"published.models[{index}]"
         _need(rule.model, models, "model", f"{where}.model")
         _need(rule.reducer, {"", *reducers}, "reducer", f"{where}.reducer")
+        if rule.model in study.models:
+            _need(rule.stage, {"", *(s.name for s in study.models[rule.model].stages)}, "stage", f"{where}.stage")
         for column, wanted in rule.match.items():
             _need(column, _MATCHED, "column", f"{where}.match")
             known = {row.of(column) for row in rows}
@@ -210,7 +212,7 @@ def _published(row: dict[str, str], published: Published, reduced: Mapping[str, 
         reducer, size = reduced.get(rule.reducer, (rule.reducer, ""))
     return PublishedValue(
         **{**cells, "value": float(cells["value"])},
-        stage=row.get("stage") or "",
+        stage=row.get("stage") or (rule.stage if rule else ""),
         epoch=float(epoch) if epoch else None,
         bits=row.get("bits") or (bits[1] if bits else ""),
         our_model=rule.model if rule else "",

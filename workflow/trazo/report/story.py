@@ -125,6 +125,7 @@ def methods(
             and c.published.bits in {bits, ""}
             and ranker in {plain("ranker", name) for name in rankers_meant(c.published)}
             and dataset in measured_datasets(c.published, study)
+            and c.published.stage in {"", mine[0].stage}
         ]
         found.append(
             Method(
@@ -134,7 +135,7 @@ def methods(
                 reducer=_reducer_words(reducer, size, bits, widths),
                 distance=f"{distance} ({ranker or 'exact'})" if len(rankers[dataset]) > 1 else distance,
                 map=summarize(select(mine, metric="map")).scaled(100.0),
-                published=published[0] if len(published) == 1 else None,
+                published=published[0] if len(set(published)) == 1 else None,
                 others={name: summary.scaled(100.0) for name, summary in others.items()},
             )
         )

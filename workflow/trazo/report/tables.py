@@ -201,13 +201,14 @@ def _measured_epochs(table: Table, study: Study, model: str) -> set[int]:
     found: set[int] = set()
     for place, known in places:
         dashed = {name.replace("/", "-") for name in known}
-        if (not datasets or names & (known | dashed)) and (
-            not stages or study.stage_of(model, place.stage).name in stages
-        ):
-            found.update(study.epochs_of(place, model))
+        for stage in study.stages_of(place, model) if not datasets or names & (known | dashed) else ():
+            if not stages or stage.name in stages:
+                found.update(study.epochs_of(place, stage))
     if set(table.metrics) & set(TRAINING):
         for stage in study.models[model].stages:
-            if (not datasets or stage.data in names) and (not stages or stage.name in stages):
+            if (not datasets or names & {*stage.learned_from, stage.data_label}) and (
+                not stages or stage.name in stages
+            ):
                 if set(table.metrics) & (set(TRAINING) - set(FROZEN)):
                     found.update(range(1, stage.epochs + 1))
                 elif stage.train_sample:
@@ -258,7 +259,7 @@ def build_table(
     chosen = [m for m in _selected(chosen, table, study) if _shown(m, table)]
     spoken = [row for row in published if row.table in table.published_tables]
     spoken = [row for row in spoken if row.ours("metric") in table.metrics and _fits(row, table, study)]
-    spoken = _at_measured_epochs(spoken, chosen)
+    spoken = _at_measured_epochs(spoken, chosen, by_epoch="epoch" in (*down, *table.columns))
 
     columns = list(table.columns)
     for dimension in DIMENSIONS:
@@ -357,8 +358,11 @@ def _marks(
     return marks
 
 
-def _at_measured_epochs(spoken: list[PublishedValue], chosen: list[Measure]) -> list[PublishedValue]:
-    """Return published rows with the measured epoch that each means; those of epochs not shown are left out."""
+def _at_measured_epochs(spoken: list[PublishedValue], chosen: list[Measure], *, by_epoch: bool) -> list[PublishedValue]:
+    """Return published rows with the measured epoch that each means; those of epochs not shown are left out.
+
+    `by_epoch`: the table tells epochs apart, so that a value printed without one needs the last of its stage.
+    """
     epochs: dict[tuple[str, str], set[float]] = {}
     for measure in chosen:
         epochs.setdefault((measure.model, measure.metric), set()).add(float(measure.epoch or 0))
@@ -367,7 +371,10 @@ def _at_measured_epochs(spoken: list[PublishedValue], chosen: list[Measure]) -> 
         at_hand = epochs.get((row.ours("model"), row.ours("metric")), set())
         # Where nothing was measured the published value stands alone, as it was printed.
         epoch = nearest_epoch(row.epoch, at_hand) if row.epoch is not None and at_hand else row.epoch
-        if (epoch is None) == (row.epoch is None):
+        if by_epoch and row.epoch is None and row.stage:
+            mine = select(chosen, model=row.ours("model"), metric=row.ours("metric"), stage=row.stage)
+            found.append(replace(row, epoch=max((float(m.epoch or 0) for m in mine), default=None)))
+        elif (epoch is None) == (row.epoch is None):
             found.append(replace(row, epoch=epoch))
     return found
 

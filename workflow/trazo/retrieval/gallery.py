@@ -53,7 +53,7 @@ def rank_gallery(
     distance
         Name of the distance.
     settings
-        queries and gallery (as `<dataset>/<split>`), leave_one_out, metrics, top, rerank, votes.
+        queries and gallery (as `<dataset>/<split>`), leave_one_out, metrics, top, rerank, votes, relevant.
     code
         Fingerprint of the code, for the record.
     ranker
@@ -71,6 +71,8 @@ def rank_gallery(
     asked = read_features(queries)
     searched = asked if settings["leave_one_out"] else read_features(gallery)
     query_labels, gallery_labels, classes = _joint_labels(asked, searched)
+    by_object = settings.get("relevant", "class") == "instance"
+    sought = _objects(asked, searched, retrieval) if by_object else (query_labels, gallery_labels)
     if settings["leave_one_out"] and len(searched) == 1:
         raise InputError(
             f"{retrieval}: the gallery has one item, and a query leaves itself out, so that nothing is left to rank; "
@@ -89,8 +91,8 @@ def rank_gallery(
             searched,
             settings,
             threads=threads,
-            query_labels=query_labels,
-            gallery_labels=gallery_labels,
+            query_labels=sought[0],
+            gallery_labels=sought[1],
             distance=distance,
             leave_one_out=np.arange(len(asked)) if settings["leave_one_out"] else None,
             top=_list_length(settings, len(searched)),
@@ -99,7 +101,8 @@ def rank_gallery(
             progress=progress.update,
         )
     if not found.evaluated.any():
-        raise InputError(f"{retrieval}: {_why_none(asked, searched, settings['leave_one_out'])}")
+        why = _why_no_object(asked, searched) if by_object else _why_none(asked, searched, settings["leave_one_out"])
+        raise InputError(f"{retrieval}: {why}")
     if found.excluded:
         log.info("%d of %d queries have no relevant item and are left out", found.excluded, len(asked))
     made_by = asked.record.get("settings", {}).get("key", {})
@@ -143,6 +146,8 @@ def rank_gallery(
             record=record,
             votes=votes,
             vote_counts=counts,
+            query_objects=sought[0] if by_object else None,
+            gallery_objects=sought[1] if by_object else None,
         ),
     )
     packed = searched.values.dtype == np.uint8
@@ -268,6 +273,26 @@ def _joint_labels(asked: Features, searched: Features) -> tuple[np.ndarray, np.n
     return own[asked.labels], other[searched.labels], classes
 
 
+def _objects(asked: Features, searched: Features, retrieval: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the objects that queries and gallery show, as numbers; equal ones are the same object."""
+    for side, features in (("queries", asked), ("gallery", searched)):
+        if features.instances is None:
+            raise InputError(
+                f"{retrieval}: relevant: instance: the {side} do not say which object they show; give their dataset an "
+                "`instance` pattern, or search for classes."
+            )
+    known = {name: number for number, name in enumerate(dict.fromkeys([*asked.instances, *searched.instances]))}
+    return tuple(np.array([known[name] for name in side.instances], np.int64) for side in (asked, searched))
+
+
+def _why_no_object(asked: Features, searched: Features) -> str:
+    shown = [_few(side.instances, what="items") for side in (asked, searched)]
+    return (
+        f"none of the {len(asked)} queries shows an object of the gallery; queries show {shown[0]}, the gallery "
+        f"{shown[1]}."
+    )
+
+
 def _why_none(asked: Features, searched: Features, leave_one_out: bool) -> str:
     """Return why no query has a relevant item."""
     none = f"none of the {len(asked)} queries has a relevant item in the gallery"
@@ -279,8 +304,8 @@ def _why_none(asked: Features, searched: Features, leave_one_out: bool) -> str:
     return f"{none}; queries are of {sides[0]}, the gallery of {sides[1]}."
 
 
-def _few(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f", … ({len(names)} classes)" if len(names) > most else "")
+def _few(names: list[str], most: int = 5, what: str = "classes") -> str:
+    return ", ".join(names[:most]) + (f", … ({len(names)} {what})" if len(names) > most else "")
 
 
 def _sentence(found: Ranking) -> str:

@@ -8,6 +8,7 @@ import torch
 
 from trazo.models.checkpoint import prepare
 from trazo.models.network import StagedNetwork
+from trazo.training.augment import Augmenter
 from trazo.training.objectives import Batch, Mixture, Outcome
 
 
@@ -27,6 +28,8 @@ class Learner:
         Where the network computes, and in which dtype.
     normalise
         As `mean_image`.
+    augmenter
+        How images are changed while it trains, or None.
     """
 
     network: StagedNetwork
@@ -39,9 +42,24 @@ class Learner:
     device: torch.device
     precision: torch.dtype
     normalise: str = "none"
+    augmenter: Augmenter | None = None
 
-    def outputs(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return logits (B, C), and embeddings (B, D) if an objective looks at them, of (B, H, W[, 3]) uint8."""
+    def outputs(
+        self, pixels: torch.Tensor, domains: torch.Tensor | None = None, augment: torch.Generator | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return logits (B, C), and embeddings (B, D) if an objective looks at them.
+
+        Parameters
+        ----------
+        pixels
+            (B, H, W) or (B, H, W, 3) uint8.
+        domains
+            (B,) uint8, 0 a sketch and 1 a photo, or None; a network with branches needs them, best in the CPU's memory.
+        augment
+            What the augmenter draws from, on the device; None: images are seen as they are.
+        """
+        if augment is not None and self.augmenter is not None:
+            pixels = self.augmenter.change(pixels.to(self.device, non_blocking=True), domains, augment)
         images = prepare(
             pixels,
             channels=self.channels,
@@ -54,11 +72,19 @@ class Learner:
             self.device.type, dtype=torch.bfloat16, enabled=self.precision == torch.bfloat16, cache_enabled=False
         ):
             if not self.objective.uses_embeddings:
-                return self.network(images), None
-            embeddings, logits = self.network.embed(images, self.feature)
+                return self.network(images, domains), None
+            embeddings, logits = self.network.embed(images, self.feature, domains)
             return logits, embeddings
 
-    def outcome(self, pixels: torch.Tensor, labels: torch.Tensor, groups: int) -> Outcome:
-        """Return what the objectives say of a batch: (B, H, W[, 3]) uint8 and (B,) int64, laid out as in `Batch`."""
-        logits, embeddings = self.outputs(pixels)
+    def outcome(
+        self,
+        pixels: torch.Tensor,
+        labels: torch.Tensor,
+        groups: int,
+        *,
+        domains: torch.Tensor | None = None,
+        augment: torch.Generator | None = None,
+    ) -> Outcome:
+        """Return what the objectives say of a batch: as `outputs`, with (B,) int64 labels, laid out as in `Batch`."""
+        logits, embeddings = self.outputs(pixels, domains, augment)
         return self.objective.measure(Batch(labels, logits, embeddings, groups))

@@ -5,8 +5,10 @@ It can be killed at any point: the next run goes on from the last finished epoch
 
 from __future__ import annotations
 
-import zlib
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +18,25 @@ import torch
 from trazo.config import PRETRAINED, Model, OtherModel, Stage
 from trazo.device import Stopwatch, choose_device, choose_precision, make_repeatable
 from trazo.errors import InputError, TrazoError
+from trazo.loading import WORKERS, Source, laid_on, source_of
 from trazo.models.checkpoint import Checkpoint, load_checkpoint, mean_of, save_checkpoint
 from trazo.models.factory import build
 from trazo.models.network import StagedNetwork
-from trazo.models.weights import Start, begin_with, downloaded, read_weights
+from trazo.models.weights import Start, Weights, begin_by_part, begin_with, downloaded, read_weights
 from trazo.progress import bar, log
 from trazo.provenance import describe, digest
-from trazo.store import Images, read_images, write_history
+from trazo.store import Images, write_history
+from trazo.streams import LazyPixels, Pixels, digest_of
+from trazo.training.augment import augmenter
+from trazo.training.joined import members_of, read_set
 from trazo.training.learner import Learner
 from trazo.training.objectives import Mixture, mixture
 from trazo.training.resume import load_state, save_state
 from trazo.training.sampling import Sampling, Schedule, mixed, samplings
 from trazo.training.validation import Validation, sample
+
+# Images a time where their mean is taken: as float64, they take up eight times the bytes of their pixels.
+_MEAN_BLOCK = 128
 
 
 class TrainingError(TrazoError):
@@ -36,7 +45,7 @@ class TrainingError(TrazoError):
 
 def train_stage(
     *,
-    images: Path | str,
+    images: Path | str | Sequence[Path | str],
     output: Path | str,
     history: Path | str,
     model: Model | dict[str, Any],
@@ -44,18 +53,21 @@ def train_stage(
     seed: int,
     code: str,
     key: dict[str, Any],
-    validation: Path | str | None = None,
+    validation: Path | str | Sequence[Path | str] | None = None,
     previous: Path | str | None = None,
-    weights: Path | str | None = None,
+    weights: Sequence[Path | str] = (),
     device: str = "auto",
     threads: int = 1,
+    workers: int = WORKERS,
+    domains: Sequence[str | None] = (),
+    validation_domains: Sequence[str | None] = (),
 ) -> None:
     """Train one stage of a model and write its checkpoint and history.
 
     Parameters
     ----------
     images
-        `images.h5` to learn from.
+        `images.h5` to learn from; or two, of sketches and of photos, to learn from both.
     output, history
         The checkpoint and the history to write. `<output>.resume` beside them holds the state of an interrupted
         training; it is used only if settings, data, code and device kind are the same, and deleted at the end.
@@ -68,21 +80,26 @@ def train_stage(
     code, key
         Fingerprint of the code, and what the artifact is about, for its record.
     validation
-        `images.h5` measured after every epoch, or None. A stage's `train_sample` is measured likewise, after the epochs
-        that are kept.
+        As `images`: measured after every epoch, or None. A stage's `train_sample` is measured likewise, after the
+        epochs that are kept.
     previous
         Checkpoint of the stage before, whose weights this one starts from; None for the first stage.
     weights
-        The file that the first stage starts from, where the model's `weights` name one.
+        The files that the first stage starts from, in the order of the model's `starts`: those that are not downloaded.
     device, threads
         "auto", "cpu" or "cuda"; CPU threads.
+    workers
+        Processes that decode the images of a streamed dataset, for each of them; 0: none. The result does not depend on
+        it.
+    domains, validation_domains
+        Of each of `images` and of `validation` "sketch", "photo" or None (`training.joined.read_set`).
 
     Raises
     ------
     TrainingError
         If the loss is no longer a number; the message names epoch and step.
     InputError
-        If data and network, or network and weights, do not fit.
+        If data and network, or network and weights, do not fit, or a streamed image cannot be read.
     TrazoError
         If pretrained weights cannot be downloaded.
     """
@@ -93,17 +110,17 @@ def train_stage(
     make_repeatable(chosen, threads)
     watch = Stopwatch(chosen)
 
-    data = read_images(images)
-    held_out = read_images(validation) if validation is not None else None
+    data = read_set(images, domains)
+    held_out = read_set(validation, validation_domains) if validation is not None else None
     _need_trainable(data, held_out, settings)
     before = load_checkpoint(previous) if previous is not None else None
     size = model.size or data.pixels.shape[1]
     objective = mixture(settings.objective)
-    sampling, measured_on, frozen = _sampled(objective, settings, data, held_out)
+    sources = partial(source_of, device=chosen, workers=workers)
+    sampling, measured_on, frozen = _sampled(objective, settings, data, held_out, sources)
     start = _first_checkpoint(model, before, data, size, seed, objective)
-    network, begun = _begun(start, before, model, weights)
+    network, begun = _begun(start, model, previous, weights)
     log.info("starting weights: %s", begun.words)
-    learner = _learner(network, start, model, settings, objective, chosen, precision)
 
     plain = {"model": model.model_dump(mode="json"), "stage": stage, "seed": seed, "key": key}
     data_digests = [_data_digest(each) for each in (data, held_out) if each is not None]
@@ -120,12 +137,19 @@ def train_stage(
         log.info("using %d threads, as before the interruption", reached["threads"])
         torch.set_num_threads(reached["threads"])
     earlier = sum(row.get("seconds", 0.0) for row in reached["history"]) if reached is not None else 0.0
-    # The whole training set stays on the device as bytes: a fourth of its size as floats.
-    pixels = torch.from_numpy(data.pixels).to(chosen)
+    if before is None and model.mean_image:
+        # Of streamed images it takes a pass over all of them: not again after an interruption.
+        start = replace(start, mean_image=reached["mean_image"] if reached else _mean_image(data.pixels, size, workers))
+    learner = _learner(network, start, model, settings, objective, chosen, precision)
+    learner.augmenter = augmenter(settings.augment) if settings.augment else None
+    # Unless it is streamed, the whole training set stays on the device as bytes: a fourth of its size as floats.
+    source = sources(data.pixels, resident=True)
     labels = torch.from_numpy(np.asarray(data.labels, dtype=np.int64)).to(chosen)
+    known = sampling.members.domains
+    of_rows = None if known is None else torch.from_numpy(known)
     schedule = Schedule(sampling, settings.epochs, settings.iterations, seed)
-    course = Course(learner, schedule, pixels, labels, measured_on, frozen)
-    kept, epochs = _train(course, settings, resume, fingerprint, reached)
+    with closing(Course(learner, schedule, source, labels, measured_on, frozen, of_rows)) as course:
+        kept, epochs = _train(course, settings, resume, fingerprint, reached)
 
     figures = watch.figures()
     figures["seconds"] = round(float(figures["seconds"]) + earlier, 3)
@@ -136,18 +160,7 @@ def train_stage(
     figures["precision"] = str(precision).removeprefix("torch.")
     figures["starting_weights"] = begun.words
     record = describe("train", settings=plain, code=code, data=data.record, **figures)
-    checkpoint = Checkpoint(
-        architecture=start.architecture,
-        options=start.options,
-        channels=start.channels,
-        size=start.size,
-        classes=start.classes,
-        mean_image=start.mean_image,
-        classifier=start.classifier,
-        normalise=start.normalise,
-        weights=kept,
-        record=record,
-    )
+    checkpoint = replace(start, weights=kept, record=record)
     save_checkpoint(output, checkpoint)
     write_history(history, record=record, epochs=epochs)
     resume.unlink(missing_ok=True)
@@ -167,62 +180,64 @@ def _need_trainable(data: Images, held_out: Images | None, settings: Stage) -> N
 
 
 def _sampled(
-    objective: Mixture, settings: Stage, data: Images, held_out: Images | None
+    objective: Mixture, settings: Stage, data: Images, held_out: Images | None, sources: Callable[[Pixels], Source]
 ) -> tuple[Sampling, Validation | None, Validation | None]:
     """Return what cuts the data into batches and what measures held-out and learned data, or say what they lack."""
     kind, size = samplings.get(objective.sampling), settings.batch_size
     learned = sample(data, settings.train_sample) if settings.train_sample else None
     place = "data"
     try:
-        sampling = kind(data.labels, data.classes, size, **objective.sampling_options)
+        members = members_of(data)
+        for name in objective.samplings:
+            samplings.get(name).need_able(members)
+        sampling = kind(members, size, **objective.sampling_options)
         place = "validate_on"
-        validation = None if held_out is None else Validation(objective, held_out, size)
+        validation = None if held_out is None else Validation(objective, held_out, size, sources(held_out.pixels))
         place = "train_sample"
-        frozen = None if learned is None else Validation(objective, learned, size, prefix="frozen")
+        frozen = None
+        if learned is not None:
+            frozen = Validation(objective, learned, size, sources(learned.pixels), prefix="frozen")
     except InputError as error:
         raise InputError(f"stage {settings.name}: {place}: {error}") from error
     return sampling, validation, frozen
 
 
 def _data_digest(data: Images) -> str:
-    return digest([zlib.crc32(data.pixels), data.labels.tolist(), data.classes])
+    members = members_of(data)
+    known = [None if each is None else each.tolist() for each in (members.domains, members.instances)]
+    return digest([digest_of(data.pixels), data.labels.tolist(), data.classes, known])
+
+
+def _mean_image(pixels: Pixels, size: int, workers: int) -> torch.Tensor:
+    if isinstance(pixels, LazyPixels):
+        log.info("mean image: reading all %d images", len(pixels))
+    with source_of(pixels, torch.device("cpu"), workers=workers) as source:
+        return mean_of(source.batches(torch.arange(len(pixels)).split(_MEAN_BLOCK)), size)
 
 
 def _first_checkpoint(
     model: Model, before: Checkpoint | None, data: Images, size: int, seed: int, objective: Mixture
 ) -> Checkpoint:
-    """Return the untrained checkpoint that a stage fills: everything about the network but its weights."""
-    if before is not None:
-        if before.classes != data.classes:
-            raise InputError(
-                f"the stage before learned the classes {before.classes}, this one's data have {data.classes}; give "
-                "both the same categories in the same order."
-            )
-        mean_image = before.mean_image
-    else:
-        mean_image = mean_of(data.pixels, size) if model.mean_image else None
+    """Return the untrained checkpoint that a stage fills: all about the network but its weights and own mean image."""
     return Checkpoint(
         architecture=model.architecture,
         options=model.options,
         channels=model.channels,
         size=size,
         classes=data.classes,
-        mean_image=mean_image,
+        mean_image=None if before is None else before.mean_image,
         classifier=objective.uses_logits,
         normalise=model.normalise,
+        shared_from=model.branches.shared_from if model.branches else "",
         weights={},
         record={"seed": seed},
     )
 
 
 def _begun(
-    start: Checkpoint, before: Checkpoint | None, model: Model, file: Path | str | None
+    start: Checkpoint, model: Model, previous: Path | str | None, files: Sequence[Path | str]
 ) -> tuple[StagedNetwork, Start]:
     """Return the network with the weights that the stage starts from, and these in words."""
-    if before is not None:
-        epoch = max(before.weights)
-        key = before.record.get("settings", {}).get("key", {})
-        return before.network(epoch), Start(f"stage {key.get('stage', 'before')} at epoch {epoch}")
     seed = start.record["seed"]
     network = build(
         model.architecture,
@@ -231,23 +246,43 @@ def _begun(
         size=start.size,
         options=model.options,
         seed=seed,
+        shared_from=start.shared_from or None,
     )
-    if model.weights is None:
+    about = {"architecture": model.architecture, "classes": start.classes, "seed": seed}
+    if previous is not None:
+        return network, begin_with(network, read_weights(previous, named=False), **about)
+    given = _given_weights(network, model, files)
+    for part, weights in given.items():
+        if weights.normalise and weights.normalise != model.normalise:
+            log.warning(
+                "the weights%s learned from images with `normalise: %s`, this model's have %s",
+                f" of {part}" if part else "",
+                weights.normalise,
+                model.normalise,
+            )
+    if not given:
         return network, Start(f"drawn from seed {seed}")
-    if model.weights == PRETRAINED:
-        given = downloaded(network, model.architecture)
-    elif file is None:
-        raise InputError(f"weights: {model.weights} asks for a file, and none was given.")
-    else:
-        other = model.weights if isinstance(model.weights, OtherModel) else None
-        given = read_weights(file, epoch=other.epoch if other else None, named=other is None)
-    if given.normalise and given.normalise != model.normalise:
-        log.warning(
-            "the weights learned from images with `normalise: %s`, this model's have %s",
-            given.normalise,
-            model.normalise,
-        )
-    return network, begin_with(network, given, architecture=model.architecture, classes=start.classes, seed=seed)
+    return network, begin_with(network, given[""], **about) if "" in given else begin_by_part(network, given, **about)
+
+
+def _given_weights(network: StagedNetwork, model: Model, files: Sequence[Path | str]) -> dict[str, Weights]:
+    """Return what a model's first stage starts from, by part."""
+    asked = sum(start != PRETRAINED for start in model.starts.values())
+    if asked != len(files):
+        raise InputError(f"weights: {model.weights} asks for {asked} files, and {len(files)} were given.")
+    paths, found, read = iter(files), {}, {}
+    for part, start in model.starts.items():
+        if start == PRETRAINED:
+            # The same object, downloaded once, for every part that asks for it.
+            found[part] = read.setdefault(start, None) or downloaded(network, model.architecture)
+            read[start] = found[part]
+            continue
+        path, epoch = next(paths), start.epoch if isinstance(start, OtherModel) else None
+        source = (str(path), epoch)
+        if source not in read:
+            read[source] = read_weights(path, epoch=epoch, named=not isinstance(start, OtherModel))
+        found[part] = read[source]
+    return found
 
 
 def _learner(
@@ -280,15 +315,24 @@ def _learner(
 class Course:
     """What one stage goes through: who learns, from what, in which order, and what it is measured on.
 
+    `source` gives the pixels, `labels` are (N,) int64 on the learner's device.
     `validation` is measured after every epoch, `frozen`, a sample of what is learned from, after those that are kept.
+    `domains` (N,) are those of `pixels`, where they are known, in the CPU's memory.
     """
 
     learner: Learner
     schedule: Schedule
-    pixels: torch.Tensor
+    source: Source
     labels: torch.Tensor
     validation: Validation | None
     frozen: Validation | None = None
+    domains: torch.Tensor | None = None
+
+    def close(self) -> None:
+        """End the processes that decode images."""
+        for each in (self, self.validation, self.frozen):
+            if each is not None:
+                each.source.close()
 
     def measured(self, *, kept: bool) -> dict[str, float]:
         asked = [self.validation, self.frozen if kept else None]
@@ -324,6 +368,7 @@ def _train(
                 "threads": torch.get_num_threads(),
                 "network": network.state_dict(),
                 "optimizer": optimizer.state_dict(),
+                "mean_image": course.learner.mean_image,
                 "kept": kept,
                 "history": history,
             },
@@ -349,15 +394,23 @@ def train_epoch(course: Course, epoch: int, *, kept: bool = False) -> dict[str, 
     learner.network.train()
     batches = schedule.batches(epoch)
     items = sum(len(rows) for rows in batches)
-    # All rows at once: a copy to the device in every step would wait for it.
-    batches = torch.cat(batches).to(learner.device).split([len(rows) for rows in batches])
+    of_batches = [None if course.domains is None else course.domains[rows] for rows in batches]
     loss_sum = torch.zeros((), dtype=torch.float64, device=learner.device)
     correct = torch.zeros((), dtype=torch.int64, device=learner.device)
+    # Seeded anew for every step, as the torch's own state is for every epoch.
+    augment = torch.Generator(learner.device) if learner.augmenter else None
     watch = Stopwatch(learner.device)
     with bar(items, f"epoch {epoch}/{schedule.parts}", "img") as progress:
-        for step, rows in enumerate(batches, start=1):
+        taken = zip(laid_on(batches, learner.device), course.source.batches(batches), of_batches)
+        for step, (rows, pixels, domains) in enumerate(taken, start=1):
             learner.optimizer.zero_grad(set_to_none=True)
-            outcome = learner.outcome(course.pixels[rows], course.labels[rows], schedule.sampling.groups)
+            outcome = learner.outcome(
+                pixels,
+                course.labels[rows],
+                schedule.sampling.groups,
+                domains=domains,
+                augment=augment and augment.manual_seed(mixed(schedule.seed, epoch, step, 2)),
+            )
             outcome.loss.backward()
             learner.optimizer.step()
             loss_sum += outcome.loss.detach().double() * len(rows)

@@ -77,7 +77,12 @@ class Objective(BaseModel):
     uses_embeddings: ClassVar[bool] = False
     after_colon: ClassVar[str] = ""
 
-    weight: float = Field(1.0, gt=0, allow_inf_nan=False, description="factor of this objective in the sum of several")
+    weight: float = Field(
+        1.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="factor of this objective in the sum of several; 0: sampled for it only",
+    )
 
     @property
     def sampling(self) -> str:
@@ -159,15 +164,31 @@ class Contrastive(_ByDistance):
 class Triplet(_ByDistance):
     """Triplet loss: the mean over triplets of max(0, margin + D(a, p) − D(a, n)).
 
-    Without mining, triplets are as they were sampled. `hard` makes one of each item of the batch with its farthest
-    positive and its nearest negative: A. Hermans, L. Beyer, B. Leibe, "In defense of the triplet loss for person
-    re-identification", 2017, "batch hard". `semi_hard` takes all pairs of a class, each with the nearest negative that
-    is farther from the anchor than the positive is; if there is none, with the farthest negative: F. Schroff, D.
-    Kalenichenko, J. Philbin, "FaceNet", CVPR 2015, section 3.2 (its distances are squared, these are not).
+    Without mining, triplets are as they were sampled. Of sketches and photos, anchors are sketches and the others
+    photos, and `draw` says which: with `instances` positive and negative may be of one class, since only their places
+    in the batch tell them apart.
+
+    `hard` makes one triplet of each item of the batch with its farthest positive and its nearest negative: A. Hermans,
+    L. Beyer, B. Leibe, "In defense of the triplet loss for person re-identification", 2017, "batch hard". `semi_hard`
+    takes all pairs of a class, each with the nearest negative that is farther from the anchor than the positive is; if
+    there is none, with the farthest negative: F. Schroff, D. Kalenichenko, J. Philbin, "FaceNet", CVPR 2015, section
+    3.2 (its distances are squared, these are not).
+
+    Study `sbir` minimises α·(CE of sketch + CE of positive + CE of negative) + (1 − α)·triplet. A batch of B triplets
+    is 3·B images and `cross_entropy` their mean, so that is `{cross_entropy: {weight: 3α}, triplet: {weight: 1 − α}}`.
     """
 
     mining: Literal["none", "hard", "semi_hard"] = Field("none", description="choose triplets within each batch")
     per_class: int = Field(4, ge=2, description="images a class and batch, with mining")
+    draw: Literal["classes", "instances"] = Field(
+        "classes", description="of a sketch: a photo of its class is positive, or only the one it was drawn from"
+    )
+
+    @model_validator(mode="after")
+    def _drawn_as_sampled(self) -> Triplet:
+        if self.draw == "instances" and self.mining != "none":
+            raise InputError(f"draw: instances needs mining: none, got {self.mining}: mining goes by class alone.")
+        return self
 
     @property
     def sampling(self) -> str:
@@ -177,7 +198,7 @@ class Triplet(_ByDistance):
     @property
     def sampling_options(self) -> dict[str, Any]:
         """As `Objective.sampling_options`."""
-        return {} if self.mining == "none" else {"per_class": self.per_class}
+        return {"draw": self.draw} if self.mining == "none" else {"per_class": self.per_class}
 
     def measure(self, batch: Batch) -> Outcome:
         """As `Objective.measure`."""
@@ -317,6 +338,7 @@ class Mixture:
     def sampling_options(self) -> dict[str, Any]:
         """Options of that sampling."""
         given = [p.sampling_options for p in self.parts.values() if p.sampling == self.sampling]
+        # Several have whole numbers alone as options; an objective whose options are names comes once.
         return {key: max(options[key] for options in given) for key in (given[0] if given else {})}
 
     @property
@@ -334,6 +356,17 @@ class Mixture:
         """How many images of every class the data need, and those held out (where fewer a class may be mined)."""
         held_out = max(min(samplings.get(p.sampling).smallest_class(), 2) for p in self.parts.values())
         return samplings.get(self.sampling).smallest_class(**self.sampling_options), held_out
+
+    @property
+    def smallest_photos(self) -> int | None:
+        """How many photos every class needs beside sketches; None: some part cannot learn from both together."""
+        needed = [samplings.get(p.sampling).smallest_photos(**p.sampling_options) for p in self.parts.values()]
+        return None if None in needed else max(needed)
+
+    @property
+    def needs_instances(self) -> bool:
+        """Whether it has to be known which object each image shows."""
+        return any(part.sampling_options.get("draw") == "instances" for part in self.parts.values())
 
     def measure(self, batch: Batch) -> Outcome:
         """Return the weighted sum of the losses, and how many were classified rightly, if any part says so."""
@@ -354,7 +387,12 @@ def mixture(written: str | Mapping[str, Mapping[str, Any] | None]) -> Mixture:
     given: Mapping[str, Any] = {written: {}} if isinstance(written, str) else written
     if not given:
         raise InputError("no objective; name one, such as cross_entropy.")
-    return Mixture({name: _objective(name, options or {}) for name, options in given.items()})
+    parts = {name: _objective(name, options or {}) for name, options in given.items()}
+    if not any(part.weight for part in parts.values()):
+        raise InputError(
+            f"{', '.join(parts)}: every weight is 0, so that nothing would be learned; give one of them more."
+        )
+    return Mixture(parts)
 
 
 def _objective(name: str, given: Mapping[str, Any]) -> Objective:
@@ -377,4 +415,6 @@ def facts_of(written: str | Mapping[str, Mapping[str, Any] | None]) -> dict[str,
         "uses_embeddings": found.uses_embeddings,
         "smallest_batch": found.smallest_batch,
         "smallest_class": found.smallest_class,
+        "smallest_photos": found.smallest_photos,
+        "needs_instances": found.needs_instances,
     }

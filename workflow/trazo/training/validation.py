@@ -8,7 +8,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from trazo.loading import Source
 from trazo.store import Images
+from trazo.training.joined import members_of, subset
 from trazo.training.learner import Learner
 from trazo.training.objectives import Batch, Mixture, Objective
 from trazo.training.sampling import Sampling, samplings
@@ -17,16 +19,19 @@ _BATCH = 256
 
 
 def sample(data: Images, count: int) -> Images:
-    """Return `count` images of `data`, or all there are, spread over the classes by their sizes; always the same."""
+    """Return `count` images of `data`, or all there are, spread over the classes by their sizes; always the same.
+
+    Of sketches and photos, both are spread so.
+    """
     order = np.random.default_rng(0).permutation(len(data))
+    domains = members_of(data).domains
+    kinds = data.labels if domains is None else data.labels * 2 + domains
     # Every image by how much of its class comes before it: the first ones hold as large a part of every class.
     before = np.empty(len(data))
-    for label in np.unique(data.labels):
-        own = order[data.labels[order] == label]
+    for kind in np.unique(kinds):
+        own = order[kinds[order] == kind]
         before[own] = (np.arange(len(own)) + 0.5) / len(own)
-    chosen = np.sort(order[np.argsort(before[order], kind="stable")[:count]])
-    ids = [data.ids[row] for row in chosen]
-    return Images(data.pixels[chosen], data.labels[chosen], ids, data.classes, data.record)
+    return subset(data, np.sort(order[np.argsort(before[order], kind="stable")[:count]]))
 
 
 class Validation:
@@ -43,6 +48,8 @@ class Validation:
         What it is measured on.
     batch_size
         Images a batch, as in training: in-batch mining depends on it.
+    source
+        Gives the images' pixels.
     prefix
         Before the names of what is measured.
 
@@ -52,9 +59,14 @@ class Validation:
         If a class has too few images to make pairs or triplets of.
     """
 
-    def __init__(self, objective: Mixture, images: Images, batch_size: int, prefix: str = "validation") -> None:
+    def __init__(
+        self, objective: Mixture, images: Images, batch_size: int, source: Source, prefix: str = "validation"
+    ) -> None:
         self.images = images
+        self.source = source
         self.prefix = prefix
+        domains = members_of(images).domains
+        self._domains = None if domains is None else torch.from_numpy(domains)
         self._batches = {name: _fixed_batches(part, images, batch_size) for name, part in objective.parts.items()}
 
     def measure(self, learner: Learner) -> dict[str, float]:
@@ -64,9 +76,10 @@ class Validation:
         torch.manual_seed(0)
         labels = torch.from_numpy(self.images.labels).to(learner.device)
         with torch.inference_mode():
+            blocks = torch.arange(len(labels)).split(_BATCH)
             outputs = [
-                learner.outputs(torch.from_numpy(self.images.pixels[begin : begin + _BATCH]))
-                for begin in range(0, len(labels), _BATCH)
+                learner.outputs(pixels, None if self._domains is None else self._domains[rows])
+                for rows, pixels in zip(blocks, self.source.batches(blocks))
             ]
             logits = torch.cat([logits for logits, _ in outputs])
             embeddings = torch.cat([e for _, e in outputs]) if learner.objective.uses_embeddings else None
@@ -97,4 +110,4 @@ def _fixed_batches(part: Objective, images: Images, batch_size: int) -> list[tor
         # Fewer a class are held out, as a rule, than are learned from.
         fewest = min((images.labels == label).sum() for label in set(images.labels.tolist()))
         options["per_class"] = max(2, min(options["per_class"], int(fewest)))
-    return kind(images.labels, images.classes, batch_size, **options).batches(seed=0, number=0)
+    return kind(members_of(images), batch_size, **options).batches(seed=0, number=0)

@@ -176,7 +176,7 @@ def _ranked_row(
     true = int(ranking.query_labels[query])
     hits = ranking.top_indices[query, :top]
     hits = hits[hits >= 0]
-    right = ranking.gallery_labels[hits] == true
+    right = ranking.right(query, hits)
     axes.text(left - 0.12, y + 0.36, label(model, 16), ha="right", va="center", weight="bold")
     axes.text(left - 0.12, y + 0.58, f"{int(right.sum())} of {top} right", ha="right", va="center", color=SOFT, size=8)
     framed(axes, (left, y, cell), picture, INK, "solid", 1.2)

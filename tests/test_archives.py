@@ -8,8 +8,8 @@ import zipfile
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trazo.data import archives
-from trazo.data.archives import ArchiveError, open_archive
+from trazo import archives
+from trazo.archives import ArchiveError, open_archive
 from trazo.errors import TrazoError
 
 
@@ -181,6 +181,8 @@ def test_damaged_member_is_named(tmp_path):
         (b"\x1f\x8b\x08" + bytes(40), "gzip"),
         (bytes(257) + b"ustar" + bytes(300), "tar"),
         (b"\x89PNG\r\n\x1a\n" + bytes(40), "PNG"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(40), "7z"),
         (b"hello", "something else"),
     ],
 )
@@ -190,6 +192,28 @@ def test_file_that_is_no_zip_is_named_as_such(tmp_path, content, words):
     message = refused(path)
     assert "no zip archive" in message
     assert words in message
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (b"7z\xbc\xaf\x27\x1c" + bytes(40), "unpack it and name the folder"),
+        (b"Rar!\x1a\x07" + bytes(40), "unpack it and name the folder"),
+        (b"BZh91AY" + bytes(40), "unpack it and name the folder"),
+        (bytes(257) + b"ustar" + bytes(300), "unpack it and name the folder"),
+        (b"<html>", "get it again"),
+        (b"", "get it again"),
+        (b"\xff\xd8\xff\xe0" + bytes(40), "name the folder that it lies in"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"hello", "check the name"),
+    ],
+)
+def test_file_that_is_no_zip_comes_with_what_to_do(tmp_path, content, advice):
+    path = tmp_path / "t.zip"
+    path.write_bytes(content)
+    message = refused(path)
+    assert "Expected a folder or a zip archive; " in message
+    assert advice in message
 
 
 def test_zip_that_was_cut_short_is_named_as_such(tmp_path):

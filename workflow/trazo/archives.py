@@ -46,17 +46,20 @@ _DAMAGE = (
 )
 _JUNK_FOLDERS = {"__MACOSX", ".git", ".ipynb_checkpoints", "@eaDir"}
 _JUNK_FILES = {".DS_Store", "Thumbs.db", "thumbs.db", "desktop.ini"}
+_UNPACK = "unpack it and name the folder"
+_AGAIN = "get it again"
 _SIGNATURES = (
-    (b"PK\x03\x04", "a zip archive that was cut short"),
-    (b"\x1f\x8b", "a gzip file (.tar.gz?)"),
-    (b"BZh", "a bzip2 file"),
-    (b"\xfd7zXZ", "an xz file"),
-    (b"7z\xbc\xaf", "a 7z archive"),
-    (b"Rar!", "a rar archive"),
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"<", "a web page or XML document (an error page saved in its place?)"),
+    (b"PK\x03\x04", "a zip archive that was cut short", _AGAIN),
+    (b"\x1f\x8b", "a gzip file (.tar.gz?)", _UNPACK),
+    (b"BZh", "a bzip2 file (.tar.bz2?)", _UNPACK),
+    (b"\xfd7zXZ", "an xz file (.tar.xz?)", _UNPACK),
+    (b"7z\xbc\xaf", "a 7z archive", _UNPACK),
+    (b"Rar!", "a rar archive", _UNPACK),
+    (b"\x89PNG", "a PNG image", "name the folder that it lies in"),
+    (b"\xff\xd8\xff", "a JPEG image", "name the folder that it lies in"),
+    (b"\x89HDF", "an HDF5 file", "features made elsewhere belong under `features:`"),
+    (b"version https://git-lfs", "the note of a Git LFS file, not the file itself", "get it with `git lfs pull`"),
+    (b"<", "a web page or XML document (an error page saved in its place?)", _AGAIN),
 )
 
 
@@ -224,7 +227,10 @@ class ZipArchive(Archive):
         except OSError as error:
             raise ArchiveError(f"{path} cannot be read ({error.strerror or error}).") from error
         except _DAMAGE as error:
-            raise ArchiveError(f"{path} is no zip archive: it is {_kind_of(path)} ({error}).") from error
+            kind, advice = _kind_of(path)
+            raise ArchiveError(
+                f"{path} is no zip archive: it is {kind} ({error}). Expected a folder or a zip archive; {advice}."
+            ) from error
         self._lock = threading.Lock()
         try:
             members = self._checked()
@@ -351,15 +357,15 @@ def _problem(member: zipfile.ZipInfo) -> str:
     return ""
 
 
-def _kind_of(path: Path) -> str:
-    """Return what a file that is no zip archive looks like, for a message."""
+def _kind_of(path: Path) -> tuple[str, str]:
+    """Return what a file that is no zip archive looks like, and what to do about it, for a message."""
     with path.open("rb") as file:
         head = file.read(512)
     if not head:
-        return "empty"
+        return "empty", _AGAIN
     if head[257:262] == b"ustar":
-        return "a tar archive; unpack it and name the folder"
-    for signature, kind in _SIGNATURES:
+        return "a tar archive", _UNPACK
+    for signature, kind, advice in _SIGNATURES:
         if head.lstrip().startswith(signature):
-            return kind
-    return "something else"
+            return kind, advice
+    return "something else", "check the name, or get it again"

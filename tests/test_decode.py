@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from trazo.data import decode
-from trazo.data.decode import UnreadableImageError, decode_image
+from trazo import decode
+from trazo.decode import UnreadableImageError, decode_image
 
 
 def saved(image, kind="PNG", **options):

@@ -272,15 +272,15 @@ def _given_weights(network: StagedNetwork, model: Model, files: Sequence[Path | 
         raise InputError(f"weights: {model.weights} asks for {asked} files, and {len(files)} were given.")
     paths, found, read = iter(files), {}, {}
     for part, start in model.starts.items():
-        if start == PRETRAINED:
-            # The same object, downloaded once, for every part that asks for it.
-            found[part] = read.setdefault(start, None) or downloaded(network, model.architecture)
-            read[start] = found[part]
-            continue
-        path, epoch = next(paths), start.epoch if isinstance(start, OtherModel) else None
-        source = (str(path), epoch)
+        epoch = start.epoch if isinstance(start, OtherModel) else None
+        source = (start if start == PRETRAINED else str(next(paths)), epoch)
+        # Read or downloaded once for all parts that ask for the same.
         if source not in read:
-            read[source] = read_weights(path, epoch=epoch, named=not isinstance(start, OtherModel))
+            read[source] = (
+                downloaded(network, model.architecture)
+                if start == PRETRAINED
+                else read_weights(source[0], epoch=epoch, named=not isinstance(start, OtherModel))
+            )
         found[part] = read[source]
     return found
 

@@ -796,8 +796,8 @@ class Published(_Strict):
     study: str = Field(description="the study's name in published.csv")
     datasets: dict[str, str | list[str]] = Field(
         default_factory=dict,
-        description="published dataset name to the retrieval or `<dataset>/<split>` here; to several where each model "
-        "is in one of them",
+        description="published dataset name to the retrieval or `<dataset>/<split>` here; of several, the first in "
+        "which a value was measured stands beside it",
     )
     metrics: dict[str, str] = Field(
         default_factory=dict,

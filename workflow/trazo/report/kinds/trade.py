@@ -103,7 +103,8 @@ def trade_off(options: TradeOff, study: Study, material: Material) -> Drawing:
             _interval(axes, code.values[options.metric], x, colour)
             axes.scatter(
                 x, y, s=_area(code, options, largest), marker="s" if code.packed else "o", color=colour,
-                edgecolor=INK if code in front else PAPER, linewidth=1.3 if code in front else 0.7, alpha=0.85, zorder=3,
+                edgecolor=INK if code in front else PAPER, linewidth=1.3 if code in front else 0.7, alpha=0.85,
+                zorder=3,
             )  # fmt: skip
     _name_sizes(axes, codes, options, largest)
     _scales(axes, codes, options)

@@ -7,6 +7,7 @@ choices. What only a network can tell (its feature layers, its smallest input) i
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,8 @@ _SPLIT_PATTERN = "<dataset>/<split>"
 PRETRAINED = "pretrained"
 # Of retrievals and maps; no stage can be called so.
 ALL_STAGES = "all"
+# What paths call a gallery that is searched at once, where others have folds.
+WHOLE = "whole"
 # Folders of results/ that belong to no study.
 _TAKEN = {"sources", "reference"}
 
@@ -543,7 +546,52 @@ def part_label(written: Written, *, without: str = "") -> str:
 def _option_label(option: str, value: Any) -> str:
     if isinstance(value, bool):
         return option if value else f"no-{option}"
-    return f"{option}{value}"
+    return f"{option}{'x'.join(map(str, value)) if isinstance(value, list) else value}"
+
+
+@dataclass(frozen=True)
+class ReducerBatch:
+    """An entry of a retrieval's `reducers`: what one job fits, in every fold.
+
+    Attributes
+    ----------
+    label
+        What paths call it: options that have a list of values by their name alone ("pca+size",
+        "umap-size16+n_neighbors+min_dist"); an entry without lists is called as its reducer.
+    reducers
+        By what paths call them, every combination of the values, in the order written.
+    """
+
+    label: str
+    reducers: dict[str, Written]
+
+
+def reducer_batch(written: Written) -> ReducerBatch:
+    """Return an entry of `reducers` with every option that has a list of values spread out.
+
+    Raises
+    ------
+    InputError
+        If a list is empty, or names a value twice.
+    """
+    name, given = next(iter(written.items()), ("", {})) if isinstance(written, Mapping) else (written, {})
+    given = given or {}
+    listed = [option for option, value in given.items() if isinstance(value, list)]
+    # What is no single name with its options is refused where names are looked up.
+    if not listed or len(written) > 1:
+        return ReducerBatch(part_label(written), {part_label(written): written})
+    for option in listed:
+        if not given[option]:
+            raise InputError(f"{name}: option {option!r} has an empty list; give the values that it is to have.")
+    fixed = {option: value for option, value in given.items() if option not in listed}
+    label = "+".join([part_label({name: fixed}), *listed])
+    several = (given[option] if option in listed else [given[option]] for option in given)
+    singles = [{name: dict(zip(given, values, strict=True))} for values in itertools.product(*several)]
+    labels = [part_label(single) for single in singles]
+    twice = [own for index, own in enumerate(labels) if own in labels[:index]]
+    if twice:
+        raise InputError(f"{twice[0]} is listed twice.")
+    return ReducerBatch(label, dict(zip(labels, singles, strict=True)))
 
 
 class Retrieval(_Strict):
@@ -591,7 +639,14 @@ class Retrieval(_Strict):
         default_factory=lambda: ["none"],
         min_length=1,
         description="what shortens features before the search, fitted on those of the gallery: `none` (as they are), "
-        "names, or {name: options} such as {pca: {size: 32}}",
+        "names, or {name: options} such as {pca: {size: 32}}; an option may have a list of values, one reducer each",
+    )
+    folds: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="parts of the gallery, even over its classes, each searched by itself with reducers fitted on the "
+        "others; values are means over them; 0: the whole gallery at once, which reducers are fitted on too",
     )
     top: int = Field(20, ge=1, le=10_000, description="nearest items kept for pictures and inspection")
 
@@ -654,18 +709,59 @@ class Retrieval(_Strict):
     def _one_reducer(cls, value: Any) -> Any:
         return [value] if isinstance(value, str | dict) else value
 
+    @field_validator("reducers")
+    @classmethod
+    def _lists(cls, value: list[Any]) -> list[Any]:
+        for written in value:
+            try:
+                reducer_batch(written)
+            except InputError as error:
+                raise ValueError(str(error)) from error
+        return value
+
+    @field_validator("folds")
+    @classmethod
+    def _several_folds(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("1 fold leaves nothing to fit on; expected 2 or more, or 0 for the whole gallery at once")
+        return folds
+
+    @property
+    def batches(self) -> list[ReducerBatch]:
+        """Its reducers as they are fitted, an entry each.
+
+        A reducer that several entries ask for is the first's; an entry of such reducers alone is empty.
+        """
+        found: list[ReducerBatch] = []
+        for written in self.reducers:
+            batch = reducer_batch(written)
+            taken = {label for other in found for label in other.reducers}
+            own = {label: single for label, single in batch.reducers.items() if label not in taken}
+            found.append(ReducerBatch(batch.label, own))
+        return found
+
+    @property
+    def single_reducers(self) -> dict[str, Written]:
+        """Every reducer by what paths call it, in its order."""
+        return {label: written for batch in self.batches for label, written in batch.reducers.items()}
+
     @property
     def reducer_labels(self) -> list[str]:
         """What paths call its reducers, in its order."""
-        return [part_label(written) for written in self.reducers]
+        return list(self.single_reducers)
 
     @property
     def reduced(self) -> dict[str, tuple[str, str]]:
         """By what paths call its reducers: the columns `reducer` and `size` of their values; no size: the method's."""
         return {
-            part_label(written): (part_label(written, without="size"), _written_size(written))
-            for written in self.reducers
+            label: (part_label(written, without="size"), _written_size(written))
+            for label, written in self.single_reducers.items()
         }
+
+    @property
+    def parts(self) -> list[str]:
+        """What paths call the parts of the gallery that are searched by themselves."""
+        return [f"fold{number}" for number in range(1, self.folds + 1)] or [WHOLE]
 
     @property
     def label(self) -> str:

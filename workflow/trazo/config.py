@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from trazo.errors import InputError
+from trazo.families import expanded
 from trazo.registry import nearest_names, unknown_name
 from trazo.sizes import CODE, HeadChoice
 
@@ -471,8 +472,8 @@ class Model(_Strict):
     def _feature(self) -> Model:
         if self.head is not None and self.feature != CODE:
             raise ValueError(
-                f"feature: {self.feature} is not what the head gives; a model with `head` has the feature {CODE}: leave one "
-                "of the two keys out"
+                f"feature: {self.feature} is not what the head gives; of a model with `head` it is {CODE}: leave one of "
+                "the two keys out"
             )
         return self
 
@@ -831,6 +832,11 @@ class PublishedModel(_Strict):
         "features and their rows do not say so",
     )
     stage: str = Field("", description="the stage here whose weights count; the last if left out")
+    family: str = Field(
+        "",
+        description="filled in: the family of models that it was written for, of which one of every size is compared "
+        "with the rows of that size, if there are any",
+    )
 
 
 class Published(_Strict):
@@ -1182,7 +1188,7 @@ def read_study(name: str, settings: Settings, *, published_size: bool = False) -
         If it cannot be read or run.
     """
     path = study_file(name)
-    raw = _load_yaml(path)
+    raw = whole = _load_yaml(path)
     quick = raw.get("quick") or {}
     where = f"study {path.stem}"
     if isinstance(quick, Mapping):
@@ -1191,6 +1197,10 @@ def read_study(name: str, settings: Settings, *, published_size: bool = False) -
         if settings.scale == "quick":
             raw = overlaid(raw, quick)
         raw = overlaid(raw, settings.overrides.get(path.stem, {}))
+    try:
+        raw = expanded(raw, whole)
+    except InputError as error:
+        raise ConfigError(f"{where}: {error}") from error
     return _checked(Study, {**raw, "quick": quick}, where)
 
 

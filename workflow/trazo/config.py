@@ -472,8 +472,8 @@ class Model(_Strict):
     def _feature(self) -> Model:
         if self.head is not None and self.feature != CODE:
             raise ValueError(
-                f"feature: {self.feature} is not what the head gives; of a model with `head` it is {CODE}: leave one of "
-                "the two keys out"
+                f"feature: {self.feature} is not what the head gives; of a model with `head` it is {CODE}: leave one "
+                "of the two keys out"
             )
         return self
 

@@ -21,9 +21,9 @@ Families = dict[str, dict[str, int | float | None]]
 def expanded(study: Mapping[str, Any], whole: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return a study with a model `<name>-<size>` for each size that the head of `<name>` lists.
 
-    A list in place of such a name is one of all of them: in `models` of retrievals and maps, in `where.model` of
-    tables, in the options `models` and `model` of figures. A rule of `published.models` becomes one for each, which also
-    asks for rows of that size.
+    Wherever `<name>` is one of some models, all of them stand in its place: in `models` of retrievals and maps, in
+    `where.model` of tables, in the options `models` and `model` of figures. A rule of `published.models` becomes one
+    for each, which also asks for rows of that size.
 
     Parameters
     ----------
@@ -64,9 +64,7 @@ def _families(study: Mapping[str, Any]) -> Families:
         if not listed:
             continue
         if len(listed) > 1:
-            raise InputError(
-                f"models.{name}.head: lists for {' and '.join(map(str, listed))}; give one of them a list."
-            )
+            raise InputError(f"models.{name}.head: {len(listed)} lists of sizes; expected one head with one list.")
         ((head, option, values),) = listed
         where = f"models.{name}.head.{head}.{option}"
         if not values:
@@ -156,13 +154,9 @@ def _rules(rule: Any, families: Families) -> list[Any]:
     if not isinstance(name, str) or name not in families:
         return [rule]
     match = _mapping(rule.get("match"))
+    sizes = {member: str(size) for member, size in families[name].items() if size is not None}
     return [
-        {
-            **rule,
-            "model": member,
-            "match": {**match, "size": size if isinstance(size, int) else str(size)},
-            "family": name,
-        }
-        for member, size in families[name].items()
-        if size is not None and str(match.get("size", size)) == str(size)
+        {**rule, "model": member, "match": {**match, "size": size}, "family": name}
+        for member, size in sizes.items()
+        if str(match.get("size", size)) == size
     ]

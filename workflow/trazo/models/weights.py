@@ -166,8 +166,8 @@ def begin_with(network: StagedNetwork, weights: Weights, *, architecture: str, c
 
     The classifier is taken over if it is of the same classes in the same order, or, where the file does not name its
     classes, of as many. An embedding put before it by an option, or the code of a head, may be missing; it, and then
-    the classifier too, stay as they were drawn. All else must fit. In a network with branches each takes its own from weights of another one;
-    both take the same from weights of a network without.
+    the classifier too, stay as they were drawn. All else must fit. In a network with branches each takes its own from
+    weights of another one; both take the same from weights of a network without.
 
     Parameters
     ----------

@@ -19,7 +19,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from trazo.errors import InputError
+from trazo.families import expanded
 from trazo.registry import nearest_names, unknown_name
+from trazo.sizes import CODE, HeadChoice
 
 STUDIES = Path(__file__).resolve().parents[1] / "studies"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
@@ -429,7 +431,14 @@ class Model(_Strict):
     size: int | None = Field(
         None, ge=8, le=1024, description="side of the network's input, images being resized; the data's if left out"
     )
-    feature: str = Field(description="layer whose output is the feature")
+    feature: str = Field(
+        description="layer whose output is the feature; of a model with `head` it is `code`, which can be left out"
+    )
+    head: str | dict[str, dict[str, Any] | None] | None = Field(
+        None,
+        description="a layer `code` before the classifier that makes the features short: `{crs: {size: 64}}` (floats), "
+        "`{cbs: {bits: 128}}`, `dsh` or `dtsh` (packed bits); of a list of sizes, a model each, `<name>-<size>`",
+    )
     branches: Branches | None = Field(
         None, description="a network of two branches, for datasets with a `domain`; one of one branch if left out"
     )
@@ -447,6 +456,29 @@ class Model(_Strict):
         description="subtract the mean image of the first stage's data; not together with `normalise`",
     )
     stages: list[Stage] = Field(min_length=1, description="training stages, in order")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _code_is_the_feature(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("head") is not None and not given.get("feature"):
+            return {**given, "feature": CODE}
+        return given
+
+    @field_validator("head")
+    @classmethod
+    def _head(cls, written: Any) -> Any:
+        if written is not None:
+            _head_choice(written)
+        return written
+
+    @model_validator(mode="after")
+    def _feature(self) -> Model:
+        if self.head is not None and self.feature != CODE:
+            raise ValueError(
+                f"feature: {self.feature} is not what the head gives; of a model with `head` it is {CODE}: leave one "
+                "of the two keys out"
+            )
+        return self
 
     @field_validator("weights", mode="before")
     @classmethod
@@ -489,6 +521,11 @@ class Model(_Strict):
         return self
 
     @property
+    def head_choice(self) -> HeadChoice | None:
+        """What its head makes of features, None if it has none."""
+        return None if self.head is None else _head_choice(self.head)
+
+    @property
     def starts(self) -> dict[str, str | OtherModel]:
         """Where the first stage starts, by part: sketch, photo and shared, or "" of the whole; drawn ones left out."""
         return _starts(self.weights)
@@ -500,6 +537,13 @@ class Model(_Strict):
         if len(set(names)) < len(names) or ALL_STAGES in names:
             raise ValueError(f"stage names must differ, and none be {ALL_STAGES!r}; got {names}")
         return stages
+
+
+def _head_choice(written: Any) -> HeadChoice:
+    # Imported here, so that a new head is no matter of steps that know of no models.
+    from trazo.models.heads import head_choice
+
+    return head_choice(written)
 
 
 def _starts(weights: str | OtherModel | BranchWeights | None) -> dict[str, str | OtherModel]:
@@ -884,6 +928,11 @@ class PublishedModel(_Strict):
         "features and their rows do not say so",
     )
     stage: str = Field("", description="the stage here whose weights count; the last if left out")
+    family: str = Field(
+        "",
+        description="filled in: the family of models that it was written for, of which one of every size is compared "
+        "with the rows of that size, if there are any",
+    )
 
 
 class Published(_Strict):
@@ -1235,7 +1284,7 @@ def read_study(name: str, settings: Settings, *, published_size: bool = False) -
         If it cannot be read or run.
     """
     path = study_file(name)
-    raw = _load_yaml(path)
+    raw = whole = _load_yaml(path)
     quick = raw.get("quick") or {}
     where = f"study {path.stem}"
     if isinstance(quick, Mapping):
@@ -1244,6 +1293,10 @@ def read_study(name: str, settings: Settings, *, published_size: bool = False) -
         if settings.scale == "quick":
             raw = overlaid(raw, quick)
         raw = overlaid(raw, settings.overrides.get(path.stem, {}))
+    try:
+        raw = expanded(raw, whole)
+    except InputError as error:
+        raise ConfigError(f"{where}: {error}") from error
     return _checked(Study, {**raw, "quick": quick}, where)
 
 

@@ -6,7 +6,7 @@ and searched then is in `reducers.codes` and `retrieval.gallery`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -121,12 +121,28 @@ def searched_count(items: int, folds: int) -> int:
     return items // folds if folds else items
 
 
-def fitted_words(items: int, fitted: int, folds: int, share: float) -> str:
-    """Return why a reducer is fitted on `fitted` of a gallery's `items`, to go behind a message; empty if on all."""
-    if fitted == items:
-        return ""
-    causes = [f"folds: {folds}"] * bool(folds) + [f"share: {share:g}"] * (share < 1)
-    return f" ({' and '.join(causes)} {'leave' if len(causes) > 1 else 'leaves'} {fitted} of {items} items to fit on.)"
+def check_fitted(check: Callable[[int, int], None], items: int, fitted: int, width: int) -> None:
+    """Refuse what does not fit the part of a gallery that it is fitted on.
+
+    Parameters
+    ----------
+    check
+        `Reducer.check` of one with its options: of so many items of so many values.
+    items, fitted, width
+        How many items the gallery has, how many of them are fitted on, and of how many values.
+
+    Raises
+    ------
+    InputError
+        As `check`; if it would fit all items, the message says how many are left of them.
+    """
+    try:
+        check(fitted, width)
+    except InputError as error:
+        check(items, width)
+        raise InputError(
+            f"{error} Folds and `share` leave {fitted} of the gallery's {items} items to fit on."
+        ) from error
 
 
 def _hashed(ids: Sequence[str], key: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from trazo.config import Written
 from trazo.errors import InputError
-from trazo.folds import drawn_rows, fitted_words, searched_rows
+from trazo.folds import check_fitted, drawn_rows, searched_rows
 from trazo.progress import log
 from trazo.provenance import describe
 from trazo.reducers.contract import NONE, Reducer, ReducerChoice, reducer_choice
@@ -80,7 +80,7 @@ def reduce_features(
     begin = time.perf_counter()
     found: dict[str, Codes] = {}
     with threadpool_limits(limits=max(1, threads)):
-        for choice, reducer, fit in _fitted(choices, stored, learned, folds):
+        for choice, reducer, fit in _fitted(choices, stored, learned):
             made = _applied(choice, reducer, asked, searched, same=asked is stored and not fold)
             _need_numbers(made.gallery, [stored.ids[row] for row in rows], f"codes by {choice.label}")
             if made.queries is not None:
@@ -128,7 +128,7 @@ def _choices(reducers: Mapping[str, Written]) -> list[ReducerChoice]:
 
 
 def _fitted(
-    choices: list[ReducerChoice], stored: Features, learned: np.ndarray, folds: int
+    choices: list[ReducerChoice], stored: Features, learned: np.ndarray
 ) -> Iterator[tuple[ReducerChoice, Reducer, dict[str, Any]]]:
     """Yield fitted reducers, and how they were fitted: those that learn from the same items together."""
     shares = dict.fromkeys(choice.options.share for choice in choices)
@@ -137,10 +137,7 @@ def _fitted(
         rows = learned[drawn_rows([stored.ids[row] for row in learned], share)]
         values = stored.values if len(rows) == len(stored) else stored.values[rows]
         for choice in group:
-            try:
-                choice.make().check(*values.shape)
-            except InputError as error:
-                raise InputError(f"{error}{fitted_words(len(stored), len(rows), folds, share)}") from error
+            check_fitted(choice.make().check, len(stored), *values.shape)
         kind = group[0].kind
         several, seconds = _timed(lambda: kind.fit_several([c.options for c in group], values))  # noqa: B023
         about = {"seconds_fit": round(seconds, 4), "fitted_together": len(group), "fitted_items": len(rows)}

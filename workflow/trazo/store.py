@@ -252,6 +252,28 @@ class MapArtifact:
         return len(self.labels)
 
 
+@dataclass(frozen=True)
+class FittedReducer:
+    """A fitted reducer, as far as a file knows it.
+
+    Attributes
+    ----------
+    name
+        Of the reducer, in its registry.
+    options
+        Its options.
+    arrays
+        What it learned, by name.
+    record
+        As in `Images`.
+    """
+
+    name: str
+    options: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    record: dict[str, Any] = field(default_factory=dict)
+
+
 def _put_strings(file: h5py.File, name: str, values: Sequence[str]) -> None:
     file.create_dataset(name, data=np.array(list(values), dtype=object), dtype=h5py.string_dtype())
 
@@ -650,6 +672,44 @@ def read_map(path: Path | str) -> MapArtifact:
             classes=_get_strings(file, "classes"),
             quality=json.loads(file.attrs["quality"]),
             title=str(file.attrs["title"]),
+            record=json.loads(file.attrs["record"]),
+        )
+
+
+_FITTED = "fitted reducer"
+
+
+def write_fitted(path: Path | str, fitted: FittedReducer) -> None:
+    """Write a fitted reducer, whole or not at all."""
+    with atomic_path(path) as part, h5py.File(part, "w") as file:
+        file.attrs["name"] = fitted.name
+        file.attrs["options"] = json.dumps(fitted.options, sort_keys=True)
+        arrays = file.create_group("arrays")
+        for name, values in fitted.arrays.items():
+            arrays.create_dataset(name, data=values)
+        _stamp(file, _FITTED, fitted.record)
+
+
+def read_fitted(path: Path | str) -> FittedReducer:
+    """Read a fitted reducer's name, options and arrays; runs nothing that the file may hold.
+
+    Raises
+    ------
+    ArtifactError
+        If it is missing, damaged or something else.
+    """
+    with _opened(path, _FITTED) as file:
+        saved = dict(file["arrays"])
+        if any(not isinstance(part, h5py.Dataset) or part.dtype.hasobject for part in saved.values()):
+            raise KeyError("arrays that are not of numbers")
+        try:
+            options = dict(json.loads(file.attrs["options"]))
+        except (TypeError, ValueError) as error:
+            raise KeyError("options that are no mapping") from error
+        return FittedReducer(
+            name=str(file.attrs["name"]),
+            options=options,
+            arrays={name: np.atleast_1d(part[()]) for name, part in saved.items()},
             record=json.loads(file.attrs["record"]),
         )
 

@@ -59,7 +59,7 @@ def test_codes_carry_what_a_ranking_reads_and_how_they_were_fitted(tmp_path):
     assert (key["reducer"], key["method"], key["retrieval"], key["side"]) == ("pca-size3", "pca", "r", "queries")
     assert codes.record["step"] == "reduce"
     assert 0 < codes.record["figures"]["explained_variance"] < 1
-    assert codes.record["settings"]["reducer"] == {"name": "pca", "size": 3, "whiten": False}
+    assert codes.record["settings"]["reducer"] == {"name": "pca", "size": 3, "whiten": False, "share": 1.0}
 
 
 def test_leave_one_out_reduces_once(tmp_path):

@@ -171,11 +171,15 @@ def validate_published(
         for column, wanted in rule.match.items():
             _need(column, _MATCHED, "column", f"{where}.match")
             known = {row.of(column) for row in rows}
+            if column == "size" and rule.family:
+                continue
             if column != "note":
                 _need(plain(column, wanted), {plain(column, k) for k in known}, column, f"{where}.match.{column}")
             elif not any(_is_said(str(wanted), note) for note in known):
                 raise InputError(f"{where}.match.note: {unknown_name('part of a note', str(wanted), known)}")
-        if not any(_fits(rule.match, row.of) for row in rows):
+        # Of a family, not every size need be published.
+        asked = {column: wanted for column, wanted in rule.match.items() if column != "size" or not rule.family}
+        if not any(_fits(asked, row.of) for row in rows):
             raise InputError(f"{where}.match: no published row has all of {rule.match}; correct it or leave it out.")
     tables = {row.table for row in rows}
     for name, table in study.tables.items():

@@ -21,6 +21,7 @@ from trazo.retrieval.metrics import expand_metrics, validate_metric
 from trazo.retrieval.rankers import EXACT, RankerChoice, ranker_choice
 from trazo.retrieval.ranking import Ranking, rank
 from trazo.retrieval.statistics import metric_rows
+from trazo.sizes import FLOAT_BITS, equal_floats
 from trazo.store import Features, RankingArtifact, read_features, write_metrics, write_ranking
 
 
@@ -150,15 +151,15 @@ def rank_gallery(
             gallery_objects=sought[1] if by_object else None,
         ),
     )
-    packed = searched.values.dtype == np.uint8
     width = searched.values.shape[1]
+    bits = width * (8 if searched.values.dtype == np.uint8 else FLOAT_BITS)
     constant = {
         "study": study,
         "dataset": retrieval,
         **{name: made_by.get(name) for name in ("model", "stage", "epoch", "seed")},
         "reducer": made_by.get("method", "none"),
-        "size": "" if packed else width,
-        "bits": width * (8 if packed else 32),
+        "size": equal_floats(bits),
+        "bits": bits,
         "ranker": label,
         "distance": distance,
     }

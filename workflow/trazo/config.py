@@ -692,6 +692,11 @@ class Retrieval(_Strict):
         description="parts of the gallery, even over its classes, each searched by itself with reducers fitted on the "
         "others; values are means over them; 0: the whole gallery at once, which reducers are fitted on too",
     )
+    cost: bool = Field(
+        False,
+        description="measure what searching costs, too, by every model and reducer: `query_time` and its parts, "
+        "`memory` and `saved_size`",
+    )
     top: int = Field(20, ge=1, le=10_000, description="nearest items kept for pictures and inspection")
 
     @model_validator(mode="after")
@@ -711,6 +716,8 @@ class Retrieval(_Strict):
             raise ValueError("`relevant: instance` is for models; imported features say classes only")
         if self.features and "predicted_class" in self.rerank:
             raise ValueError("`rerank: predicted_class` needs a classifier, and imported features have none")
+        if self.cost and "exact" not in self.rankers:
+            raise ValueError("`cost` is that of the exact ranker; add it to `rankers`")
         if self.rerank != ["none"] and self.rankers != ["exact"]:
             raise ValueError("`rerank` is for the exact ranker; give the other rankers a retrieval of their own")
         return self

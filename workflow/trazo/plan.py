@@ -591,6 +591,51 @@ class Plan:
             ]
         return found
 
+    @cached_property
+    def _costed(self) -> list[tuple[Search, str]]:
+        """Searches whose cost is measured, with every batch of their reducers; `none` of the features as they are."""
+        found = []
+        for (_, label), search in self._searches.items():
+            if search.retrieval.cost:
+                fitted = self._batches[label] if search.head is None else []
+                plain = search.head is not None or NONE in search.retrieval.reducer_labels
+                found += [(search, batch) for batch in ([NONE] * plain + [*fitted])]
+        return found
+
+    def costs(self, kind: str) -> list[str]:
+        """Return the paths of what searching costs; `kind` is "sizes" or "times"."""
+        return [
+            f"{self.root}/costs/{search.origin}/{search.retrieval.label}/{batch}/{kind}.csv"
+            for search, batch in self._costed
+        ]
+
+    def costed_inputs(self, wildcards: Any) -> dict[str, str | list[str]]:
+        """Return what a cost is measured of: features, and of a batch all codes and the first part's reducers."""
+        search, label = self._search(wildcards), wildcards.retrieval
+        features: dict[str, str | list[str]] = {"queries": search.queries, "gallery": search.gallery}
+        if wildcards.batch == NONE:
+            return features
+        parts = [
+            f"{self.root}/codes/{wildcards.origin}/{label}/{wildcards.batch}/{part}" for part in search.retrieval.parts
+        ]
+        return {**features, "codes": [f"{part}.h5" for part in parts], "fitted": parts[0]}
+
+    def costed_reducers(self, wildcards: Any) -> list[str]:
+        """Return the reducers of a batch whose cost is measured, as paths call them; none: the features as they are."""
+        return [] if wildcards.batch == NONE else list(self.batch(wildcards.retrieval, wildcards.batch))
+
+    def costed_distances(self, wildcards: Any) -> list[str]:
+        """Return the distances by which the cost of a search is measured."""
+        return self._search(wildcards).distances
+
+    def costed_modules(self, wildcards: Any) -> list[str]:
+        """Return the library modules that define the reducers of a batch."""
+        return [] if wildcards.batch == NONE else [self.reducer_module(wildcards.retrieval, wildcards.batch)]
+
+    def parts_of_cost(self, wildcards: Any) -> dict[str, list[str]]:
+        """Return the parts that measuring a cost loads by name, by module."""
+        return {"trazo.retrieval.distances": self.costed_distances(wildcards)}
+
     def searched_by(self, retrieval: Retrieval) -> list[str]:
         """Return the distances that a retrieval is searched by, those of packed bits among them."""
         mine = [search for search in self._searches.values() if search.retrieval.label == retrieval.label]
@@ -620,6 +665,7 @@ class Plan:
         """Return the settings of a retrieval by its label, as plain values, what is not its ranking's left out."""
         found = next(r for r in self.study.retrievals if r.label == label)
         left_out = {"models", "features", "stage", "epochs", "distances", "rankers", "rerank", "reducers", "name"}
+        left_out |= {"cost"}
         settings = found.model_dump(mode="json", exclude=left_out)
         return {**settings, "metrics": expand_metrics(found.metrics)}
 

@@ -58,7 +58,7 @@ from trazo.provenance import LIBRARY, code_fingerprint, digest
 from trazo.reducers.contract import NONE
 from trazo.registry import nearest_names, unknown_name
 from trazo.report.figures import validate_figure
-from trazo.report.measures import CLASSIFICATION, FROZEN, TRAINING
+from trazo.report.measures import CLASSIFICATION, FROZEN, QUERY_TIMES, SIZES, TRAINING
 from trazo.report.published import read_published, validate_published
 from trazo.report.tables import validate_table
 from trazo.retrieval.labels import vote_metrics
@@ -390,7 +390,8 @@ def _computed(plan: Plan, shown: Collection[str] | None = None) -> list[str]:
 
 def _found_by(retrieval: Retrieval) -> list[str]:
     """Return the names of the metrics that a retrieval's searches give."""
-    return [*expand_metrics(retrieval.metrics), *vote_metrics(retrieval.votes), *shares_of_exact(retrieval)]
+    costs = [*QUERY_TIMES, *SIZES] if retrieval.cost else []
+    return [*expand_metrics(retrieval.metrics), *vote_metrics(retrieval.votes), *shares_of_exact(retrieval), *costs]
 
 
 def _check_names(plan: Plan) -> None:

@@ -764,6 +764,24 @@ def write_metrics(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
             writer.writerow({k: repr(float(v)) if isinstance(v, float | np.floating) else v for k, v in row.items()})
 
 
+def read_metrics(path: Path | str) -> list[dict[str, Any]]:
+    """Return the rows of a tidy metrics file as `write_metrics` takes them: cells that are empty left out.
+
+    Raises
+    ------
+    ArtifactError
+        If its columns are others, or a value is no number.
+    """
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != METRIC_COLUMNS:
+            raise ArtifactError(f"{path} has the columns {reader.fieldnames}, expected {', '.join(METRIC_COLUMNS)}.")
+        try:
+            return [{**{k: v for k, v in row.items() if v}, "value": float(row["value"])} for row in reader]
+        except ValueError as error:
+            raise ArtifactError(f"{path}, line {reader.line_num}: {error}; delete it and run again.") from error
+
+
 def read_first_metrics(path: Path | str) -> dict[str, str]:
     """Return the first row of a tidy metrics file: it names what all rows of a ranking are of.
 

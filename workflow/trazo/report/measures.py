@@ -424,8 +424,7 @@ def reducer_label(reducer: str) -> str:
 
 def learned_reducers(study: Study) -> dict[str, str]:
     """Return, by model, what `metrics.csv` calls the reducer of models whose features are codes already."""
-    heads = {name: getattr(model, "head_choice", None) for name, model in study.models.items()}
-    return {name: head.name for name, head in heads.items() if head is not None}
+    return {name: model.head_choice.name for name, model in study.models.items() if model.head is not None}
 
 
 def reducer_names(study: Study) -> list[str]:

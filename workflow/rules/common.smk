@@ -64,6 +64,8 @@ wildcard_constraints:
     origin=r"[^/]+/seed\d+/[^/]+/epoch\d+|[^/]+/imported",
     retrieval="[^/]+",
     reducer="[^/]+",
+    batch="[^/]+",
+    part=r"whole|fold\d+",
     distance="[^/]+",
     ranker="[^/]+",
     map="[^/]+",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -38,10 +39,10 @@ class ParametricUmapOptions(NeighbourOptions):
 class ParametricUmap(Reducer):
     """Parametric UMAP (Sainburg, McInnes and Gentner, Neural Computation 2021) without TensorFlow.
 
-    A fully-connected network with ReLU, by default that of umap-learn's (3 × 100 units), learns UMAP's cross-entropy
-    on UMAP's graph of exact neighbours: edges are seen as often as they weigh (umap-learn's rule), each with 5 others of
-    its batch that it is driven away from; Adam. Features are centred and divided by one scale before the network, so
-    that their distances keep their proportions; the scale becomes part of the first layer.
+    A fully-connected network with ReLU, by default as large as that of umap-learn (3 × 100 units), learns UMAP's
+    cross-entropy on UMAP's graph of exact neighbours: edges are seen as often as they weigh (umap-learn's rule), each
+    with 5 others of its batch that it is driven away from; Adam. Features are centred and divided by one scale before
+    the network, so that their distances keep their proportions; the scale becomes part of the first layer.
 
     A code depends on its feature alone, and nothing but the network is kept.
 
@@ -139,7 +140,7 @@ class ParametricUmap(Reducer):
         sizes = [width, *[self.options.units] * self.options.layers, self.options.size]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.options.seed)
-            layers = [part for n, m in zip(sizes[:-1], sizes[1:], strict=True) for part in (nn.Linear(n, m), nn.ReLU())]
+            layers = [part for n, m in pairwise(sizes) for part in (nn.Linear(n, m), nn.ReLU())]
         return nn.Sequential(*layers[:-1])
 
     def transform(self, values: np.ndarray) -> np.ndarray:
@@ -175,7 +176,7 @@ class ParametricUmap(Reducer):
         options = self.options
         sizes: list[int | str] = ["D", *[options.units] * options.layers, options.size]
         shapes: dict[str, tuple[int | str, ...]] = {"mean": ("D",), "loss": (1,)}
-        for n, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for n, (inputs, outputs) in enumerate(pairwise(sizes)):
             shapes |= {f"{_PARTS[0]}{n}": (outputs, inputs), f"{_PARTS[1]}{n}": (outputs,)}
         found = saved_arrays(arrays, shapes)
         self.mean_, self.loss_ = found["mean"], float(found["loss"][0])

@@ -68,7 +68,7 @@ def test_another_seed_finds_other_centroids():
 @pytest.mark.parametrize(
     ("options", "shape", "words"),
     [
-        ({"size": 3}, (300, 64), "size 3 cuts .* into 12 parts of 8 bits, and 64 values .*; sizes that fit: 1, 2, 4, 8, 16"),
+        ({"size": 3}, (300, 64), "size 3 cuts .* 12 parts of 8 bits, and 64 values .*; sizes that fit: 1, 2, 4, 8, 16"),
         ({"size": 32}, (300, 64), "sizes that fit: 1, 2, 4, 8, 16\\."),
         ({"size": 1}, (300, 10), "sizes that fit: none"),
         ({"size": 1}, (255, 16), r"256 centroids .* at least 256 items, and there are 255; choose `bits: 4`, or add"),

@@ -90,10 +90,8 @@ def test_packed_bits_are_reranked_by_predicted_class(tmp_path):
     predicted = features.logits.argmax(1)
     far += 1000 * (predicted[:, None] != predicted)
     np.fill_diagonal(far, np.inf)
-    others = ~np.eye(60, dtype=bool)
     nearest = np.take_along_axis(far, ranking.top_indices, axis=1)
     np.testing.assert_array_equal(nearest, np.sort(far, axis=1)[:, :5])
-    assert others.any()
 
 
 def test_reranking_by_predicted_class(tmp_path):

@@ -63,6 +63,37 @@ def test_rows_and_the_record_name_what_reduced_the_features(tmp_path):
     assert ranking.record["settings"]["key"]["reducer"] == "none"
 
 
+@pytest.mark.parametrize(
+    ("values", "method", "distance", "expected"),
+    [
+        (np.tile(np.packbits(made().values > 0, axis=1), 128), "cbs", "hamming", ("cbs", "32", "1024")),
+        (np.packbits(made().values > 0, axis=1), "dsh", "hamming", ("dsh", "0.25", "8")),
+        (np.packbits(made().values > 0, axis=1), None, "hamming", ("none", "0.25", "8")),
+        (made().values, "crs", "euclidean", ("crs", "8", "256")),
+    ],
+)
+def test_codes_are_as_large_as_floats_of_equal_bytes(tmp_path, values, method, distance, expected):
+    key = {"model": "m", "stage": "s", "epoch": 3, "seed": 0, **({"method": method} if method else {})}
+    features = made(values=values, record={"settings": {"key": key}})
+    ranking, rows = ranked(tmp_path, features, distance=distance)
+    assert {(row["reducer"], row["size"], row["bits"]) for row in rows} == {expected}
+    assert {row["model"] for row in rows} == {"m"}
+    # No reducer was applied: what the network gave is what was searched.
+    assert ranking.record["settings"]["key"]["reducer"] == "none"
+
+
+def test_packed_bits_are_reranked_by_predicted_class(tmp_path):
+    features = made(1, values=BITS)
+    ranking, _ = ranked(tmp_path, features, distance="hamming", rerank="predicted_class")
+    bits = np.unpackbits(BITS, axis=1).astype(int)
+    far = (bits[:, None] != bits).sum(axis=2).astype(float)
+    predicted = features.logits.argmax(1)
+    far += 1000 * (predicted[:, None] != predicted)
+    np.fill_diagonal(far, np.inf)
+    nearest = np.take_along_axis(far, ranking.top_indices, axis=1)
+    np.testing.assert_array_equal(nearest, np.sort(far, axis=1)[:, :5])
+
+
 def test_reranking_by_predicted_class(tmp_path):
     features = made(1)
     ranking, rows = ranked(tmp_path, features, rerank="predicted_class")

@@ -17,17 +17,18 @@ _MOST_TOLD = 5
 
 
 def fold_numbers(
-    labels: np.ndarray, ids: Sequence[str], folds: int, seed: int = 0, *, classes: Sequence[str] = ()
+    labels: np.ndarray, ids: Sequence[str], folds: int, seed: int = 0, *, classes: Sequence[str]
 ) -> np.ndarray:
     """Return the fold of every item, (N,) int64 from 1 to `folds`.
 
     Items go round the folds class by class, within a class in the order of hashes of their ids: of every class, and of
-    all, the folds hold the same number of items to within one.
+    all, the folds hold the same number of items to within one. Neither the order of the items decides nor that of the
+    classes.
 
     Parameters
     ----------
     labels : (N,) integers
-        Classes of the items.
+        Classes of the items, as positions in `classes`.
     ids
         (N,) names of the items; those of one name stand in the order they have.
     folds
@@ -35,7 +36,7 @@ def fold_numbers(
     seed
         Another seed is another order of the ids.
     classes
-        Names of the classes, for messages.
+        Names of the classes.
 
     Raises
     ------
@@ -52,12 +53,13 @@ def fold_numbers(
         raise InputError(f"{folds} folds leave nothing to fit on; expected 2 or more.")
     if len(labels) != len(ids):
         raise InputError(f"got {len(labels)} labels of {len(ids)} items; expected one of each.")
-    present, counts = np.unique(labels, return_counts=True)
-    names = {label: str(classes[label]) if label < len(classes) else str(label) for label in present.tolist()}
-    few = [f"{names[label]} ({count})" for label, count in zip(present.tolist(), counts.tolist()) if count < folds]
+    counts = np.bincount(labels, minlength=len(classes))
+    few = [f"{name} ({count})" for name, count in zip(classes, counts.tolist(), strict=True) if 0 < count < folds]
     if few:
         raise InputError(too_small(few, folds))
-    order = np.lexsort((_hashed(ids, f"fold {seed}"), labels))
+    place = np.empty(len(classes), np.int64)
+    place[sorted(range(len(classes)), key=lambda label: str(classes[label]))] = np.arange(len(classes))
+    order = np.lexsort((_hashed(ids, f"fold {seed}"), place[labels]))
     numbers = np.empty(len(labels), np.int64)
     numbers[order] = np.arange(len(labels)) % folds + 1
     return numbers
@@ -72,9 +74,7 @@ def too_small(few: Sequence[str], folds: int) -> str:
     )
 
 
-def searched_rows(
-    labels: np.ndarray, ids: Sequence[str], folds: int, *, classes: Sequence[str] = ()
-) -> list[np.ndarray]:
+def searched_rows(labels: np.ndarray, ids: Sequence[str], folds: int, *, classes: Sequence[str]) -> list[np.ndarray]:
     """Return the positions of the items that are searched in each fold, ascending; without folds all of them, once.
 
     Raises

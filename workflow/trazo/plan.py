@@ -162,7 +162,7 @@ class Plan:
     learning
         What each stage minimises, by model and stage.
     widths
-        How many values each model's feature has.
+        How many values (or bytes of bits) each model's feature has.
     """
 
     name: str
@@ -322,11 +322,19 @@ class Plan:
     def parts_of_stage(self, model: str, stage: str) -> dict[str, list[str]]:
         """Return the parts that training a stage loads by name, by module."""
         learning = self.learning[model, stage]
+        named = [name.partition(":")[0] for name in learning.objectives]
         return {
-            "trazo.training.objectives": [name.partition(":")[0] for name in learning.objectives],
+            "trazo.training.objectives": named,
+            "trazo.training.hashing": named,
+            **self.parts_of_head(model),
             "trazo.training.sampling": learning.samplings,
             "trazo.training.augment": [name for name in self.stage(model, stage).augment if name != "fill"],
         }
+
+    def parts_of_head(self, model: str) -> dict[str, list[str]]:
+        """Return the head that a model's network is built with by name, by module."""
+        head = self.study.models[model].head_choice
+        return {"trazo.models.heads": [] if head is None else [head.name]}
 
     def parts_of_ranking(self, label: str, distance: str, ranker: str) -> dict[str, list[str]]:
         """Return the parts that a ranking loads by name, by module; the ranker by its label."""

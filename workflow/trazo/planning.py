@@ -320,8 +320,8 @@ def _need_fitting(start: _Start, ours: dict[str, Any], theirs: dict[str, Any]) -
     differing += [stage for stage in here if stage not in there and stage not in ours["added"]]
     differing += [stage for stage in there if stage not in here]
     if differing:
-        keys = [key for key in ("options", "size") if start.ours[key] != start.theirs[key]]
-        pairs = " and ".join(f"{key} {start.ours[key]} (there {start.theirs[key]})" for key in keys)
+        keys = [key for key in ("options", "size", "head") if start.ours.get(key) != start.theirs.get(key)]
+        pairs = " and ".join(f"{key} {start.ours.get(key)} (there {start.theirs.get(key)})" for key in keys)
         raise ConfigError(
             f"{start.where}: the weights of {start.point[1]} do not fit: {', '.join(differing)} differ, as this model "
             f"has {pairs}; give both the same, or start from other weights."
@@ -574,6 +574,12 @@ def _check_maps(plan: Plan) -> None:
     for name, drawn in plan.study.maps.items():
         where = f"study {plan.name}: maps.{name}"
         sizes = [_split_size(plan, drawn.data)] if drawn.models else []
+        heads = {model: plan.study.models[model].head_choice for model in drawn.models}
+        bits = [model for model, head in heads.items() if head is not None and head.binary]
+        if bits:
+            raise ConfigError(
+                f"{where}.models: {bits[0]} gives packed bits ({heads[bits[0]].name}), and a map is drawn of numbers."
+            )
         for imported in drawn.features:
             held = plan.imported[imported]
             if held.packed:
@@ -733,6 +739,7 @@ def _network_request(study: Study, name: str, stage: Stage) -> dict[str, Any]:
         "channels": model.channels,
         "size": model.size or study.datasets[stage.learned_from[0].partition("/")[0]].size,
         "options": model.options,
+        **({} if model.head is None else {"head": model.head}),
     }
 
 
@@ -761,7 +768,9 @@ def _checked_networks(plans: dict[str, Plan], starts: list[_Start], cache: Path)
         for name, model, _dataset, dataset_name, request in _network_requests(plan):
             facts = next(networks)
             _check_network(plan.name, name, model, dataset_name, request, facts)
-            widths[name] = facts["features"][model.feature]
+            head = model.head_choice
+            bytes_of_bits = head is not None and head.binary
+            widths[name] = head.bits // 8 if bytes_of_bits else facts["features"][model.feature]
         learning = {
             (name, stage.name): _checked_learning(plan, name, stage, next(learned), next(changed))
             for name, model in plan.study.models.items()

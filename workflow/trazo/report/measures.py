@@ -85,15 +85,35 @@ class Measure:
         return getattr(self, "class_name" if dimension == "class" else dimension)
 
 
-def read_measures(*paths: Path | str | None) -> list[Measure]:
+def read_measures(*paths: Path | str | None, folds: bool = False) -> list[Measure]:
     """Read `metrics.csv`, and other files like it (`timings.csv`); None stands for none.
+
+    Parameters
+    ----------
+    paths
+        The files.
+    folds
+        Also values of single folds beside their mean, which are left out otherwise.
 
     Raises
     ------
     InputError
         If a column is missing or a number does not parse; the message names file and line.
     """
-    return [measure for path in paths if path is not None for measure in _read(Path(path))]
+    found = [measure for path in paths if path is not None for measure in _read(Path(path))]
+    return found if folds else without_folds(found)
+
+
+def without_folds(measures: list[Measure]) -> list[Measure]:
+    """Leave out the values of single folds where their mean stands beside them: it is the one that counts."""
+    if not any(m.fold for m in measures):
+        return measures
+    counted = {_whatever_fold(m) for m in measures if not m.fold}
+    return [m for m in measures if not m.fold or _whatever_fold(m) not in counted]
+
+
+def _whatever_fold(measure: Measure) -> tuple[str, ...]:
+    return tuple(measure.of(dimension) for dimension in ("study", *DIMENSIONS) if dimension != "fold")
 
 
 def _read(path: Path) -> list[Measure]:
@@ -532,8 +552,9 @@ def chance_map(relevant: int, gallery: int) -> float:
 
 def chance_of(measures: Sequence[Measure], study: Study, retrieval: str) -> float | None:
     """Return the chance level of mAP of a leave-one-out retrieval, from its classes' query counts; None for others."""
-    # Of a search for the very object, classes say nothing.
-    if not any(r.label == retrieval and r.leave_one_out and r.relevant == "class" for r in study.retrievals):
+    # Of a search for the very object, classes say nothing; of folds, not how many items of them are in which.
+    known = [r for r in study.retrievals if r.leave_one_out and r.relevant == "class" and not r.folds]
+    if retrieval not in {r.label for r in known}:
         return None
     counts = {m.class_name: m.queries for m in measures if m.dataset == retrieval and m.class_name and m.distance}
     # A class of one item has no evaluated query, and so no row; its item is searched all the same.

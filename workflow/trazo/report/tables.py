@@ -42,6 +42,7 @@ from trazo.report.measures import (
     select,
     summarize,
     unit_of,
+    without_folds,
 )
 from trazo.report.published import PublishedValue, measured_datasets, nearest_epoch, read_published
 from trazo.report.significance import LEVEL, Method, Significance
@@ -231,6 +232,7 @@ def _measured_values(table: Table, study: Study) -> dict[str, set[str]]:
         "stage": {stage.name for stage in stages},
         "dataset": set(study.measured_on),
         "seed": {plain("seed", seed) for seed in study.seeds},
+        "fold": {str(number) for r in study.retrievals for number in range(1, r.folds + 1)},
     }
     found["epoch"] = {plain("epoch", e) for model in study.models for e in _measured_epochs(table, study, model)}
     # Categories drawn at random or taken from a folder are known only once the data are read.
@@ -256,7 +258,7 @@ def build_table(
     validate_table(table, study)
     down = table.row_dimensions
     named = {*down, *table.columns, *table.where}
-    chosen = select(measures, metric=table.metrics)
+    chosen = select(measures if "fold" in named else without_folds(measures), metric=table.metrics)
     if "stage" not in named:
         chosen = last_stages(chosen, study)
     if "epoch" not in named:
@@ -292,6 +294,8 @@ def build_table(
     def label(dimension: str, value: str) -> str:
         if dimension == "class" and not value:
             return TOTAL_NAMES[table.average]
+        if dimension == "fold" and not value:
+            return "mean"
         # A bare number at the head of a column says nothing; down the rows, the corner names the dimension.
         if dimension in NUMERIC_DIMENSIONS and [dimension] != down and value:
             return f"{dimension} {value}"
@@ -346,7 +350,8 @@ def _marks(
     groups: dict[tuple[str, str, str], dict[tuple[str, tuple[str, ...]], tuple[float, Method]]] = {}
     for place, found in cells.items():
         first, summary = found[0], summarize(found)
-        if first.class_name or summary is None:
+        # What is tested are methods over all of their folds.
+        if first.class_name or first.fold or summary is None:
             continue
         method = tuple(first.of(column) for column in METHOD_COLUMNS)
         group = groups.setdefault((first.dataset, first.metric, first.average), {})
@@ -503,7 +508,7 @@ def render_table(
     """
     spoken = read_published(published, study) if table.published_tables else []
     tests = Significance.read(significance) if significance else None
-    grid = build_table(table, study, read_measures(metrics, timings), spoken, tests)
+    grid = build_table(table, study, read_measures(metrics, timings, folds=True), spoken, tests)
     if not grid.rows:
         raise InputError(
             f"table {table.title!r}: nothing was measured for it; expected metrics {', '.join(table.metrics)}"

@@ -1,0 +1,74 @@
+"""Codes that networks learn, through the workflow: from weights without a head to rows of the size of equal bytes."""
+
+import copy
+import csv
+
+import numpy as np
+import pytest
+from trazo.models.checkpoint import load_checkpoint
+from trazo.store import read_features, read_history
+
+from tests.test_planning_branches import STUDY, write_pairs
+
+pytestmark = pytest.mark.workflow
+
+STAGE = STUDY["models"]["both"]["stages"][1]
+
+
+def coded(head, objective):
+    model = {key: value for key, value in STUDY["models"]["both"].items() if key != "feature"}
+    stage = {**STAGE, "objective": {**objective, "cross_entropy": {"weight": 0.6}}}
+    return {**model, "weights": {"model": "both"}, "head": head, "stages": [stage]}
+
+
+def test_codes_from_images_to_metrics(empty, monkeypatch):
+    monkeypatch.chdir(empty.folder)
+    write_pairs(empty.folder / "pairs")
+    (empty.folder / "config.yaml").write_text(
+        "{studies: [heads.yaml], sources: {pairs: pairs}, device: cpu, threads: 1}\n"
+    )
+    study = copy.deepcopy(STUDY)
+    drawn = {"draw": "instances"}
+    study["models"]["crs"] = coded({"crs": {"size": [6, 3]}}, {"triplet": drawn})
+    study["models"]["dtsh"] = coded({"dtsh": {"bits": [64, 16]}}, {"dtsh": {**drawn, "per_bit": True}})
+    study["retrievals"] = [
+        {**study["retrievals"][1], "name": "floats", "models": ["both", "crs"], "metrics": ["mrr"]},
+        {**study["retrievals"][1], "name": "bits", "models": ["dtsh"], "metrics": ["mrr"], "distances": ["hamming"]},
+    ]
+    study["tables"] = {"all": {"title": "All", "metrics": ["mrr"], "rows": ["model", "size"], "columns": ["reducer"]}}
+    study["figures"] = {}
+    empty.write_study(study, "heads")
+    empty.snakemake()
+    results = empty.folder / "results" / "heads"
+
+    start, _ = read_history(results / "models" / "dtsh-16" / "seed0" / "instances" / "history.json")
+    words = "stage instances of both at epoch 1; code and fc drawn from seed 0"
+    assert start["figures"]["starting_weights"] == words
+    trained = load_checkpoint(results / "models" / "dtsh-16" / "seed0" / "instances" / "checkpoint.pt")
+    assert trained.head == {"dtsh": {"bits": 16}}
+    assert trained.weights[1]["stages.code.linear.weight"].shape == (16, 256)
+
+    def features(model):
+        folder = results / "features" / model / "seed0" / "instances" / "epoch1"
+        return [read_features(folder / f"{side}.h5").values for side in ("sketches/test", "photos/all")]
+
+    sketches, photos = features("dtsh-64")
+    assert (sketches.dtype, sketches.shape[1]) == (np.uint8, 8)
+    assert features("crs-3")[0].shape[1] == 3
+
+    with (results / "metrics.csv").open(newline="") as file:
+        rows = [r for r in csv.DictReader(file) if r["metric"] == "mrr" and not r["class"]]
+    found = {(r["model"], r["reducer"], r["size"], r["bits"], r["distance"]) for r in rows}
+    assert found == {
+        ("both", "none", "256", "8192", "euclidean"),
+        ("crs-6", "crs", "6", "192", "euclidean"),
+        ("crs-3", "crs", "3", "96", "euclidean"),
+        ("dtsh-64", "dtsh", "2", "64", "hamming"),
+        ("dtsh-16", "dtsh", "0.5", "16", "hamming"),
+    }
+    # Every item is found by its bits: distances by hand, ties in the middle of those they tie with are not looked at.
+    apart = np.unpackbits(sketches[:, None] ^ photos[None], axis=2).sum(axis=2)
+    assert apart.max() <= 64
+    table = (results / "tables" / "all.md").read_text()
+    assert "dtsh-16" in table
+    assert "code and classifier drawn at random" in table

@@ -185,9 +185,9 @@ def test_whole_numbers_and_fractions_are_sorted_alike():
     gallery = draw.integers(0, 256, (500, 4), dtype=np.uint8)
     query = draw.integers(0, 256, (1, 4), dtype=np.uint8)
     held = Held("cbs", 32, gallery, None, 0, 0, 0)
-    search = costs._Searcher(held, "hamming", torch.device("cpu"))
-    keys = search._keys(query)
-    order = search._sorted(keys)[0]
+    search = costs.Searcher(held, "hamming", torch.device("cpu"))
+    keys = search.keys(query)
+    order = search.sorted(keys)[0]
     differing = np.unpackbits(gallery ^ query, axis=1).sum(1)
     np.testing.assert_array_equal(differing[order], np.sort(differing))
 
@@ -198,7 +198,7 @@ def test_times_join_the_other_times_digit_by_digit(tmp_path):
     store.write_metrics(tmp_path / "b.csv", store.read_metrics(tmp_path / "a.csv"))
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     (tmp_path / "c.csv").write_text((tmp_path / "a.csv").read_text().replace(repr(1 / 3), "fast"))
-    with pytest.raises(store.ArtifactError, match="c.csv, line 2: .*'fast'"):
+    with pytest.raises(store.ArtifactError, match=r"c\.csv, line 2: .*'fast'"):
         store.read_metrics(tmp_path / "c.csv")
     Path(tmp_path / "d.csv").write_text("study,value\ns,1\n")
     with pytest.raises(store.ArtifactError, match="has the columns"):

@@ -209,7 +209,7 @@ def time_queries(held: Held, queries: np.ndarray, distance: str, device: torch.d
     device
         Where distances are computed and sorted.
     """
-    search = _Searcher(held, distance, device)
+    search = Searcher(held, distance, device)
     places = np.linspace(0, len(queries), _TIMED, endpoint=False).astype(int) if len(queries) else []
     if not len(places):
         raise InputError("there are no queries to time; expected one or more.")
@@ -223,7 +223,7 @@ def time_queries(held: Held, queries: np.ndarray, distance: str, device: torch.d
     return Times(*(1000 * seconds.T), batch=1000 * float(np.median(whole)) / len(batch))
 
 
-class _Searcher:
+class Searcher:
     """Searches a gallery for some queries, and says how long it took.
 
     What FAISS searches (a reducer with an `index`) gives distances without their table: those of one scan are timed,
@@ -245,21 +245,22 @@ class _Searcher:
         if self._index is not None:
             self._index.search(np.ascontiguousarray(codes, dtype=np.float32), 1)
             measured = time.perf_counter()
-            keys = self._keys(codes)
+            keys = self.keys(codes)
             again = time.perf_counter()
         else:
-            keys = self._keys(codes)
+            keys = self.keys(codes)
             measured = again = time.perf_counter()
-        self._sorted(keys)
+        self.sorted(keys)
         return transformed - start, measured - transformed, time.perf_counter() - again
 
-    def _keys(self, codes: np.ndarray) -> torch.Tensor:
+    def keys(self, codes: np.ndarray) -> torch.Tensor:
+        """Return what the distances of (n, d) codes to all items, (n, N), are ordered by."""
         keys = self._to_gallery(torch.from_numpy(np.ascontiguousarray(codes)).to(self._device))
         if keys.device.type == "cuda":
             torch.cuda.synchronize(keys.device)
         return keys
 
-    def _sorted(self, keys: torch.Tensor) -> np.ndarray:
+    def sorted(self, keys: torch.Tensor) -> np.ndarray:
         """Return the positions of the items by distance."""
         if keys.device.type != "cpu":
             return keys.argsort(dim=1).cpu().numpy()

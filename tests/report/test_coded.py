@@ -1,17 +1,19 @@
 """Codes of many methods and sizes: tables beside the published ones, and the figures that compare them."""
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
-from trazo import planning
-from trazo.config import ConfigError, Figure, Settings, Table
+from trazo import planning, store
+from trazo.config import ConfigError, Figure, Settings, Study, Table
 from trazo.errors import InputError
 from trazo.plan import Learning, Plan
 from trazo.report.coded import Code, shown_codes, varied
 from trazo.report.comparison import compared
+from trazo.report.drawing import Material
 from trazo.report.figures import render_figure, validate_figure
 from trazo.report.kinds.sizes import BySize
 from trazo.report.kinds.trade import undominated
@@ -33,6 +35,7 @@ from trazo.report.series import all_series, sized_reducer_label
 from trazo.report.tables import build_table, validate_table
 
 from .coded import BITS, CLASSES, FLOATS, SHARES, coded_study, found_map, write_coded
+from .conftest import STUDY
 
 
 @pytest.fixture(scope="module")
@@ -292,6 +295,34 @@ def test_curves_and_bars_set_reducers_side_by_side(study, material, tmp_path):
     assert texts.count("mAP (%)") == 1
     ends = [f"{CLASSES[i]} {100 * found_map('umap', 64) * (0.6 + 0.15 * i):.1f}" for i in (0, 5)]
     assert f"UMAP 64, euclidean: mAP from {ends[0]} to {ends[1]} %" in words
+
+
+def test_a_contact_sheet_has_a_row_for_every_reducer_and_learned_code(finished, tmp_path):
+    large = {**STUDY["models"]["large"], "head": {"cbs": {"bits": 8}}, "feature": "code"}
+    retrieval = {**STUDY["retrievals"][0], "reducers": ["none", {"pca": {"size": 4}}]}
+    study = Study.model_validate(
+        {**STUDY, "models": {**STUDY["models"], "large": large}, "retrievals": [retrieval], "figures": {}}
+    )
+    rankings = []
+    of = (("small", "none", "cosine"), ("small", "pca-size4", "cosine"), ("large", "none", "hamming"))
+    for model, reducer, distance in of:
+        ranking = store.read_ranking(next(p for p in finished.material.rankings if p.name == "small-cosine.h5"))
+        settings = ranking.record["settings"]
+        key = {**settings["key"], "model": model, "reducer": reducer, "distance": distance}
+        rankings.append(tmp_path / f"{model}-{reducer}.h5")
+        store.write_ranking(
+            rankings[-1], replace(ranking, record={**ranking.record, "settings": {**settings, "key": key}})
+        )
+    material = Material(rankings=tuple(rankings), images=finished.material.images)
+    chosen = {"distance": "cosine", "top": 3, "classes": [STUDY["datasets"]["toys"]["categories"][1]]}
+    words, texts = drawn(study, material, tmp_path, "contact_sheet", reducers=["none", "pca-size4"], **chosen)
+    assert [text for text in texts if text in {"small", "PCA 4", "large"}] == ["small", "PCA 4", "large"]
+    assert "nearest 3 by cosine distance, bits by Hamming distance" in texts
+    assert "searched by cosine distance." in words
+    # One reducer is named apart, and of learned codes there is none.
+    words, texts = drawn(study, material, tmp_path, "contact_sheet", reducer="pca-size4", **chosen)
+    assert [text for text in texts if text in {"small", "large"}] == ["small", "large"]
+    assert "reducer pca-size4" in words
 
 
 # Mistakes ---------------------------------------------------------------------------------------------------------

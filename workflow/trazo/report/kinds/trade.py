@@ -118,8 +118,8 @@ def undominated(codes: Sequence[Code], cost: str, metric: str) -> list[Code]:
     One outdoes another if it is no worse in both metrics and better in one.
     """
 
-    def losses(code: Code) -> tuple[float, float]:
-        return tuple(code.values[name].value * (1 if lower_is_better(name) else -1) for name in (cost, metric))  # type: ignore[return-value]
+    def losses(code: Code) -> tuple[float, ...]:
+        return tuple(code.values[name].value * (1 if lower_is_better(name) else -1) for name in (cost, metric))
 
     def outdone(code: Code) -> bool:
         own = losses(code)
@@ -184,17 +184,11 @@ def _legend(canvas: Any, names: Sequence[str], codes: Sequence[Code], options: T
         handles.append(Line2D([], [], color=colour_of(place) if first.reducer else INK, label=label(name), **look))
     handles.append(Line2D([], [], color=INK, lw=4.5, alpha=0.25, label="outdone by none"))
     if options.area and largest > 0:
-        unit = unit_of(options.area)
-        side = math.sqrt(_LARGEST)
-        told = f"{metric_label(options.area)} {_short(largest)} {unit.sign}".strip()
-        # The mark itself is too large for a legend: a quarter of its side stands for a sixteenth of the area.
-        look = {"marker": "o", "ms": side / 4, "mfc": LINE, "mec": SOFT, "ls": "none"}
-        handles.append(Line2D([], [], label=f"area: {told.replace(_short(largest), _short(largest / 16))}", **look))
+        # The largest mark has no room in a legend: a sixteenth of its area has a quarter of its width.
+        look = {"marker": "o", "ms": math.sqrt(_LARGEST) / 4, "mfc": LINE, "mec": SOFT, "ls": "none"}
+        told = f"{metric_label(options.area)} {largest / 16:.3g} {unit_of(options.area).sign}".strip()
+        handles.append(Line2D([], [], label=told, **look))
     legend_above(canvas, handles)
-
-
-def _short(value: float) -> str:
-    return f"{value:.3g}"
 
 
 def _words(front: Sequence[Code], codes: Sequence[Code], options: TradeOff) -> str:

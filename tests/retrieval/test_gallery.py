@@ -143,7 +143,7 @@ def test_what_counts_of_a_query_is_the_mean_over_folds(tmp_path, leave_one_out, 
         mine = [row for row in rows if row["fold"] == str(fold)]
         assert {row["class"] for row in mine} == {""}
         assert total(mine, "map") == pytest.approx(np.nanmean(of_folds[fold - 1]), abs=1e-12)
-        assert all(row["ci_low"] < row["ci_high"] for row in mine)
+        assert all(float(row["ci_low"]) < float(row["ci_high"]) for row in mine)
     first = searched_rows(gallery.labels, gallery.ids, 3, classes=CLASSES)[0]
     assert set(ranking.top_indices.ravel().tolist()) <= set(first.tolist())
     assert len(ranking.gallery_ids) == len(ranking.gallery_labels) == 50

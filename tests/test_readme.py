@@ -7,6 +7,7 @@ import yaml
 from trazo.config import Dataset, EmbeddingMap, Published, Study, read_settings
 from trazo.data.layouts import layouts
 from trazo.maps.methods import method_of, methods
+from trazo.models.heads import heads
 from trazo.reducers.contract import load_reducers, reducers
 from trazo.reference import updated
 from trazo.report.drawing import parse_options
@@ -77,14 +78,22 @@ def test_every_ranker_is_explained_with_its_options():
 
 
 def test_every_objective_is_explained_with_its_options():
-    from trazo.training.objectives import objectives
+    from trazo.training.objectives import load_objectives, objectives
 
+    load_objectives()
     for name in objectives.names():
         kind = objectives.get(name)
         written = f"{name}:<{kind.after_colon.capitalize()}>" if kind.after_colon else name
         (row,) = (line for line in TEXT.splitlines() if line.startswith(f"| `{written}` |"))
         for option, field in kind.model_fields.items():
             assert option == kind.after_colon or f"`{option}` ({field.default})" in row
+
+
+def test_every_head_is_explained_with_its_options():
+    (told,) = re.findall(r"\*\*Short codes that a network learns\*\*.*?\n\n", TEXT, flags=re.DOTALL)
+    for name in heads.names():
+        assert re.search(rf"`\{{?{name}\b", told)
+        assert all(re.search(rf"\b{option}\b", told) for option in heads.get(name).model_fields)
 
 
 def test_every_reducer_and_method_of_a_map_is_explained_with_its_options():

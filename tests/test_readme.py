@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 import yaml
-from trazo.config import Dataset, EmbeddingMap, Published, Study, read_settings
+from trazo.config import Dataset, EmbeddingMap, Published, Retrieval, Study, read_settings
 from trazo.data.layouts import layouts
 from trazo.maps.methods import method_of, methods
+from trazo.plan import reducer_labels
 from trazo.models.heads import heads
 from trazo.reducers.contract import load_reducers, reducers
 from trazo.reference import updated
@@ -29,10 +30,12 @@ def test_the_reference_is_up_to_date():
 
 def test_every_yaml_example_is_a_valid_configuration():
     examples = [yaml.safe_load(block) for block in blocks("yaml")]
-    sources, figures, maps, study, published, shortest, features, pair = examples
+    sources, figures, reduced, maps, study, published, shortest, features, pair = examples
     assert read_settings(sources).sources
     for figure in figures["figures"].values():
         parse_options(figure_kinds.get(figure["kind"]), figure["options"], figure["title"])
+    short = Retrieval.model_validate(reduced["retrievals"][0])
+    assert len(reducer_labels(short)) == len(short.reducer_labels) == 1 + 3 + 4 + 3
     for drawn in maps["maps"].values():
         checked = EmbeddingMap.model_validate(drawn)
         method_of(checked.method, checked.options, checked.seed)

@@ -79,6 +79,8 @@ def reduce_features(
     choices[0].make().load()
     made_by = stored.record.get("settings", {}).get("key", {})
     about = {**made_by, "retrieval": retrieval, **({"fold": fold} if fold else {})}
+    # Looking up versions takes longer than many a fit.
+    described = describe("reduce", settings={}, code=code)
     begin = time.perf_counter()
     found: dict[str, Codes] = {}
     with threadpool_limits(limits=max(1, threads)):
@@ -90,21 +92,17 @@ def reduce_features(
             made.record.update(fit)
             found[choice.label] = made
             settings = {"key": {**about, "reducer": choice.label}, "folds": folds, "reducer": _settings(choice)}
-            reducer.save(Path(fitted) / f"{choice.label}.h5", describe("reduce", settings=settings, code=code, **fit))
+            reducer.save(Path(fitted) / f"{choice.label}.h5", {**described, "settings": settings, "figures": fit})
             told = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in made.record["facts"].items())
             log.info("%s: %d values to %d bits%s", choice.label, stored.values.shape[1], made.record["bits"],
                      f"; {told}" if told else "")  # fmt: skip
-    record = describe(
-        "reduce",
-        settings={
-            "key": {**about, "reducer": batch},
-            "folds": folds,
-            "reducers": {choice.label: _settings(choice) for choice in choices},
-        },
-        code=code,
-        seconds=round(time.perf_counter() - begin, 3),
-        **_figures([made.record for made in found.values()]),
-    )
+    settings = {
+        "key": {**about, "reducer": batch},
+        "folds": folds,
+        "reducers": {choice.label: _settings(choice) for choice in choices},
+    }
+    seconds = round(time.perf_counter() - begin, 3)
+    figures = {"seconds": seconds, **_figures([made.record for made in found.values()])}
     write_codes(
         codes,
         CodesArtifact(
@@ -112,7 +110,7 @@ def reduce_features(
             rows=rows,
             query_ids=asked.ids,
             gallery_ids=[stored.ids[row] for row in rows],
-            record=record,
+            record={**described, "settings": settings, "figures": figures},
         ),
     )
 

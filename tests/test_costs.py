@@ -98,9 +98,9 @@ def test_codes_that_are_searched_in_an_index_count_as_they_are_held(sides, tmp_p
     inputs = reduced(sides, tmp_path, [{"pq": {"size": 2, "bits": 4}}])
     found = costed(tmp_path, **sides, **inputs)
     # 64 bits an item; 16 parts of 2 values with 16 centroids each.
-    assert float(found["pq", "2", "euclidean", "memory"]["value"]) == (8 * ITEMS + 4 * 16 * 16 * 2) / 1e6
+    assert float(found["pq-bits4", "2", "euclidean", "memory"]["value"]) == (8 * ITEMS + 4 * 16 * 16 * 2) / 1e6
     # Queries stay as they are.
-    assert float(found["pq", "2", "euclidean", "query_time_transform"]["value"]) < 0.2
+    assert float(found["pq-bits4", "2", "euclidean", "query_time_transform"]["value"]) < 0.2
 
 
 def test_the_gallery_timed_is_all_of_it_by_the_codes_of_each_item_s_fold(sides, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What planning knows of models with a head: how wide their codes are, what they start from, whose code they depend on."""
+"""What planning knows of models with a head: how wide their codes are, what they start from and depend on."""
 
 import numpy as np
 import pytest

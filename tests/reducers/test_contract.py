@@ -51,7 +51,9 @@ def test_saved_and_read_again_it_gives_the_same_codes(fitted, name, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_fitted_twice_it_learns_the_same_bytes(fitted, name):
-    again = type(fitted[name])(fitted[name].options).fit(drawn(60))
+    again = type(fitted[name])(fitted[name].options)
+    assert again.fit(drawn(60, seed=5)).fit(drawn(60)) is again
+    assert np.array_equal(again.transform(drawn(9, seed=1)), fitted[name].transform(drawn(9, seed=1)))
     first, second = fitted[name].arrays(), again.arrays()
     assert {k: v.tobytes() for k, v in first.items()} == {k: v.tobytes() for k, v in second.items()}
 

@@ -87,9 +87,9 @@ def test_sizes_by_reducers_stand_beside_the_published_ones(study, measures, mate
     cell = grid.cell("64", ("cbs",))
     assert cell.measured.value == pytest.approx(100 * found_map("cbs", 64))
     assert cell.published == 39
-    assert grid.cell("4", ("umap",)).published == 57
+    assert grid.cell("4", ("umap",)).published == pytest.approx(57)
     # Published and not measured; measured and not published.
-    assert (grid.cell("1024", ("crs",)).measured, grid.cell("1024", ("crs",)).published) == (None, 40)
+    assert (grid.cell("1024", ("crs",)).measured, grid.cell("1024", ("crs",)).published) == (None, pytest.approx(40))
     assert grid.cell("2048", ("",)).published is None
     assert ("128", ("cbs",)) not in grid.cells
 
@@ -116,7 +116,7 @@ def test_a_reducer_fitted_on_parts_of_a_gallery_stands_beside_the_published_part
     # "10 %" is not "100 %".
     rows = ("umap-share0.1", "umap-share0.4", "umap")
     assert [grid.cell(row, ("memory",)).published for row in rows] == [12, 182, 453]
-    assert [grid.cell(row, ("map",)).published for row in ("umap-share0.1", "umap")] == [48, 58]
+    assert [grid.cell(row, ("map",)).published for row in ("umap-share0.1", "umap")] == pytest.approx([48, 58])
 
 
 def test_several_retrievals_are_spread_with_their_published_values(study, measures, material):
@@ -124,7 +124,7 @@ def test_several_retrievals_are_spread_with_their_published_values(study, measur
     table = Table(title="t", metrics=["map"], rows="size", columns=["dataset", "reducer"], where=where,
                   published="table 4.3")  # fmt: skip
     grid = build_table(table, study, measures, read_published(material.published, study))
-    assert grid.cell("64", ("toys-reduced", "pca")).published == 41
+    assert grid.cell("64", ("toys-reduced", "pca")).published == pytest.approx(41)
     assert grid.cell("2048", ("toys-whole", "")).measured.value == pytest.approx(43)
 
 

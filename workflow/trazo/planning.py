@@ -535,12 +535,8 @@ def _searched_sizes(plan: Plan, retrieval: Retrieval) -> dict[str, tuple[int, in
         if name in retrieval.features
     }
     # What is not known yet fits; the step itself can tell.
-    for name in retrieval.models:
-        head = plan.study.models[name].head_choice
-        if name in plan.widths:
-            packed = head is not None and head.binary
-            sizes[f"model {name}"] = items, head.bits // 8 if packed else plan.widths[name], head
-    return sizes
+    known = [name for name in retrieval.models if name in plan.widths]
+    return sizes | {f"model {n}": (items, plan.widths[n], plan.study.models[n].head_choice) for n in known}
 
 
 def _gallery_items(plan: Plan, retrieval: Retrieval) -> int | None:

@@ -77,6 +77,10 @@ def reduce_features(
     learned = np.setdiff1d(np.arange(len(stored)), rows) if fold else rows
     searched = stored.values[rows] if fold else stored.values
     choices[0].make().load()
+    made_by = stored.record.get("settings", {}).get("key", {})
+    about = {**made_by, "retrieval": retrieval, **({"fold": fold} if fold else {})}
+    # Looking up versions takes longer than many a fit.
+    described = describe("reduce", settings={}, code=code)
     begin = time.perf_counter()
     found: dict[str, Codes] = {}
     with threadpool_limits(limits=max(1, threads)):
@@ -85,25 +89,20 @@ def reduce_features(
             _need_numbers(made.gallery, [stored.ids[row] for row in rows], f"codes by {choice.label}")
             if made.queries is not None:
                 _need_numbers(made.queries, asked.ids, f"codes by {choice.label}")
-            reducer.save(Path(fitted) / f"{choice.label}.h5")
             made.record.update(fit)
             found[choice.label] = made
+            settings = {"key": {**about, "reducer": choice.label}, "folds": folds, "reducer": _settings(choice)}
+            reducer.save(Path(fitted) / f"{choice.label}.h5", {**described, "settings": settings, "figures": fit})
             told = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in made.record["facts"].items())
             log.info("%s: %d values to %d bits%s", choice.label, stored.values.shape[1], made.record["bits"],
                      f"; {told}" if told else "")  # fmt: skip
-    made_by = stored.record.get("settings", {}).get("key", {})
-    about = {"retrieval": retrieval, "reducer": batch, **({"fold": fold} if fold else {})}
-    record = describe(
-        "reduce",
-        settings={
-            "key": {**made_by, **about},
-            "folds": folds,
-            "reducers": {c.label: {"name": c.name, **c.options.model_dump(mode="json")} for c in choices},
-        },
-        code=code,
-        seconds=round(time.perf_counter() - begin, 3),
-        **_figures([made.record for made in found.values()]),
-    )
+    settings = {
+        "key": {**about, "reducer": batch},
+        "folds": folds,
+        "reducers": {choice.label: _settings(choice) for choice in choices},
+    }
+    seconds = round(time.perf_counter() - begin, 3)
+    figures = {"seconds": seconds, **_figures([made.record for made in found.values()])}
     write_codes(
         codes,
         CodesArtifact(
@@ -111,9 +110,13 @@ def reduce_features(
             rows=rows,
             query_ids=asked.ids,
             gallery_ids=[stored.ids[row] for row in rows],
-            record=record,
+            record={**described, "settings": settings, "figures": figures},
         ),
     )
+
+
+def _settings(choice: ReducerChoice) -> dict[str, Any]:
+    return {"name": choice.name, **choice.options.model_dump(mode="json")}
 
 
 def _choices(reducers: Mapping[str, Written]) -> list[ReducerChoice]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
@@ -73,7 +72,8 @@ class ParametricUmap(Reducer):
 
     def fit(self, values: np.ndarray) -> ParametricUmap:
         """As `Reducer.fit`."""
-        return self.fit_several([self.options], values)[0]
+        self.need_learnable(values)
+        return self._learn(Graphs(values, [self.options]))
 
     @classmethod
     def fit_several(cls, options: Sequence[ParametricUmapOptions], values: np.ndarray) -> list[ParametricUmap]:
@@ -130,7 +130,7 @@ class ParametricUmap(Reducer):
         self.weights_ = [layer.weight.detach().cpu().numpy().copy() for layer in layers]
         self.weights_[0] /= np.float32(scale)
         self.biases_ = [layer.bias.detach().cpu().numpy().copy() for layer in layers]
-        return self
+        return self._prepare()
 
     def _network(self, width: int) -> torch.nn.Sequential:
         """Return the network, its weights drawn from the seed."""
@@ -147,15 +147,15 @@ class ParametricUmap(Reducer):
         """As `Reducer.transform`; (M, size) float32."""
         self.need_numbers(values, len(self.mean_))
         codes = by_metric(values, self.options.metric) - self.mean_.astype(np.float64)
-        for layer, (weight, bias) in enumerate(self._exact):
+        for layer, (weight, bias) in enumerate(self._layers):
             codes = np.maximum(codes, 0) @ weight + bias if layer else codes @ weight + bias
         return codes.astype(np.float32)
 
-    @cached_property
-    def _exact(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Layers in float64: in single precision, the digits of a code would depend on what else is transformed."""
+    def _prepare(self) -> ParametricUmap:
+        """Widen the layers: in single precision, a code would depend on what else is transformed."""
         layers = zip(self.weights_, self.biases_, strict=True)
-        return [(weight.T.astype(np.float64), bias.astype(np.float64)) for weight, bias in layers]
+        self._layers = [(weight.T.astype(np.float64), bias.astype(np.float64)) for weight, bias in layers]
+        return self
 
     def memory_bytes(self) -> int:
         """As `Reducer.memory_bytes`: the network."""
@@ -181,7 +181,7 @@ class ParametricUmap(Reducer):
         found = saved_arrays(arrays, shapes)
         self.mean_, self.loss_ = found["mean"], float(found["loss"][0])
         self.weights_, self.biases_ = ([found[f"{part}{n}"] for n in range(options.layers + 1)] for part in _PARTS)
-        return self
+        return self._prepare()
 
 
 # What a saved layer's arrays are called.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -13,6 +12,7 @@ from trazo.reducers.contract import Reducer, ReducerOptions, reducers, saved_arr
 
 if TYPE_CHECKING:
     import numpy as np
+    import sklearn.decomposition
 
 # Of the largest component's variance: below it, what double precision leaves of a covariance is rounding.
 _NO_VARIANCE = 1e-12
@@ -63,26 +63,17 @@ class Pca(Reducer):
 
     def fit(self, values: np.ndarray) -> Pca:
         """As `Reducer.fit`."""
-        return self.fit_several([self.options], values)[0]
+        _decompose([self], values)
+        return self
 
     @classmethod
     def fit_several(cls, options: Sequence[PcaOptions], values: np.ndarray) -> list[Pca]:
         """As `Reducer.fit_several`: decomposes once, at the largest size."""
-        import numpy as np
-        from sklearn.decomposition import PCA
-
         several = [cls(one) for one in options]
-        for one in several:
-            one.need_learnable(values)
-        solver = "covariance_eigh" if values.shape[0] > values.shape[1] else "full"
-        largest = max((one.size for one in options), default=0)
-        if largest:
-            found = PCA(largest, svd_solver=solver).fit(values.astype(np.float64))
-            for one in several:
-                one._take(found)
+        _decompose(several, values)
         return several
 
-    def _take(self, found: object) -> None:
+    def take(self, found: sklearn.decomposition.PCA) -> None:
         """Keep the first components of a decomposition."""
         import numpy as np
 
@@ -98,6 +89,14 @@ class Pca(Reducer):
         self.components_ = found.components_[:size].astype(np.float32)
         self.deviations_ = np.sqrt(variance).astype(np.float32)
         self.explained_variance_ratio_ = found.explained_variance_ratio_[:size].astype(np.float32)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Widen what is multiplied with: in single precision, a code would depend on what else is transformed."""
+        import numpy as np
+
+        directions = self.components_.T.astype(np.float64)
+        self._directions = directions / self.deviations_ if self.options.whiten else directions
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         """As `Reducer.transform`; (M, size) float32."""
@@ -105,14 +104,6 @@ class Pca(Reducer):
 
         self.need_numbers(values, len(self.mean_))
         return ((values - self.mean_.astype(np.float64)) @ self._directions).astype(np.float32)
-
-    @cached_property
-    def _directions(self) -> np.ndarray:
-        """(D, size) float64: in single precision, the digits of a code would depend on what else is transformed."""
-        import numpy as np
-
-        directions = self.components_.T.astype(np.float64)
-        return directions / self.deviations_ if self.options.whiten else directions
 
     def memory_bytes(self) -> int:
         """As `Reducer.memory_bytes`: mean, components and, whitened, their deviations, in float32 as the codes are."""
@@ -138,4 +129,21 @@ class Pca(Reducer):
         shapes = {"mean": ("D",), "components": (size, "D"), "deviations": (size,), "explained_variance_ratio": (size,)}
         for name, values in saved_arrays(arrays, shapes).items():
             setattr(self, f"{name}_", values)
+        self._prepare()
         return self
+
+
+def _decompose(several: Sequence[Pca], values: np.ndarray) -> None:
+    """Fit reducers of any sizes by one decomposition at the largest."""
+    import numpy as np
+    from sklearn.decomposition import PCA
+
+    for one in several:
+        one.need_learnable(values)
+    if not several:
+        return
+    solver = "covariance_eigh" if values.shape[0] > values.shape[1] else "full"
+    largest = max(one.options.size for one in several)
+    found = PCA(largest, svd_solver=solver).fit(values.astype(np.float64))
+    for one in several:
+        one.take(found)

@@ -76,7 +76,8 @@ class Umap(Reducer):
 
     def fit(self, values: np.ndarray) -> Umap:
         """As `Reducer.fit`."""
-        return self.fit_several([self.options], values)[0]
+        self.need_learnable(values)
+        return self._lay_out(Graphs(values, [self.options]))
 
     @classmethod
     def fit_several(cls, options: Sequence[UmapOptions], values: np.ndarray) -> list[Umap]:

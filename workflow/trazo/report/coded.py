@@ -54,7 +54,7 @@ class CodeOptions(SearchOptions):
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Code:
     """Codes of one method and size, and what was measured of them.
 

@@ -411,6 +411,14 @@ def metric_label(metric: str) -> str:
     return several + _LABELS.get(name, name.replace("_", " ")) + at + depth.replace("+", ", ")
 
 
+def metric_heading(metric: str) -> str:
+    """Return a metric's label as the head of an axis or a sentence, with its unit: "Query time (ms)", "mAP (%)"."""
+    words, sign = metric_label(metric), unit_of(metric).sign
+    # What is written with capitals inside keeps its form.
+    head = words if words[:2] != words[:2].lower() else words[0].upper() + words[1:]
+    return f"{head} ({sign})" if sign else head
+
+
 # By their initials, as their papers call them.
 _REDUCERS = {"pca": "PCA", "pq": "PQ", "umap": "UMAP", "tsne": "t-SNE", "parametric_umap": "parametric UMAP"}
 _REDUCERS |= {name: name.upper() for name in ("crs", "cbs", "dsh", "dtsh")}

@@ -458,8 +458,10 @@ def _place(row: PublishedValue, dimension: str, study: Study, chosen: list[Measu
     if dimension == "dataset":
         # Of several retrievals it stands beside the one that the table shows.
         labels = measured_datasets(row, study)
-        shown = {m.dataset for m in chosen if m.metric == row.ours("metric")} & set(labels)
-        return min(shown or labels, key=lambda name: ("/" in name, labels.index(name)), default=row.dataset)
+        shown = [m for m in chosen if m.metric == row.ours("metric") and m.dataset in labels]
+        alike = [m for m in shown if all(plain(d, m.of(d)) == plain(d, row.ours(d)) for d in ("model", "reducer"))]
+        names = {m.dataset for m in alike or shown} or labels
+        return min(names, key=lambda name: ("/" in name, labels.index(name)), default=row.dataset)
     return plain(dimension, row.ours(dimension))
 
 

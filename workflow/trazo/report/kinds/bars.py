@@ -102,7 +102,10 @@ def class_bars(options: ClassBars, study: Study, material: Material) -> Drawing:
     """
     everything = last_weights(read_measures(material.metrics), study)
     measures, dataset = _class_measures(options, study, everything)
+    apart = {m.distance for m in measures}
     measures = beside_floats(measures, study)
+    # Bits have a distance of their own: it is not said of all what is true of floats.
+    mixed = apart != {m.distance for m in measures}
     for option, dimension in ((options.distances, "distance"), (options.classes, "class_name")):
         measures = select(measures, **{dimension: option}) if option else measures
     models = sorted({m.model for m in measures}, key=ordering(study, "model", [m.model for m in measures]))
@@ -132,12 +135,12 @@ def class_bars(options: ClassBars, study: Study, material: Material) -> Drawing:
             draw = _model_points if many else _model_bars
             draw(axes, bars, values, position, len(series), options.metric)
             marked = marked or any(c in values for c in shown)
-            words += _extremes(bars, name, distance, options.metric)
+            words += _extremes(bars, name, "" if mixed else distance, options.metric)
         if chance is not None:
             axes.axvline(100 * chance, color=SOFT, linestyle="dotted", linewidth=1.4)
         axes.set_xlabel(_with_unit(options.metric))
         axes.grid(axis="y", visible=many)
-        if len(distances) > 1 or distance:
+        if len(distances) > 1 or (distance and not mixed):
             axes.set_title(label(distance))
     panels[0].set_yticks(range(len(shown)), [label(c) for c in shown])
     if many:

@@ -39,6 +39,7 @@ from trazo.report.measures import (
     RATE,
     Summary,
     lower_is_better,
+    metric_heading,
     metric_label,
     plain,
     read_measures,
@@ -52,7 +53,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-_WIDTH, _HEIGHT, _BESIDE = 5.3, 3.4, 2
+_HEIGHT, _BESIDE = 3.4, 2
+# Of a panel, by how many stand beside each other.
+_WIDTHS = {1: 6.4, 2: 5.3, 3: 4.2}
 # Of features as they are, a dash a model.
 _DASHES: tuple[Any, ...] = ("dashed", (0, (6, 1.5, 1, 1.5)), (0, (2, 1)))
 # A value several times another's would leave that one no room on a linear scale.
@@ -211,7 +214,7 @@ def by_option(options: ByOption, study: Study, material: Material) -> Drawing:
         _draw(axes, panel)
         places = panel.places
         axes.set_xticks(places, [f"{100 * place:g}" if share else f"{place:g}" for place in places])
-        axes.set_xlabel("Share of the gallery's items that it was fitted on (%)" if share else options.option)
+        axes.set_xlabel("Share of items fitted on (%)" if share else options.option)
     _legend(canvas, panels)
     words = f"{options.option} {{:g}}"
     return Drawing(canvas, " ".join(_words(panel, words) for panel in panels))
@@ -238,9 +241,9 @@ def _published_levels(spoken: Sequence[PublishedValue], metric: str) -> list[flo
 
 
 def _canvas(panels: int, metrics: Sequence[str]) -> tuple[Canvas, list[Axes]]:
-    across = min(_BESIDE, panels)
+    across = 3 if panels == 3 else min(_BESIDE, panels)
     down = -(-panels // across)
-    canvas = new_canvas(max(_WIDTH * across, 6.4), _HEIGHT * down + 0.6)
+    canvas = new_canvas(_WIDTHS[across] * across, _HEIGHT * down + 0.6)
     grid = list(canvas.subplots(down, across, squeeze=False).ravel())
     for axes in grid[len(metrics) :]:
         axes.set_axis_off()
@@ -268,8 +271,7 @@ def _draw(axes: Axes, panel: _Panel) -> None:
         axes.plot(told, [line.published[p] for p in told], color=line.colour, marker=marker, ls="dotted", lw=0.9,
                   **hollow)  # fmt: skip
     unit = unit_of(panel.metric)
-    name = metric_label(panel.metric)
-    axes.set_ylabel(f"{name[0].upper()}{name[1:]}{f' ({unit.sign})' if unit.sign else ''}")
+    axes.set_ylabel(metric_heading(panel.metric))
     values = [value for value in panel.values if value > 0]
     if unit != RATE and values and max(values) > _WIDE * min(values):
         from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -278,7 +280,7 @@ def _draw(axes: Axes, panel: _Panel) -> None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-    else:
+    elif not values or min(values) < max(values) / 2:
         axes.set_ylim(bottom=0)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from trazo.report.coded import (
 from trazo.report.drawing import (
     INK,
     LINE,
+    PALETTE,
     PAPER,
     SOFT,
     Drawing,
@@ -40,6 +41,7 @@ from trazo.report.measures import (
     RATE,
     Summary,
     lower_is_better,
+    metric_heading,
     metric_label,
     read_measures,
     reducer_label,
@@ -88,15 +90,16 @@ def trade_off(options: TradeOff, study: Study, material: Material) -> Drawing:
     if not codes:
         raise InputError(f"no codes have all of {', '.join(wanted)}; add `cost: true` to the retrieval.")
     names = list(dict.fromkeys(code.method for code in codes))
+    short = [code.method for code in codes if code.reducer]
+    colours = {**dict.fromkeys(names, INK), **{name: colour_of(i) for i, name in enumerate(dict.fromkeys(short))}}
     canvas = new_canvas(7.6, 4.9)
     axes = canvas.add_subplot()
     largest = max((code.values[options.area].value for code in codes), default=0.0) if options.area else 0.0
     front = undominated(codes, options.cost, options.metric)
     best = [_at(code, options) for code in front]
     axes.plot(*zip(*best), color=INK, lw=4.5, alpha=0.16, zorder=1, solid_capstyle="round")
-    for place, name in enumerate(names):
+    for name, colour in colours.items():
         mine = [code for code in codes if code.method == name]
-        colour = colour_of(place) if mine[0].reducer else INK
         axes.plot(*zip(*(_at(code, options) for code in mine)), color=colour, lw=0.9, alpha=0.7, zorder=2)
         for code in mine:
             x, y = _at(code, options)
@@ -106,9 +109,9 @@ def trade_off(options: TradeOff, study: Study, material: Material) -> Drawing:
                 edgecolor=INK if code in front else PAPER, linewidth=1.3 if code in front else 0.7, alpha=0.85,
                 zorder=3,
             )  # fmt: skip
-    _name_sizes(axes, codes, options, largest)
     _scales(axes, codes, options)
-    _legend(canvas, names, codes, options, largest)
+    _legend(canvas, colours, codes, options, largest)
+    _name_sizes(axes, codes, front, options, largest)
     return Drawing(canvas, _words(front, codes, options))
 
 
@@ -145,15 +148,46 @@ def _interval(axes: Axes, summary: Summary, x: float, colour: str) -> None:
         axes.plot([x, x], [summary.ci_low, summary.ci_high], color=colour, lw=1.0, alpha=0.35, zorder=1.5)
 
 
-def _name_sizes(axes: Axes, codes: Sequence[Code], options: TradeOff, largest: float) -> None:
-    """Write each code's size beside its mark: bits of bits, values of floats."""
-    for code in codes:
-        radius = math.sqrt(_area(code, options, largest) / math.pi)
+def _name_sizes(axes: Axes, codes: Sequence[Code], front: Sequence[Code], options: TradeOff, largest: float) -> None:
+    """Write sizes beside marks, bits of bits and values of floats: first of those outdone by none, as long as they fit.
+
+    Then the smallest and the largest of each method, then all others.
+    """
+    ends = [
+        code
+        for name in dict.fromkeys(c.method for c in codes)
+        for code in ([c for c in codes if c.method == name][:1] + [c for c in codes if c.method == name][-1:])
+    ]
+    axes.figure.draw_without_rendering()
+    points = 72 / axes.figure.dpi
+    centres = {code: points * axes.transData.transform(_at(code, options)) for code in codes}
+    radii = {code: math.sqrt(_area(code, options, largest) / math.pi) for code in codes}
+    taken: list[tuple[float, float, float, float]] = []
+    for code in dict.fromkeys([*front, *ends, *codes]):
         text = f"{32 * code.size:,.0f} bits" if code.packed else f"{code.size:g}"
-        axes.annotate(
-            text, _at(code, options), xytext=(0.72 * radius + 1.5, 0.72 * radius + 0.5), textcoords="offset points",
-            size=6.8, color=SOFT, zorder=4,
-        )  # fmt: skip
+        wide, high = 3.9 * len(text) + 2, 8.0
+        (x, y), radius = centres[code], radii[code]
+        # To the right, above, below, or to the left of its mark.
+        for dx, dy in ((radius + 2, -3), (-wide / 2, radius + 2), (-wide / 2, -radius - 9), (-radius - wide - 1, -3)):
+            box = (x + dx, y + dy, x + dx + wide, y + dy + high)
+            if any(_overlap(box, other) for other in taken):
+                continue
+            if any(_covers(centres[other], radii[other], box) for other in codes if other is not code):
+                continue
+            taken.append(box)
+            axes.annotate(text, _at(code, options), xytext=(dx, dy), textcoords="offset points", size=6.8, color=SOFT,
+                          zorder=4)  # fmt: skip
+            break
+
+
+def _overlap(box: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
+
+
+def _covers(centre: Sequence[float], radius: float, box: tuple[float, ...]) -> bool:
+    """Return whether a mark reaches into a box."""
+    x, y = (min(max(c, low), high) for c, low, high in zip(centre, box[:2], box[2:]))
+    return math.hypot(x - centre[0], y - centre[1]) < radius
 
 
 def _scales(axes: Axes, codes: Sequence[Code], options: TradeOff) -> None:
@@ -163,10 +197,8 @@ def _scales(axes: Axes, codes: Sequence[Code], options: TradeOff) -> None:
         (options.cost, axes.xaxis, [_at(code, options)[0] for code in codes]),
         (options.metric, axes.yaxis, [_at(code, options)[1] for code in codes]),
     ):
-        unit = unit_of(name)
-        words = metric_label(name)
-        axis.set_label_text(f"{words[0].upper()}{words[1:]}{f' ({unit.sign})' if unit.sign else ''}")
-        if unit != RATE and min(values) > 0 and max(values) > 4 * min(values):
+        axis.set_label_text(metric_heading(name))
+        if unit_of(name) != RATE and min(values) > 0 and max(values) > 4 * min(values):
             (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
             axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -174,14 +206,14 @@ def _scales(axes: Axes, codes: Sequence[Code], options: TradeOff) -> None:
     axes.margins(x=0.09, y=0.1)
 
 
-def _legend(canvas: Any, names: Sequence[str], codes: Sequence[Code], options: TradeOff, largest: float) -> None:
+def _legend(canvas: Any, colours: Mapping[str, str], codes: Sequence[Code], options: TradeOff, largest: float) -> None:
     from matplotlib.lines import Line2D
 
     handles: list[Any] = []
-    for place, name in enumerate(names):
+    for name, colour in colours.items():
         first = next(code for code in codes if code.method == name)
         look = {"marker": "s" if first.packed else "o", "ms": 6, "lw": 0.9}
-        handles.append(Line2D([], [], color=colour_of(place) if first.reducer else INK, label=label(name), **look))
+        handles.append(Line2D([], [], color=colour, label=label(name), **look))
     handles.append(Line2D([], [], color=INK, lw=4.5, alpha=0.25, label="outdone by none"))
     if options.area and largest > 0:
         # The largest mark has no room in a legend: a sixteenth of its area has a quarter of its width.
@@ -261,8 +293,7 @@ def heat_map(options: HeatMap, study: Study, material: Material) -> Drawing:
     sign = f" {unit.sign}" if unit.sign else ""
     base = f"; features as they are {unit.text(whole.value)}{sign}" if whole else ""
     name = f"{reducer_label(options.method)} {sizes[0]:g}, {searched(options, study).label}"
-    axes.set_title(f"{metric_label(options.metric)}{f' ({unit.sign})' if unit.sign else ''}, {name}{base}",
-                   fontsize=9)  # fmt: skip
+    axes.set_title(f"{metric_heading(options.metric)}, {name}{base}", fontsize=9)
     worst = (max if best is min else min)(values, key=lambda pair: values[pair].value)
     words = [
         f"{word} {unit.text(values[pair].value)}{sign} at {options.across} {pair[0]:g} and {options.up} {pair[1]:g}"
@@ -296,4 +327,4 @@ def _write_cells(
             interval = f"{unit.text(summary.ci_low)}–{unit.text(summary.ci_high)}"
             axes.text(column, row - 0.24, interval, ha="center", va="center", color=colour, size=6.2)
     place = (columns.index(top[0]) - 0.47, rows.index(top[1]) - 0.46)
-    axes.add_patch(Rectangle(place, 0.94, 0.92, fill=False, ec=INK, lw=1.6))
+    axes.add_patch(Rectangle(place, 0.94, 0.92, fill=False, ec=PALETTE[4], lw=2.2))

@@ -247,7 +247,7 @@ def test_a_figure_by_size_shows_methods_bytes_and_published_values(study, materi
     assert "mAP: none (2048 values) 42.0 %; PCA 17.0 % at 4 values" in words
     assert re.search(r"CBS 34\.2 % at 4 values, 39\.0 % at 64 values", words)
     assert "query time: none (2048 values) 8.81 ms" in words
-    for text in ("PCA", "CBS", "none (2048 values)", "published", "95 % interval", "16 B", "2 KiB"):
+    for text in ("PCA", "CBS", "none (2048 values)", "published", "95 % interval", "16 B", "4 KiB"):
         assert text in texts, text
     # Bits stand below the floats of equal bytes.
     assert "2,048" in texts

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Of the largest and the smallest mark, in points².
-_LARGEST, _SMALLEST = 900.0, 14.0
+_LARGEST, _SMALLEST = 560.0, 14.0
 
 
 class TradeOff(CodeOptions):

@@ -126,6 +126,30 @@ def test_the_gallery_timed_is_all_of_it_by_the_codes_of_each_item_s_fold(sides, 
     np.testing.assert_allclose(one.reducer.transform_queries(asked), first.queries, rtol=1e-6)
 
 
+@pytest.mark.parametrize("alike", [True, False])
+def test_no_query_is_an_item_that_a_reducer_was_fitted_on(sides, tmp_path, monkeypatch, alike):
+    both = {**sides, "queries": sides["gallery"]} if alike else sides
+    inputs = reduced(both, tmp_path, [{"pca": {"size": 4}}])
+    asked = []
+
+    def kept(one, queries, distance, device):
+        asked.append(queries)
+        return costs.Times(*np.ones((3, 6)), batch=1.0)
+
+    monkeypatch.setattr(costs, "time_queries", kept)
+    costed(tmp_path, **both, **inputs)
+    values = read_features(both["gallery"]).values
+    own = read_features(both["queries"]).values
+    assert asked[0].shape == own.shape
+    assert not (asked[0][:, None] == values).all(axis=2).any()
+    assert np.array_equal(asked[0], own) != alike
+    if alike:
+        np.testing.assert_allclose(asked[0][5], (values[5] + values[4]) / 2, rtol=1e-6)
+    # Features as they are have no reducer that could know them.
+    costed(tmp_path, **both)
+    assert np.array_equal(asked[1], own)
+
+
 def test_parts_that_are_not_the_whole_gallery_are_refused(sides, tmp_path):
     inputs = reduced(sides, tmp_path, [{"pca": {"size": 4}}])
     inputs["codes"] = inputs["codes"][:2]

@@ -94,7 +94,8 @@ def measure_cost(
     A query is transformed by the reducer, its distances to all items of the gallery are computed, and these sorted;
     what the network takes to make its feature is not counted, as it is the same for all codes (study `sbir`, section
     4.5). Of a folded gallery all items count, each by the code of its own fold, and the first fold's reducer transforms
-    the queries: what a searcher of the whole gallery would do (the study's 15,000 items).
+    the queries: what a searcher of the whole gallery would do (the study's 15,000 items). In leave-one-out, queries for
+    reducers stand halfway between two items of the gallery, since reducers may know the items themselves.
 
     Parameters
     ----------
@@ -128,6 +129,7 @@ def measure_cost(
     stored = read_features(gallery)
     asked = stored if Path(queries) == Path(gallery) else read_features(queries)
     held = _reduced(reducers, codes, Path(fitted), asked, stored) if reducers else [_as_they_are(stored)]
+    timed = _between(stored.values) if reducers and asked is stored else asked.values
     key = asked.record.get("settings", {}).get("key", {})
     rows: dict[str, list[dict[str, Any]]] = {"sizes": [], "times": []}
     log.info("on %s, %d threads: %d items, %d queries", device_name(chosen), max(1, threads), len(stored), len(asked))
@@ -144,7 +146,7 @@ def measure_cost(
                 "distance": distance,
             }
             with threadpool_limits(limits=max(1, threads)):
-                taken = time_queries(one, asked.values, distance, chosen)
+                taken = time_queries(one, timed, distance, chosen)
             rows["sizes"] += [identity | row for row in _size_rows(one)]
             rows["times"] += [identity | row for row in _time_rows(taken)]
             log.info("%s", _sentence(one, distance, taken))
@@ -183,6 +185,14 @@ def _reduced(
             Held(record["method"], record["bits"], gallery, reducer, code_bytes, reducer.memory_bytes(), saved)
         )
     return found
+
+
+def _between(values: np.ndarray) -> np.ndarray:
+    """Return features (N, D) halfway between others: like these, and none that a reducer was fitted on.
+
+    A query of leave-one-out is an item of the gallery, whose code a reducer may know; a searcher's is not.
+    """
+    return ((values + np.roll(values, 1, axis=0)) / 2).astype(np.float32)
 
 
 def _need_all(parts: Sequence[np.ndarray], items: int) -> None:

@@ -9,6 +9,7 @@ from trazo.config import (
     ConfigError,
     Model,
     RateSchedule,
+    Retrieval,
     Study,
     differences,
     overlaid,
@@ -298,7 +299,7 @@ def test_reducers_are_named_by_their_options(study_path):
     assert one.retrievals[0].reducer_labels == ["pca-size4"]
 
 
-def test_lists_of_values_are_a_reducer_each_and_one_batch(study_path):
+def test_lists_of_values_are_a_reducer_each_and_one_batch():
     grid = {"umap": {"size": 16, "n_neighbors": [5, 15], "min_dist": [0.0, 0.5]}}
     written = [
         "none",
@@ -307,8 +308,8 @@ def test_lists_of_values_are_a_reducer_each_and_one_batch(study_path):
         {"umap": {"size": [16, 4], "n_neighbors": 15, "min_dist": 0.5}},
         {"pca": {"size": 2}},
     ]
-    retrieval = read_study(study_path(set_in("retrievals", 0, "reducers", value=written)), read_settings({}))
-    found = retrieval.retrievals[0]
+    searched = {"models": ["m"], "queries": "a/test", "gallery": "a/train"}
+    found = Retrieval(**searched, reducers=written)
     assert {batch.label: list(batch.reducers) for batch in found.batches} == {
         "none": ["none"],
         "pca-whiten+size": ["pca-size8-whiten", "pca-size4-whiten"],
@@ -326,8 +327,7 @@ def test_lists_of_values_are_a_reducer_each_and_one_batch(study_path):
     assert found.reducer_labels == [label for batch in found.batches for label in batch.reducers]
     assert found.folds == 0
     assert found.parts == ["whole"]
-    folded = read_study(study_path(set_in("retrievals", 0, "folds", value=3)), read_settings({}))
-    assert folded.retrievals[0].parts == ["fold1", "fold2", "fold3"]
+    assert Retrieval(**searched, folds=3).parts == ["fold1", "fold2", "fold3"]
 
 
 def test_an_overlay_for_a_stage_that_is_not_there():

@@ -128,7 +128,7 @@ def read(tmp_path):
             del study[section]
         change(study)
         path = tmp_path / "mine.yaml"
-        path.write_text(yaml.safe_dump(study))
+        path.write_text(yaml.safe_dump(study, sort_keys=False))
         settings = read_settings({"scale": scale, "overrides": {"mine": over} if over else {}})
         return read_study(str(path), settings, published_size=original)
 

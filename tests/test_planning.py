@@ -148,7 +148,7 @@ def test_every_fold_has_codes_of_its_own_and_rankings_search_them_all(planned):
         ({"reducers": [{"pca": {"size": 2}}, {"pca": {"size": [2]}}]}, "reducers: pca-size2 is listed twice"),
         (
             {"reducers": [{"pca": {"size": 2}}, {"pca": {"size": 2, "share": [0.5, 1.0]}}]},
-            r"reducers: pca-size2-share1\.0 is listed twice, the other time as pca-size2",
+            r"reducers: pca-share1\.0-size2 is listed twice, the other time as pca-size2",
         ),
         ({"reducers": [{"pca": {"size": 2}}, "none", {"none": {}}]}, "reducers: none is listed twice"),
         ({"reducers": [{"pca": {"size": 2}, "pq": {"size": [2]}}]}, "a reducer is a name, or one name with its opt"),

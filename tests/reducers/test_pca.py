@@ -102,7 +102,7 @@ def test_what_it_cannot_be_fitted_on_is_said(options, values, words):
 @pytest.mark.parametrize(
     ("written", "words"),
     [
-        ("pac", "unknown reducer 'pac'. Did you mean 'pca'.*none, pca"),
+        ("pac", "unknown reducer 'pac'. Did you mean 'pca'.*none, parametric_umap, pca, pq"),
         ("pca", "pca: option 'size' is required, as in {pca: {size: 32}}"),
         ({"pca": {"siz": 3}}, "pca: unknown option 'siz'. Did you mean 'size'"),
         ({"pca": {"size": 0}}, "pca: option 'size': got 0"),

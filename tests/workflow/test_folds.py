@@ -121,15 +121,15 @@ def test_codes_and_fitted_reducers_lie_where_readers_look(folded):
 
 
 def test_the_report_shows_means_over_folds_and_folds_where_asked(folded):
-    def table(name):
+    def table(name, head):
         with (folded.folder / f"results/tiny/tables/{name}.csv").open(newline="") as file:
-            return list(csv.reader(file))
+            return {line[head]: line for line in csv.DictReader(file)}
 
-    key = {"dataset": "folded", "metric": "map", "class": "", "average": "queries"}
-    sizes = {line[0]: line for line in table("sizes")}
-    (four,) = rows_of(folded, **key, fold="", reducer="pca", size="4")
-    assert any(cell and float(cell) == pytest.approx(100 * float(four["value"]), abs=0.06) for cell in sizes["4"][1:])
-    assert [line[0] for line in table("folds")][-3:] == ["1", "2", "mean"]
+    key = {"dataset": "folded", "metric": "map", "class": "", "average": "queries", "reducer": "pca", "size": "4"}
+    means = {row["fold"]: 100 * float(row["value"]) for row in rows_of(folded, **key)}
+    assert float(table("sizes", "size")["4"]["pca"]) == pytest.approx(means[""])
+    found = {fold: float(line["pca size 4"]) for fold, line in table("folds", "fold").items()}
+    assert found == pytest.approx({"1": means["1"], "2": means["2"], "mean": means[""]})
     page = (folded.folder / "results/tiny/report.html").read_text()
     assert "explained variance" in page
     assert "fold 2" in page

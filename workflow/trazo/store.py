@@ -564,13 +564,12 @@ def read_codes(
     """
     with _opened(path, "codes") as file:
         held = list(file["codes"])
-        for label in held if labels is None else labels:
-            if label not in held:
-                raise ArtifactError(
-                    f"{path} holds codes by {', '.join(held)}, not by {label}; delete it and run again."
-                )
+        wanted = held if labels is None else list(labels)
+        lacking = [label for label in wanted if label not in held]
+        if lacking:
+            raise ArtifactError(f"{path} holds codes by {', '.join(held)}, not {lacking[0]}; delete it and run again.")
         found = CodesArtifact(
-            codes={label: _get_codes(file["codes"][label]) for label in (held if labels is None else labels)},
+            codes={label: _get_codes(file["codes"][label]) for label in wanted},
             rows=file["rows"][:],
             query_ids=_get_strings(file, "query_ids"),
             gallery_ids=_get_strings(file, "gallery_ids"),

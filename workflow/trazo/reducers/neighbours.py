@@ -8,7 +8,8 @@ others. Light to import, as all modules beside it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -196,11 +197,29 @@ def curve(min_dist: float) -> tuple[float, float]:
     return float(a), float(b)
 
 
+@cache
+def keep_compiled() -> None:
+    """Let numba keep on disk what it compiles of umap-learn, so that only a machine's first job waits for it.
+
+    Where numba finds no folder to write to, each job compiles anew.
+    """
+    import umap.layouts
+    import umap.umap_
+    from numba.core.dispatcher import Dispatcher
+
+    for module in (umap.umap_, umap.layouts):
+        for function in vars(module).values():
+            if isinstance(function, Dispatcher) and function.__module__ == module.__name__:
+                with suppress(RuntimeError):
+                    function.enable_caching()
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let umap-learn compute in one thread, and say in the log what it warns of."""
     import numba
 
+    keep_compiled()
     threads = numba.get_num_threads()
     numba.set_num_threads(1)
     try:

@@ -84,12 +84,12 @@ class DeepTripletSupervisedHashing(_Hashing):
     The more bits, the worse were the study's codes; it blames the size of the loss, made for 12 to 48 bits. Two parts
     of it go out of scale. Θ grows with D, and the bend of softplus does not: divided by D it is a bend of width 1/D in
     s = (Θ_qp − Θ_qn)/D, which is −1 to 1 for finished codes; with 2,048 bits a hinge, which leaves a triplet that is
-    barely right without any gradient. And λ = 1 draws every output to its sign as strongly as the triplets draw it
-    anywhere. Cross-entropy, which would keep codes of different classes apart, has less of a gradient for each of more
-    bits, and soon none where codes are long enough to be classified rightly: then the quadratic term, which knows of no
-    neighbours, makes the codes of all items one. `per_bit` minimises T·softplus((a − s)/T) + λ/D·Σ_y ‖sign(u_y) − u_y‖²
-    with a margin and a temperature T that mean the same for any number of bits, and the λ of `dsh`. With T = 1/D, a
-    margin of a/D and the same λ it is the published loss.
+    barely right without any gradient. And, what does more harm in trials, λ = 1 draws every output to its sign as
+    strongly as triplets draw it at most. Cross-entropy, which would keep codes of different classes apart, has less of
+    a gradient for each of more bits, and soon none where codes are long enough to be classified rightly: then the
+    quadratic term, which knows of no neighbours, makes the codes of all items one. `per_bit` minimises T·softplus((a −
+    s)/T) + λ/D·Σ_y ‖sign(u_y) − u_y‖² with a margin and a temperature T that mean the same for any number of bits, and
+    the λ of `dsh`. With T = 1/D, a margin of a/D and the same λ it is the published loss.
     """
 
     margin: float | None = Field(

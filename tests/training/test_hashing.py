@@ -172,7 +172,7 @@ def separation(written, bits, steps=160):
 
 
 def test_long_codes_fall_into_one_as_published_and_not_per_bit():
-    """What the study saw with many bits: the quadratic term decides, and codes tell classes apart less than untrained."""
+    """As the study saw with many bits: the quadratic term decides, and codes part classes less than untrained ones."""
     published, per_bit = ({"dtsh": {"per_bit": whether}} for whether in (False, True))
     untrained = separation(published, 1024, steps=0)
     assert separation(published, 1024) < untrained / 2

@@ -7,8 +7,8 @@ import yaml
 from trazo.config import Dataset, EmbeddingMap, Published, Retrieval, Study, read_settings
 from trazo.data.layouts import layouts
 from trazo.maps.methods import method_of, methods
-from trazo.plan import reducer_labels
 from trazo.models.heads import heads
+from trazo.plan import reducer_labels
 from trazo.reducers.contract import load_reducers, reducers
 from trazo.reference import updated
 from trazo.report.drawing import parse_options

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist
 from scipy.stats import binom
 from trazo import costs, store
 from trazo.costs import Held, measure_cost, median_interval, time_queries
@@ -202,6 +203,19 @@ def test_intervals_of_medians_are_those_of_the_binomial_distribution(count):
 def test_few_values_have_no_closer_interval_than_their_ends():
     assert median_interval(np.array([3.0, 1.0, 2.0])) == (1.0, 3.0)
     assert median_interval(np.array([3.0])) == (3.0, 3.0)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "squared_euclidean", "cosine", "inner_product", "manhattan"])
+def test_one_query_is_answered_as_several_are(distance):
+    draw = np.random.default_rng(1)
+    gallery, queries = (draw.normal(size=(count, 24)).astype(np.float32) + 0.5 for count in (400, 3))
+    search = costs.Searcher(Held("none", 768, gallery, None, 0, 0, 0), distance, torch.device("cpu"))
+    together = search.sorted(search.keys(queries))
+    for place, order in enumerate(together):
+        np.testing.assert_array_equal(search.sorted(search.keys(queries[place : place + 1]))[0], order)
+    peer = {"squared_euclidean": "sqeuclidean", "manhattan": "cityblock"}.get(distance, distance)
+    far = -queries @ gallery.T if distance == "inner_product" else cdist(queries, gallery, peer)
+    np.testing.assert_array_equal(np.argsort(far, axis=1)[:, :50], together[:, :50])
 
 
 def test_whole_numbers_and_fractions_are_sorted_alike():

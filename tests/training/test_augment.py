@@ -288,3 +288,14 @@ def test_every_augmentation_has_a_turn_of_its_own():
     kinds = [augmentations.get(name) for name in augmentations.names()]
     assert len({kind.turn for kind in kinds}) == len(kinds)
     assert all(kind.strength in kind.model_fields for kind in kinds)
+
+
+@pytest.mark.parametrize("motion", ["rotate", "crop"])
+def test_moves_of_some_leave_the_others_as_they_are(motion):
+    pixels = noise(1, 9, 9).expand(2000, 9, 9)
+    found = changed({motion: {"probability": 0.3}}, pixels)
+    same = (found - pixels).abs().amax(dim=(1, 2)) < 0.01
+    assert within((~same).sum().item(), 2000, 0.3)
+    # Those that move do so as all would.
+    moved = changed({motion: {"probability": 1.0}}, pixels)
+    torch.testing.assert_close(found[~same], moved[~same])

@@ -8,7 +8,7 @@ import pytest
 from trazo.models.checkpoint import load_checkpoint
 from trazo.store import read_features, read_images, read_ranking
 
-from tests.test_planning_branches import CLASSES, OBJECTS, STUDY, write_pairs
+from tests.test_planning_branches import CLASSES, OBJECTS, STUDY, changed, write_pairs
 
 pytestmark = pytest.mark.workflow
 
@@ -70,3 +70,25 @@ def test_a_network_of_two_branches_from_images_to_report(empty, monkeypatch):
     assert points == {("classes", "0"), ("classes", "1"), ("instances", "1")}
     assert (results / "figures" / "objects.png").exists()
     assert "By stage" in (results / "report.html").read_text()
+
+    # What of it is made again, and only that. Of the branched model there are two stages, of each other model one.
+    own = ("models", "both")
+    stages = {
+        "augmentation": [(*own, "stages", 0, "augment", {"flip": 0.5})],
+        "of the last stage alone": [(*own, "stages", 1, "augment", {"flip": 0.5})],
+        "sharing point": [(*own, "branches", {"shared_from": "layer2"})],
+        "where the shared part starts from": [(*own, "weights", "shared", {"model": "photos"})],
+        "objects": [("datasets", "sketches", "instance", r"(.+)-\d")],
+        "whose branch": [("datasets", "sketches", "domain", "photo"), ("datasets", "photos", "domain", "sketch")],
+    }
+    found = {}
+    for name, changes in stages.items():
+        empty.write_study(changed(*changes), "branched")
+        found[name] = empty.stale()
+    trained = {name: stale.get("train_stage", 0) for name, stale in found.items()}
+    assert trained == dict(zip(stages, (2, 1, 2, 2, 3, 2)))
+    built = {name: stale.get("build_images", 0) for name, stale in found.items()}
+    assert built == {**dict.fromkeys(stages, 0), "objects": 2}
+    assert found["whose branch"]["extract_features"] == found["sharing point"]["extract_features"]
+    empty.write_study(STUDY, "branched")
+    assert empty.stale() == {}

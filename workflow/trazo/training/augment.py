@@ -148,26 +148,36 @@ class Flip(Motion):
 
 @augmentations.register("rotate")
 class Rotate(Motion):
-    """Turned about the centre, by an angle uniform in −degrees … degrees."""
+    """Turned about the centre, by an angle uniform in −degrees … degrees.
+
+    Turned images are interpolated, and thin strokes become fainter than in those the network is tested on: with a
+    `probability` below 1 it sees both.
+    """
 
     strength = "degrees"
     turn = 4
 
     degrees: float = Field(10, gt=0, le=180, description="largest angle, either way")
+    probability: float = Field(1.0, gt=0, le=1, description="how likely an image is turned")
 
     def matrices(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """As `Motion.matrices`."""
-        return turned(images, self.degrees * _between(-1, 1, len(images), generator, images.device))
+        matrices = turned(images, self.degrees * _between(-1, 1, len(images), generator, images.device))
+        return _some(matrices, images, self.probability, generator)
 
 
 @augmentations.register("crop")
 class Crop(Motion):
-    """A part of the image, brought back to its size: its sides uniform in smallest … 1 of the image's, at random."""
+    """A part of the image, brought back to its size: its sides uniform in smallest … 1 of the image's, at random.
+
+    Interpolated, as `rotate` says.
+    """
 
     strength = "smallest"
     turn = 5
 
     smallest: float = Field(0.9, gt=0, lt=1, description="least part of each side that is kept")
+    probability: float = Field(1.0, gt=0, le=1, description="how likely an image is cropped")
 
     def matrices(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """As `Motion.matrices`."""
@@ -176,7 +186,7 @@ class Crop(Motion):
         for axis in range(2):
             matrices[:, axis, axis] = kept
             matrices[:, axis, 2] = (1 - kept) * _between(-1, 1, len(images), generator, images.device)
-        return matrices
+        return _some(matrices, images, self.probability, generator)
 
 
 def turned(images: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:
@@ -193,6 +203,14 @@ def turned(images: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:
 
 def _unchanged(images: torch.Tensor) -> torch.Tensor:
     return torch.eye(3, device=images.device).repeat(len(images), 1, 1)
+
+
+def _some(matrices: torch.Tensor, images: torch.Tensor, probability: float, generator: torch.Generator) -> torch.Tensor:
+    """Return the matrices of so large a part of the images; the others stay as they are."""
+    if probability == 1:
+        return matrices
+    drawn = torch.rand(len(images), generator=generator, device=images.device) < probability
+    return torch.where(drawn[:, None, None], matrices, _unchanged(images))
 
 
 def _between(low: float, high: float, count: int, generator: torch.Generator, device: torch.device) -> torch.Tensor:

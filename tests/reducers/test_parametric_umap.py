@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist
 from sklearn.datasets import load_digits
 from sklearn.manifold import trustworthiness
 from sklearn.metrics import average_precision_score
 from trazo.errors import InputError
 from trazo.reducers.contract import reducer_choice
-from trazo.reducers.neighbours import Graphs
+from trazo.reducers.neighbours import Neighbours
 from trazo.reducers.parametric_umap import ParametricUmap, ParametricUmapOptions, _due, batch_loss, cross_entropy
 
 
@@ -58,7 +59,7 @@ def test_codes_at_one_place_or_far_apart_have_a_finite_loss():
     ends, others = torch.tensor([[0, 0], [1, 2]]), torch.tensor([[1, 0], [2, 2]])
     loss = batch_loss(codes, ends, others, 1.577, 0.895)
     loss.backward()
-    assert math.isfinite(float(loss))
+    assert math.isfinite(float(loss.detach()))
     assert torch.isfinite(codes.grad).all()
 
 
@@ -71,14 +72,12 @@ def test_an_edge_is_seen_as_often_as_it_weighs():
 
 @pytest.fixture(scope="module")
 def digits():
-    """Return digits fitted on and held out, and codes of both by umap-learn and by the network."""
-    from umap import UMAP
-
+    """Return codes of digits fitted on and held out, by UMAP (umap-learn's: see test_umap) and by the network."""
     values, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(values))
     values, labels = values[order].astype(np.float32), labels[order]
     seen, held = slice(0, 1200), slice(1200, None)
-    own = UMAP(n_components=4, random_state=0, n_jobs=1).fit(values[seen])
+    own = reducer_choice({"umap": {"size": 4}}).make().fit(values[seen])
     network = parametric(size=4).fit(values[seen])
     codes = {
         "umap": (own.embedding_, own.transform(values[held])),
@@ -94,7 +93,9 @@ def quality(codes, labels, others):
     nearest = apart.argsort(axis=1)[:, :5]
     votes = np.array([np.bincount(labels[row], minlength=10).argmax() for row in nearest])
     right = others[:, None] == labels
-    precision = [average_precision_score(row, -distances) for row, distances in zip(right, apart, strict=True)]
+    precision = [
+        average_precision_score(row, -distances) for row, distances in zip(right[::3], apart[::3], strict=True)
+    ]
     return (votes == others).mean(), np.mean(precision)
 
 
@@ -102,15 +103,15 @@ def test_held_out_features_keep_their_neighbours_nearly_as_in_umap(digits):
     codes, _, _ = digits
     held = codes["features"][1]
     by_umap, by_network = (trustworthiness(held, codes[name][1], n_neighbors=15) for name in ("umap", "network"))
-    assert by_network > by_umap - 0.03
-    assert by_network > 0.9
+    assert by_network > by_umap - 0.01
+    assert by_network > 0.95
 
 
 def test_held_out_queries_find_nearly_what_they_find_by_umap(digits):
     codes, labels, others = digits
     (votes, precision), (own_votes, own_precision) = (quality(codes[n], labels, others) for n in ("network", "umap"))
-    assert votes > own_votes - 0.03
-    assert precision > own_precision - 0.05
+    assert votes > own_votes - 0.02
+    assert precision > own_precision - 0.03
     assert precision > quality(codes["features"], labels, others)[1]
 
 
@@ -128,12 +129,38 @@ def test_scale_and_offset_of_the_features_change_nothing():
     np.testing.assert_allclose(first.transform(drawn(9)), moved.transform(drawn(9) + 8), rtol=0.05, atol=0.05)
 
 
+def test_training_on_principal_components_becomes_part_of_the_first_layer():
+    # Five directions hold all that there is: leaving the others out changes rounding alone.
+    values = drawn(100, 5) @ np.linalg.qr(np.random.default_rng(1).normal(size=(12, 5)))[0].T.astype(np.float32)
+    network = parametric(size=2, components=5, epochs=10).fit(values)
+    assert network.weights_[0].shape == (256, 12)
+    assert trustworthiness(values, network.transform(values), n_neighbors=5) > 0.85
+    # What lies across them is not seen.
+    across = np.linalg.svd(values - values.mean(axis=0))[2][-1]
+    np.testing.assert_allclose(network.transform(values + across), network.transform(values), atol=1e-3)
+
+
+def test_noise_is_as_long_as_the_nearest_item_is_far(monkeypatch):
+    seen = []
+    train = ParametricUmap._train
+    monkeypatch.setattr(ParametricUmap, "_train", lambda *a: seen.append(a) or train(*a))
+    values = drawn(100, 6)
+    for metric, lengths in (("euclidean", 1), ("cosine", np.linalg.norm(values, axis=1, keepdims=True))):
+        parametric(size=2, epochs=1, noise=0.5, metric=metric).fit(values)
+        _, inputs, jitter, _ = seen.pop()
+        items = values / lengths
+        apart = np.median(np.sort(cdist(items, items), axis=1)[:, 1])
+        unit = np.sqrt(items.var(axis=0).mean())
+        assert jitter * np.sqrt(6) * unit == pytest.approx(0.5 * apart, rel=1e-4)
+        assert float(inputs.var(dim=0, correction=0).mean()) == pytest.approx(1, rel=1e-4)
+
+
 def test_several_are_each_as_if_fitted_alone_by_one_graph(monkeypatch):
     options = [ParametricUmapOptions(size=size, min_dist=near, epochs=2) for size, near in ((2, 0.1), (3, 0.5))]
     alone = [ParametricUmap(one).fit(drawn(80)) for one in options]
     searches = []
-    nearest = Graphs.nearest
-    monkeypatch.setattr(Graphs, "nearest", lambda *a, **k: searches.append(a) or nearest(*a, **k))
+    nearest = Neighbours.nearest
+    monkeypatch.setattr(Neighbours, "nearest", lambda *a, **k: searches.append(a) or nearest(*a, **k))
     together = ParametricUmap.fit_several(options, drawn(80))
     assert len(searches) == 1
     for one, other in zip(together, alone, strict=True):
@@ -158,7 +185,7 @@ def test_it_leaves_torchs_own_random_numbers_alone():
     [
         ({"size": 11}, (60, 10), "codes of 11 values are longer than features of 10"),
         ({"size": 2}, (15, 10), "15 neighbours need more than 15 items, and there are 15"),
-        ({"size": 2, "lr": 1e30, "epochs": 3}, (60, 10), "training ended with a loss of .*; choose `lr` below 1e\\+30"),
+        ({"size": 2, "lr": 1e30, "epochs": 5}, (60, 10), "training came to a loss of .*; choose `lr` below 1e\\+30"),
     ],
 )
 def test_what_does_not_fit_is_said_with_what_would(options, shape, words):

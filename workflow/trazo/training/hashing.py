@@ -63,7 +63,7 @@ class DeepSupervisedHashing(_Hashing):
         """As `Objective.measure`."""
         query, positive, negative = self.outputs(batch)
         bits = query.shape[1]
-        margin = 2.0 * bits if self.margin is None else self.margin
+        margin = _given(self.margin, 2.0 * bits)
         gaps = (query - positive).square().sum(dim=1) - (query - negative).square().sum(dim=1)
         off = sum((outputs.abs() - 1).abs().sum(dim=1) for outputs in (query, positive, negative))
         return Outcome(((margin + gaps).clamp(min=0) / 2 + self.regularisation * off).mean() / bits)
@@ -81,18 +81,26 @@ class DeepTripletSupervisedHashing(_Hashing):
     The study minimises α·L/D + (1 − α)·CE with α = 0.02: `{dtsh: {weight: 0.02}, cross_entropy: {weight: 0.98}}`, CE as
     in `dsh`.
 
-    The more bits, the worse were the study's codes; it blames the size of the loss, made for 12 to 48 bits. Θ grows
-    with D, and the bend of softplus does not: divided by D it is a bend of width 1/D in s = (Θ_qp − Θ_qn)/D, which is
-    −1 to 1 for finished codes. With 2,048 bits that is a hinge. A triplet that is right by the margin has no gradient
-    at all, and the quadratic term alone, which knows of no neighbours, decides its bits; one that is wrong is drawn
-    with all strength however little it lacks. `per_bit` takes s in place of Θ: T·softplus((a − s)/T), with a margin and
-    a temperature T that mean the same for any number of bits. T = 1/D and a margin of a/D are the published loss.
+    The more bits, the worse were the study's codes; it blames the size of the loss, made for 12 to 48 bits. Two parts
+    of it go out of scale. Θ grows with D, and the bend of softplus does not: divided by D it is a bend of width 1/D in
+    s = (Θ_qp − Θ_qn)/D, which is −1 to 1 for finished codes; with 2,048 bits a hinge, which leaves a triplet that is
+    barely right without any gradient. And, what does more harm in trials, λ = 1 draws every output to its sign as
+    strongly as triplets draw it at most. Cross-entropy, which would keep codes of different classes apart, has less of
+    a gradient for each of more bits, and soon none where codes are long enough to be classified rightly: then the
+    quadratic term, which knows of no neighbours, makes the codes of all items one. `per_bit` minimises T·softplus((a −
+    s)/T) + λ/D·Σ_y ‖sign(u_y) − u_y‖² with a margin and a temperature T that mean the same for any number of bits, and
+    the λ of `dsh`. With T = 1/D, a margin of a/D and the same λ it is the published loss.
     """
 
     margin: float | None = Field(
         None, ge=0, allow_inf_nan=False, description="a; half the bits if left out, or, with `per_bit`, ½"
     )
-    regularisation: float = Field(1.0, ge=0, allow_inf_nan=False, description="λ: outputs are drawn to ±1 so strongly")
+    regularisation: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="λ, how strongly outputs are drawn to ±1; 1, or 0.01 with `per_bit`",
+    )
     per_bit: bool = Field(
         False, description="Θ per bit, so that the bend of the loss is as wide for any number of them"
     )
@@ -114,14 +122,18 @@ class DeepTripletSupervisedHashing(_Hashing):
         bits = query.shape[1]
         likeness = (query * (positive - negative)).sum(dim=1) / 2
         if self.per_bit:
-            temperature = 1 / 32 if self.temperature is None else self.temperature
-            margin = 0.5 if self.margin is None else self.margin
-            short = -temperature * functional.logsigmoid((likeness / bits - margin) / temperature)
+            temperature = _given(self.temperature, 1 / 32)
+            past = (likeness / bits - _given(self.margin, 0.5)) / temperature
+            short = -temperature * functional.logsigmoid(past)
         else:
-            margin = bits / 2 if self.margin is None else self.margin
-            short = -functional.logsigmoid(likeness - margin) / bits
+            short = -functional.logsigmoid(likeness - _given(self.margin, bits / 2)) / bits
         off = sum((_signs(outputs) - outputs).square().sum(dim=1) for outputs in (query, positive, negative))
-        return Outcome((short + self.regularisation * off / bits).mean())
+        regularisation = _given(self.regularisation, 0.01 if self.per_bit else 1.0)
+        return Outcome((short + regularisation * off / bits).mean())
+
+
+def _given(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
 
 
 def _signs(outputs: torch.Tensor) -> torch.Tensor:

@@ -177,9 +177,3 @@ def test_changed_code_touches_the_reducers_that_it_makes(project, module, reduce
         file.write("\nANOTHER_MEANING = 1\n")
     stale = project.stale()
     assert (stale.get("reduce_features", 0), stale.get("rank_gallery", 0)) == (reduce, rank)
-
-
-def test_codes_of_other_folds_are_made_anew_where_they_were_deleted(project):
-    (folder,) = (project.folder / "results/tiny/codes/one").rglob("folded")
-    (folder / "pca+size/fold1.h5").unlink()
-    assert project.stale()["reduce_features"] == 1

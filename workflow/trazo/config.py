@@ -7,6 +7,7 @@ choices. What only a network can tell (its feature layers, its smallest input) i
 from __future__ import annotations
 
 import copy
+import importlib
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -537,10 +538,8 @@ class Model(_Strict):
 
 
 def _head_choice(written: Any) -> HeadChoice:
-    # Imported here, so that a new head is no matter of steps that know of no models.
-    from trazo.models.heads import head_choice
-
-    return head_choice(written)
+    # By name, as reducers are: whoever reads a study does not depend on how heads work, and a new one is stale nowhere.
+    return importlib.import_module("trazo.models.heads").head_choice(written)
 
 
 def _starts(weights: str | OtherModel | BranchWeights | None) -> dict[str, str | OtherModel]:

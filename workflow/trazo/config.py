@@ -324,6 +324,12 @@ class Stage(_Strict):
         default_factory=dict,
         description="how images are changed while it trains: {name: strength or options}, as {flip: 0.5, rotate: 10}",
     )
+    renew_statistics: int = Field(
+        0,
+        ge=0,
+        description="batches by which batch normalisation is measured anew, not augmented, before weights are measured "
+        "or kept; 0: running averages",
+    )
     train_sample: int = Field(
         0, ge=0, description="images of `data`, even over its classes, on which kept weights are measured too; 0: none"
     )

@@ -31,6 +31,7 @@ from trazo.training.augment import augmenter
 from trazo.training.joined import members_of, read_set
 from trazo.training.learner import Learner
 from trazo.training.objectives import Mixture, mixture
+from trazo.training.renewal import averaging_layers, renew_statistics
 from trazo.training.resume import load_state, save_state
 from trazo.training.sampling import Sampling, Schedule, mixed, samplings
 from trazo.training.validation import Validation, sample
@@ -142,13 +143,16 @@ def train_stage(
         start = replace(start, mean_image=reached["mean_image"] if reached else _mean_image(data.pixels, size, workers))
     learner = _learner(network, start, model, settings, objective, chosen, precision)
     learner.augmenter = augmenter(settings.augment) if settings.augment else None
+    if settings.renew_statistics:
+        averaging_layers(network)
     # Unless it is streamed, the whole training set stays on the device as bytes: a fourth of its size as floats.
     source = sources(data.pixels, resident=True)
     labels = torch.from_numpy(np.asarray(data.labels, dtype=np.int64)).to(chosen)
     known = sampling.members.domains
     of_rows = None if known is None else torch.from_numpy(known)
     schedule = Schedule(sampling, settings.epochs, settings.iterations, seed)
-    with closing(Course(learner, schedule, source, labels, measured_on, frozen, of_rows)) as course:
+    course = Course(learner, schedule, source, labels, measured_on, frozen, of_rows, settings.renew_statistics)
+    with closing(course):
         kept, epochs = _train(course, settings, resume, fingerprint, reached)
 
     figures = watch.figures()
@@ -320,6 +324,7 @@ class Course:
     `source` gives the pixels, `labels` are (N,) int64 on the learner's device.
     `validation` is measured after every epoch, `frozen`, a sample of what is learned from, after those that are kept.
     `domains` (N,) are those of `pixels`, where they are known, in the CPU's memory.
+    `renewed` batches of an epoch measure batch normalisation anew before it is measured or kept; 0: none.
     """
 
     learner: Learner
@@ -329,6 +334,7 @@ class Course:
     validation: Validation | None
     frozen: Validation | None = None
     domains: torch.Tensor | None = None
+    renewed: int = 0
 
     def close(self) -> None:
         """End the processes that decode images."""
@@ -425,6 +431,9 @@ def train_epoch(course: Course, epoch: int, *, kept: bool = False) -> dict[str, 
                 shown = {"accuracy": f"{int(correct) / (int(progress.n) or 1):.1%}"} if classifies else {}
                 progress.set_postfix(loss=f"{float(outcome.loss.detach()):.3f}", **shown)
     seconds = watch.seconds()
+    if course.renewed and (kept or course.validation is not None):
+        few = slice(course.renewed)
+        renew_statistics(learner, course.source, batches[few], of_batches[few])
     return {
         "epoch": epoch,
         "loss": float(loss_sum) / items,

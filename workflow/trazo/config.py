@@ -7,11 +7,11 @@ choices. What only a network can tell (its feature layers, its smallest input) i
 from __future__ import annotations
 
 import copy
-import importlib
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -545,7 +545,7 @@ class Model(_Strict):
 
 def _head_choice(written: Any) -> HeadChoice:
     # By name, as reducers are: whoever reads a study does not depend on how heads work, and a new one is stale nowhere.
-    return importlib.import_module("trazo.models.heads").head_choice(written)
+    return import_module("trazo.models.heads").head_choice(written)
 
 
 def _starts(weights: str | OtherModel | BranchWeights | None) -> dict[str, str | OtherModel]:

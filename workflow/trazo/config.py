@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -546,10 +547,8 @@ class Model(_Strict):
 
 
 def _head_choice(written: Any) -> HeadChoice:
-    # Imported here, so that a new head is no matter of steps that know of no models.
-    from trazo.models.heads import head_choice
-
-    return head_choice(written)
+    # By name, as reducers are: whoever reads a study does not depend on how heads work, and a new one is stale nowhere.
+    return import_module("trazo.models.heads").head_choice(written)
 
 
 def _starts(weights: str | OtherModel | BranchWeights | None) -> dict[str, str | OtherModel]:

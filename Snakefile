@@ -16,6 +16,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/reduce.smk"
 include: "workflow/rules/rank.smk"
+include: "workflow/rules/cost.smk"
 include: "workflow/rules/maps.smk"
 include: "workflow/rules/report.smk"
 

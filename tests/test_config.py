@@ -9,6 +9,7 @@ from trazo.config import (
     ConfigError,
     Model,
     RateSchedule,
+    Retrieval,
     Study,
     differences,
     overlaid,
@@ -140,6 +141,13 @@ STAGE = ("models", "m", "stages", 0)
         (set_in("retrievals", 0, "epochs", value=[1]), ["[1]", "checkpoints"]),
         (set_in("retrievals", 0, "stage", value="d"), ["unknown stage 'd'"]),
         (set_in("retrievals", 0, "leave_one_out", value="maybe"), ["leave_one_out"]),
+        (set_in("retrievals", 0, "folds", value=1), ["retrievals[0].folds", "1 fold leaves nothing to fit on"]),
+        (set_in("retrievals", 0, "folds", value=-2), ["retrievals[0].folds", "-2"]),
+        (
+            set_in("retrievals", 0, "reducers", value=[{"pca": {"size": []}}]),
+            ["retrievals[0].reducers", "pca: option 'size' has an empty list"],
+        ),
+        (set_in("retrievals", 0, "reducers", value={"pca": {"size": [8, 4, 8]}}), ["pca-size8 is listed twice"]),
         (set_in("quick", value={"dataset": {}}), ["quick", "'dataset'", "'datasets'"]),
         (lambda study: study.pop("title"), ["title", "required"]),
     ],
@@ -289,6 +297,37 @@ def test_reducers_are_named_by_their_options(study_path):
     assert list(found.reduced) == found.reducer_labels
     one = read_study(study_path(set_in("retrievals", 0, "reducers", value={"pca": {"size": 4}})), read_settings({}))
     assert one.retrievals[0].reducer_labels == ["pca-size4"]
+
+
+def test_lists_of_values_are_a_reducer_each_and_one_batch():
+    grid = {"umap": {"size": 16, "n_neighbors": [5, 15], "min_dist": [0.0, 0.5]}}
+    written = [
+        "none",
+        {"pca": {"size": [8, 4], "whiten": True}},
+        grid,
+        {"umap": {"size": [16, 4], "n_neighbors": 15, "min_dist": 0.5}},
+        {"pca": {"size": 2}},
+    ]
+    searched = {"models": ["m"], "queries": "a/test", "gallery": "a/train"}
+    found = Retrieval(**searched, reducers=written)
+    assert {batch.label: list(batch.reducers) for batch in found.batches} == {
+        "none": ["none"],
+        "pca-whiten+size": ["pca-size8-whiten", "pca-size4-whiten"],
+        "umap-size16+n_neighbors+min_dist": [
+            f"umap-size16-n_neighbors{n}-min_dist{d}" for n in (5, 15) for d in (0.0, 0.5)
+        ],
+        # What another entry fits already is not fitted again.
+        "umap-n_neighbors15-min_dist0.5+size": ["umap-size4-n_neighbors15-min_dist0.5"],
+        "pca-size2": ["pca-size2"],
+    }
+    assert found.single_reducers["umap-size16-n_neighbors5-min_dist0.0"] == {
+        "umap": {"size": 16, "n_neighbors": 5, "min_dist": 0.0}
+    }
+    assert found.reduced["umap-size4-n_neighbors15-min_dist0.5"] == ("umap-n_neighbors15-min_dist0.5", "4")
+    assert found.reducer_labels == [label for batch in found.batches for label in batch.reducers]
+    assert found.folds == 0
+    assert found.parts == ["whole"]
+    assert Retrieval(**searched, folds=3).parts == ["fold1", "fold2", "fold3"]
 
 
 def test_an_overlay_for_a_stage_that_is_not_there():

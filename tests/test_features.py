@@ -104,6 +104,37 @@ def test_a_network_with_branches_takes_the_domain_s(made):
         extract(folder, checkpoint=folder / "b.pt")
 
 
+@pytest.mark.parametrize("head", [{"crs": {"size": 6}}, {"cbs": {"bits": 24}}, {"dsh": {"bits": 16}}], ids=str)
+def test_codes_of_a_head_are_its_outputs_or_their_packed_bits(made, head):
+    folder, pixels, _, mean = made
+    network = build("resnet18", classes=3, channels=3, size=16, options={"width": 4}, seed=4, head=head).eval()
+    save_checkpoint(
+        folder / "h.pt",
+        Checkpoint("resnet18", {"width": 4}, 3, 16, ["a", "b", "c"], mean, {5: network.state_dict()}, {}, head=head),
+    )
+    found = extract(folder, checkpoint=folder / "h.pt", layer="code")
+    x = (torch.from_numpy(pixels)[:, None].float() / 255 - mean).repeat(1, 3, 1, 1)
+    with torch.no_grad():
+        outputs, logits = network.embed(x, "code")
+    ((name, options),) = head.items()
+    if name == "crs":
+        np.testing.assert_allclose(found.values, outputs.numpy(), rtol=1e-4, atol=1e-5)
+    else:
+        assert (found.values.dtype, found.values.shape) == (np.uint8, (11, options["bits"] // 8))
+        # Rounding may turn a bit whose output is next to the threshold; there is none here.
+        threshold = 0.5 if name == "cbs" else 0.0
+        assert (outputs - threshold).abs().min() > 1e-6
+        assert np.unpackbits(found.values, axis=1).tolist() == (outputs.numpy() > threshold).astype(int).tolist()
+    np.testing.assert_allclose(found.logits, logits.numpy(), rtol=1e-4, atol=1e-4)
+    settings = found.record["settings"]
+    assert settings["key"] == {"model": "m", "method": name}
+    assert (settings["head"], settings["bits"]) == (head, 192 if name == "crs" else options["bits"])
+    # Another layer of that network is a feature as ever.
+    plain = extract(folder, checkpoint=folder / "h.pt", layer="pool")
+    assert plain.record["settings"]["key"] == {"model": "m"}
+    assert plain.values.dtype == np.float32
+
+
 def test_batches_do_not_matter(made):
     whole = extract(made[0])
     small = extract(made[0], batch_size=2)

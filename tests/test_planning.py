@@ -86,24 +86,78 @@ def test_rankers_have_to_fit_the_codes_they_search(planned):
         planned(rankers=[fits], reducers=["none", {"pca": {"size": 6}}])
 
 
-def test_every_reducer_has_codes_and_rankings_of_its_own(planned):
-    found = planned(reducers=["none", {"pca": {"size": 4}}], distances=["euclidean", "cosine"])
-    assert found.codes() == [
-        f"results/s/codes/mine/imported/mine/pca-size4/{side}.h5" for side in ("queries", "gallery")
-    ]
+def test_every_reducer_has_rankings_of_its_own_and_every_batch_codes(planned):
+    several = ["none", {"pca": {"size": [4, 2]}}, {"pca": {"size": 4, "whiten": True}}]
+    found = planned(reducers=several, distances=["euclidean", "cosine"])
+    folder = "results/s/codes/mine/imported/mine"
+    assert found.codes() == [f"{folder}/{batch}/whole.h5" for batch in ("pca+size", "pca-size4-whiten")]
     assert found.rankings() == [
         f"results/s/rankings/mine/imported/mine/{reducer}/{distance}/exact.h5"
-        for reducer in ("none", "pca-size4")
+        for reducer in ("none", "pca-size4", "pca-size2", "pca-size4-whiten")
         for distance in ("euclidean", "cosine")
     ]
     assert set(found.codes()) <= set(found.artifacts())
     ranking = SimpleNamespace(origin="mine/imported", retrieval="mine", reducer="none")
     assert found.searched_features(ranking, "queries") == "results/s/features/mine/imported/gallery.h5"
-    ranking.reducer = "pca-size4"
-    assert found.searched_features(ranking, "queries") == found.codes()[1]
-    assert found.unreduced_features(ranking, "gallery") == "results/s/features/mine/imported/gallery.h5"
+    assert found.searched_codes(ranking) == []
+    ranking.reducer = "pca-size2"
+    assert found.searched_codes(ranking) == found.codes()[:1]
+    ranking.reducer = "pca-size4-whiten"
+    assert found.searched_codes(ranking) == found.codes()[1:]
+    assert found.batch("mine", "pca+size") == {"pca-size4": {"pca": {"size": 4}}, "pca-size2": {"pca": {"size": 2}}}
+    assert found.reducer_module("mine", "pca+size") == "trazo.reducers.pca"
+    assert (found.folds("mine"), found.fold("whole")) == (0, 0)
     # A reducer more is no matter of the rankings that there are.
     assert planned(distances=["euclidean", "cosine"]).retrieval("mine") == found.retrieval("mine")
+
+
+def test_every_fold_has_codes_of_its_own_and_rankings_search_them_all(planned):
+    found = planned(reducers=["none", {"pca": {"size": [4, 2]}}], folds=3)
+    folder = "results/s/codes/mine/imported/mine/pca+size"
+    assert found.codes() == [f"{folder}/fold{number}.h5" for number in (1, 2, 3)]
+    assert [found.fold(part) for part in ("fold1", "fold3")] == [1, 3]
+    assert found.folds("mine") == 3
+    ranking = SimpleNamespace(origin="mine/imported", retrieval="mine", reducer="pca-size4")
+    assert found.searched_codes(ranking) == found.codes()
+    assert len(found.rankings()) == 3
+    assert found.retrieval("mine")["folds"] == 3
+    # Many jobs run side by side, few share the cores.
+    assert [found.reducing_threads(cores) for cores in (1, 2, 8)] == [1, 1, 2]
+    assert [found.ranking_threads(cores) for cores in (1, 2, 8)] == [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metrics": ["p@20"], "folds": 3}, r"p@20 looks at 20 items, and the gallery a fold of mine has 19"),
+        ({"votes": [30], "folds": 2}, r"votes: 30 looks at 30 items, and the gallery a fold of mine has 29"),
+        (
+            {"rankers": ["exact", {"faiss_ivf": {"lists": 25, "probes": 1}}], "folds": 3},
+            r"rankers: features mine: faiss_ivf: 1 probes of 25 lists; expected probes ≤ lists ≤ 20",
+        ),
+        (
+            {"reducers": {"pca": {"size": [2, 12], "share": 0.2}}, "folds": 3},
+            r"features mine: pca: 12 components of 8 items; .* leave 8 of the gallery's 60 items to fit on",
+        ),
+        ({"reducers": {"pca": {"size": 13}}, "folds": 3}, r"pca: 13 components of features of 12 values; .*12\.$"),
+        (
+            {"reducers": [{"pca": {"size": [4, 2]}}, {"pca": {"size": [8]}}]},
+            r"reducers: two entries are called pca\+size: they differ in listed values alone; join these in one list",
+        ),
+        ({"reducers": [{"pca": {"size": [4, 2]}}, {"pca": {"size": 2}}]}, "reducers: pca-size2 is listed twice"),
+        ({"reducers": [{"pca": {"size": 2}}, {"pca": {"size": [2]}}]}, "reducers: pca-size2 is listed twice"),
+        (
+            {"reducers": [{"pca": {"size": 2}}, {"pca": {"size": 2, "share": [0.5, 1.0]}}]},
+            r"reducers: pca-share1\.0-size2 is listed twice, the other time as pca-size2",
+        ),
+        ({"reducers": [{"pca": {"size": 2}}, "none", {"none": {}}]}, "reducers: none is listed twice"),
+        ({"reducers": [{"pca": {"size": 2}, "pq": {"size": [2]}}]}, "a reducer is a name, or one name with its opt"),
+        ({"reducers": {"pca": {"size": 2, "share": [0, 1]}}}, "pca: option 'share': got 0"),
+    ],
+)
+def test_folds_and_lists_that_cannot_be_are_refused_before_the_run(planned, changes, message):
+    with pytest.raises(ConfigError, match=rf"study s: retrievals\[0\]\..*{message}"):
+        planned(**changes)
 
 
 @pytest.fixture

@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 
 import yaml
-from trazo.config import Dataset, EmbeddingMap, Published, Study, read_settings
+from trazo.config import Dataset, EmbeddingMap, Published, Retrieval, Study, read_settings
 from trazo.data.layouts import layouts
 from trazo.maps.methods import method_of, methods
+from trazo.models.heads import heads
+from trazo.plan import reducer_labels
 from trazo.reducers.contract import load_reducers, reducers
 from trazo.reference import updated
 from trazo.report.drawing import parse_options
@@ -28,10 +30,12 @@ def test_the_reference_is_up_to_date():
 
 def test_every_yaml_example_is_a_valid_configuration():
     examples = [yaml.safe_load(block) for block in blocks("yaml")]
-    sources, figures, maps, study, published, shortest, features, pair = examples
+    sources, figures, reduced, maps, study, published, shortest, features, pair = examples
     assert read_settings(sources).sources
     for figure in figures["figures"].values():
         parse_options(figure_kinds.get(figure["kind"]), figure["options"], figure["title"])
+    short = Retrieval.model_validate(reduced["retrievals"][0])
+    assert len(reducer_labels(short)) == len(short.reducer_labels) == 1 + 3 + 4 + 3
     for drawn in maps["maps"].values():
         checked = EmbeddingMap.model_validate(drawn)
         method_of(checked.method, checked.options, checked.seed)
@@ -77,14 +81,22 @@ def test_every_ranker_is_explained_with_its_options():
 
 
 def test_every_objective_is_explained_with_its_options():
-    from trazo.training.objectives import objectives
+    from trazo.training.objectives import load_objectives, objectives
 
+    load_objectives()
     for name in objectives.names():
         kind = objectives.get(name)
         written = f"{name}:<{kind.after_colon.capitalize()}>" if kind.after_colon else name
         (row,) = (line for line in TEXT.splitlines() if line.startswith(f"| `{written}` |"))
         for option, field in kind.model_fields.items():
             assert option == kind.after_colon or f"`{option}` ({field.default})" in row
+
+
+def test_every_head_is_explained_with_its_options():
+    (told,) = re.findall(r"\*\*Short codes that a network learns\*\*.*?\n\n", TEXT, flags=re.DOTALL)
+    for name in heads.names():
+        assert re.search(rf"`\{{?{name}\b", told)
+        assert all(re.search(rf"\b{option}\b", told) for option in heads.get(name).model_fields)
 
 
 def test_every_reducer_and_method_of_a_map_is_explained_with_its_options():

@@ -8,14 +8,18 @@ import pytest
 from trazo.store import (
     METRIC_COLUMNS,
     ArtifactError,
+    Codes,
+    CodesArtifact,
     Features,
     RankingArtifact,
     atomic_path,
+    read_codes,
     read_features,
     read_history,
     read_images,
     read_ranking,
     read_record,
+    write_codes,
     write_features,
     write_history,
     write_images,
@@ -195,3 +199,52 @@ def test_histories_come_back(tmp_path):
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(ArtifactError, match=r"bad\.json"):
         read_history(tmp_path / "bad.json")
+
+
+def some_codes(path):
+    """Write codes of 4 of 9 items, for 2 queries, by four reducers that treat queries each in its own way."""
+    gallery = np.arange(12, dtype=np.float32).reshape(4, 3)
+    bits = np.arange(8, dtype=np.uint8).reshape(4, 2)
+    codes = {
+        "umap-size3-min_dist0.0": Codes(gallery[:2] + 1, gallery, {"label": "umap-size3-min_dist0.0", "bits": 96}),
+        "same": Codes(gallery, gallery, {"label": "same"}),
+        "features": Codes(None, gallery, {"label": "features"}),
+        "bits": Codes(bits[:2], bits, {"label": "bits"}),
+    }
+    artifact = CodesArtifact(codes, np.array([1, 2, 5, 8]), ["q ñ", "r"], ["b", "c", "f", "i"], RECORD)
+    write_codes(path, artifact)
+    return artifact
+
+
+def test_codes_come_back_in_their_order_and_one_by_one(tmp_path):
+    written = some_codes(tmp_path / "c.h5")
+    found = read_codes(tmp_path / "c.h5", query_ids=["q ñ", "r"], gallery_ids=list("abcdefghi"))
+    assert list(found.codes) == list(written.codes)
+    assert (found.query_ids, found.gallery_ids, found.record) == (written.query_ids, written.gallery_ids, RECORD)
+    assert found.rows.tolist() == [1, 2, 5, 8]
+    for label, codes in written.codes.items():
+        np.testing.assert_array_equal(found.codes[label].gallery, codes.gallery)
+        assert found.codes[label].gallery.dtype == codes.gallery.dtype
+        assert found.codes[label].record == codes.record
+    np.testing.assert_array_equal(found.codes["bits"].queries, written.codes["bits"].queries)
+    assert found.codes["same"].queries is found.codes["same"].gallery
+    assert found.codes["features"].queries is None
+    assert list(read_codes(tmp_path / "c.h5", ["bits"]).codes) == ["bits"]
+    assert read_record(tmp_path / "c.h5") == RECORD
+
+
+def test_codes_of_other_items_or_reducers_are_refused(tmp_path):
+    some_codes(tmp_path / "c.h5")
+    with pytest.raises(ArtifactError, match=r"c\.h5: its codes are of other queries than the features; delete it"):
+        read_codes(tmp_path / "c.h5", query_ids=["q", "r"])
+    for gallery in ("abcdefgh", "abcdezghi"):
+        with pytest.raises(ArtifactError, match=r"c\.h5: its codes are of another gallery than the features"):
+            read_codes(tmp_path / "c.h5", gallery_ids=list(gallery))
+    with pytest.raises(ArtifactError, match=r"holds codes by umap-size3-min_dist0\.0, same, features, bits, not pca"):
+        read_codes(tmp_path / "c.h5", ["same", "pca"])
+    with pytest.raises(ArtifactError, match="holds codes, expected features"):
+        read_features(tmp_path / "c.h5")
+    with h5py.File(tmp_path / "c.h5", "r+") as file:
+        del file["codes/same/gallery"]
+    with pytest.raises(ArtifactError, match="is damaged"):
+        read_codes(tmp_path / "c.h5")

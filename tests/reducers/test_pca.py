@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from trazo.errors import InputError
 from trazo.reducers.contract import load_reducers, reducer_choice, reducers
+from trazo.reducers.pca import Pca, PcaOptions
 
 
 def drawn(items, width, seed=0, rank=None):
@@ -49,6 +50,29 @@ def test_a_smaller_size_is_the_beginning_of_a_larger_one():
     np.testing.assert_allclose(few, many[:, :3], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(("items", "width"), [(60, 12), (12, 40)])
+def test_one_fit_serves_all_sizes(items, width, monkeypatch):
+    import sklearn.decomposition
+
+    values, others = drawn(items, width), drawn(9, width, seed=1)
+    options = [PcaOptions(size=s, whiten=w) for s, w in ((3, False), (8, True), (1, False), (8, False))]
+    alone = [Pca(one).fit(values) for one in options]
+    fits = []
+    whole = sklearn.decomposition.PCA
+    monkeypatch.setattr(sklearn.decomposition, "PCA", lambda size, **how: fits.append(size) or whole(size, **how))
+    together = Pca.fit_several(options, values)
+    assert fits == [8]
+    for one, other in zip(together, alone, strict=True):
+        assert one.options == other.options
+        assert np.array_equal(one.transform(others), other.transform(others))
+        assert one.facts() == other.facts()
+
+
+def test_one_of_several_that_does_not_fit_is_named():
+    with pytest.raises(InputError, match="13 components of features of 12 values"):
+        Pca.fit_several([PcaOptions(size=3), PcaOptions(size=13)], drawn(30, 12))
+
+
 def test_the_same_features_give_the_same_codes():
     values = drawn(50, 16)
     first, second = (pca(size=5).fit(values).transform(values) for _ in range(2))
@@ -78,7 +102,7 @@ def test_what_it_cannot_be_fitted_on_is_said(options, values, words):
 @pytest.mark.parametrize(
     ("written", "words"),
     [
-        ("pac", "unknown reducer 'pac'. Did you mean 'pca'.*none, pca"),
+        ("pac", "unknown reducer 'pac'. Did you mean 'pca'.*none, parametric_umap, pca, pq"),
         ("pca", "pca: option 'size' is required, as in {pca: {size: 32}}"),
         ({"pca": {"siz": 3}}, "pca: unknown option 'siz'. Did you mean 'size'"),
         ({"pca": {"size": 0}}, "pca: option 'size': got 0"),

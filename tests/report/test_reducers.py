@@ -86,7 +86,7 @@ def test_methods_are_named_by_their_reducer_and_its_size(study, metrics):
 
 def test_reducers_without_a_short_name_keep_theirs():
     assert [reducer_label(name) for name in ("", "umap", "parametric_umap", "pca-whiten")] == [
-        "none", "UMAP", "parametric umap", "PCA whiten",
+        "none", "UMAP", "parametric UMAP", "PCA whiten",
     ]  # fmt: skip
 
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 from trazo.errors import InputError
+from trazo.folds import searched_rows
 from trazo.report.measures import read_measures
 from trazo.retrieval.gallery import rank_gallery, tie_order
-from trazo.store import Features, read_ranking, write_features
+from trazo.retrieval.labels import label_rows
+from trazo.store import Codes, CodesArtifact, Features, read_ranking, write_codes, write_features
 
 CLASSES = ["cat", "dog", "owl"]
 SETTINGS = {"queries": "d/test", "gallery": "d/test", "leave_one_out": True, "metrics": ["map"], "top": 5}
@@ -27,7 +29,7 @@ def made(seed=0, size=60, **changes):
     return Features(**{**given, **changes})
 
 
-def ranked(folder, queries, gallery=None, distance="euclidean", ranker="exact", **changes):
+def ranked(folder, queries, gallery=None, distance="euclidean", ranker="exact", codes=(), reducer="none", **changes):
     """Return the ranking and the rows of `metrics.csv`."""
     write_features(folder / "q.h5", queries)
     if gallery is not None:
@@ -36,14 +38,16 @@ def ranked(folder, queries, gallery=None, distance="euclidean", ranker="exact", 
     rank_gallery(
         queries=folder / "q.h5", gallery=folder / ("q.h5" if gallery is None else "g.h5"), ranking=folder / "r.h5",
         metrics=folder / "r.csv", study="s", retrieval="r", distance=distance, settings={**SETTINGS, **changes},
-        code="c", ranker=ranker, device="cpu",
+        code="c", ranker=ranker, codes=codes, reducer=reducer, device="cpu",
     )  # fmt: skip
     with (folder / "r.csv").open(newline="") as file:
         return read_ranking(folder / "r.h5"), list(csv.DictReader(file))
 
 
 def total(rows, metric, average="queries"):
-    (row,) = [r for r in rows if r["metric"] == metric and not r["class"] and r["average"] == average]
+    found = [r for r in rows if r["metric"] == metric and not r["class"] and r["average"] == average]
+    # Of folds, the mean over them.
+    (row,) = [r for r in found if len(found) == 1 or not r["fold"]]
     return float(row["value"])
 
 
@@ -53,14 +57,174 @@ def test_rows_name_the_ranker_and_what_it_was_given(tmp_path):
     assert {(row["model"], row["stage"], row["epoch"], row["size"]) for row in rows} == {("m", "s", "3", "8")}
 
 
-def test_rows_and_the_record_name_what_reduced_the_features(tmp_path):
-    key = {"model": "m", "stage": "s", "epoch": 3, "seed": 0, "reducer": "pca-size8", "method": "pca"}
-    ranking, rows = ranked(tmp_path, made(record={"settings": {"key": key}}))
-    assert {(row["reducer"], row["size"], row["bits"]) for row in rows} == {("pca", "8", "256")}
-    assert ranking.record["settings"]["key"]["reducer"] == "pca-size8"
-    ranking, rows = ranked(tmp_path, made())
-    assert {(row["reducer"], row["size"]) for row in rows} == {("none", "8")}
-    assert ranking.record["settings"]["key"]["reducer"] == "none"
+def write_parts(folder, queries, gallery, folds, make):
+    """Write codes of every fold, or of the whole gallery, as `make` gives them; return the paths."""
+    paths = []
+    for number, rows in enumerate(searched_rows(gallery.labels, gallery.ids, folds, classes=gallery.classes)):
+        paths.append(folder / f"{number}.h5")
+        codes = {"pca-size2-whiten": make(number, rows)}
+        write_codes(paths[-1], CodesArtifact(codes, rows, queries.ids, [gallery.ids[row] for row in rows]))
+    return paths
+
+
+def test_codes_are_searched_in_place_of_features_and_rows_name_what_made_them(tmp_path):
+    features = made()
+    # Of 4 values, as the record says 24 bits each: quantised, and put together again.
+    values = features.values[:, :4].copy()
+    record = {"bits": 24, "method": "pca-whiten"}
+    paths = write_parts(tmp_path, features, features, 0, lambda *_: Codes(values, values, record))
+    given = {"codes": paths, "reducer": "pca-size2-whiten"}
+    ranking, rows = ranked(tmp_path, features, **given)
+    assert {(row["reducer"], row["size"], row["bits"]) for row in rows} == {("pca-whiten", "0.75", "24")}
+    assert ranking.record["settings"]["key"]["reducer"] == "pca-size2-whiten"
+    np.testing.assert_array_equal(ranking.top_indices, nearest(features, features, values, values)[:, :5])
+    plain, rows = ranked(tmp_path, features)
+    assert {(row["reducer"], row["size"], row["bits"]) for row in rows} == {("none", "8", "256")}
+    assert plain.record["settings"]["key"]["reducer"] == "none"
+    assert (plain.top_indices != ranking.top_indices).any()
+    other = made(1, ids=[f"other {i}" for i in range(60)])
+    with pytest.raises(InputError, match="its codes are of other queries than the features"):
+        ranked(tmp_path, other, **given)
+
+
+def nearest(queries, gallery, asked=None, searched=None):
+    """Return positions in the gallery by distance; a query that is an item of the gallery is left out of its list."""
+    asked = queries.values if asked is None else asked
+    searched = gallery.values if searched is None else searched
+    far = np.linalg.norm(asked[:, None].astype(np.float64) - searched[None], axis=2)
+    if queries is gallery:
+        np.fill_diagonal(far, np.inf)
+    order = far.argsort(axis=1)
+    return order[:, :-1] if queries is gallery else order
+
+
+def expected_of_folds(queries, gallery, folds, make=None):
+    """Return each query's average precision in each fold, (folds, Q); NaN where nothing is relevant."""
+    found = np.full((folds, len(queries)), np.nan)
+    for number, rows in enumerate(searched_rows(gallery.labels, gallery.ids, folds, classes=gallery.classes)):
+        codes = Codes(queries.values, gallery.values[rows], {}) if make is None else make(number, rows)
+        asked = queries.values if codes.queries is None else codes.queries
+        for query in range(len(queries)):
+            mine = rows != query if queries is gallery else np.ones(len(rows), bool)
+            relevant = gallery.labels[rows][mine] == queries.labels[query]
+            far = np.linalg.norm(codes.gallery[mine].astype(np.float64) - asked[query], axis=1)
+            if relevant.any():
+                found[number, query] = average_precision_score(relevant, -far)
+    return found
+
+
+@pytest.mark.parametrize("leave_one_out", [False, True])
+@pytest.mark.parametrize("reduced", [False, True])
+def test_what_counts_of_a_query_is_the_mean_over_folds(tmp_path, leave_one_out, reduced):
+    gallery = made(3, 50)
+    queries = gallery if leave_one_out else made(2, 20)
+    turn = np.random.default_rng(9).normal(size=(3, 8, 4)).astype(np.float32)
+
+    def make(number, rows):
+        # Queries stay what they are in the last fold, as those of product quantisation.
+        asked = None if number == 2 else queries.values @ turn[number]
+        return Codes(asked, gallery.values[rows] @ turn[number] if number < 2 else gallery.values[rows] + 1,
+                     {"bits": 128, "method": "pca"})  # fmt: skip
+
+    codes = {}
+    if reduced:
+        codes = {"codes": write_parts(tmp_path, queries, gallery, 3, make), "reducer": "pca-size2-whiten"}
+    ranking, rows = ranked(tmp_path, queries, None if leave_one_out else gallery, folds=3, top=4, **codes)
+    of_folds = expected_of_folds(queries, gallery, 3, make if reduced else None)
+    expected = np.nanmean(of_folds, axis=0)
+    np.testing.assert_allclose(ranking.values[:, 0], expected, atol=1e-12)
+    assert total(rows, "map") == pytest.approx(expected.mean(), abs=1e-12)
+    by_class = [expected[queries.labels == c].mean() for c in range(3)]
+    assert total(rows, "map", "classes") == pytest.approx(np.mean(by_class), abs=1e-12)
+    assert {row["fold"] for row in rows} == {"", "1", "2", "3"}
+    # The first row names what all are of.
+    assert rows[0]["fold"] == ""
+    for fold in (1, 2, 3):
+        mine = [row for row in rows if row["fold"] == str(fold)]
+        assert {row["class"] for row in mine} == {""}
+        assert total(mine, "map") == pytest.approx(np.nanmean(of_folds[fold - 1]), abs=1e-12)
+        assert all(float(row["ci_low"]) < float(row["ci_high"]) for row in mine)
+    first = searched_rows(gallery.labels, gallery.ids, 3, classes=CLASSES)[0]
+    assert set(ranking.top_indices.ravel().tolist()) <= set(first.tolist())
+    assert len(ranking.gallery_ids) == len(ranking.gallery_labels) == 50
+    if not reduced:
+        order = nearest(queries, gallery)
+        wanted = [[row for row in line if row in first][:4] for line in order]
+        np.testing.assert_array_equal(ranking.top_indices, wanted)
+    own = gallery.labels[:, None] == queries.labels
+    np.testing.assert_array_equal(ranking.relevant, own.sum(0) - int(leave_one_out))
+    assert ranking.record["settings"]["folds"] == 3
+
+
+def test_a_query_counts_in_the_folds_that_it_finds_something_in(tmp_path):
+    labels = np.concatenate([np.zeros(40), np.ones(17), np.full(3, 2)]).astype(np.int64)
+    features = made(labels=labels)
+    ranking, rows = ranked(tmp_path, features, folds=3, votes=[1])
+    assert ranking.evaluated.all()
+    of_folds = expected_of_folds(features, features, 3)
+    # One owl a fold: none of them is relevant to itself.
+    assert np.isnan(of_folds[:, 57:]).sum(axis=0).tolist() == [1, 1, 1]
+    np.testing.assert_allclose(ranking.values[:, 0], np.nanmean(of_folds, axis=0), atol=1e-12)
+    excluded = {row["fold"]: (row["queries"], row["excluded"]) for row in rows
+                if row["metric"] == "map" and not row["class"]}  # fmt: skip
+    assert excluded == {"": ("60", "0"), **{str(fold): ("59", "1") for fold in (1, 2, 3)}}
+    assert ranking.relevant[57:].tolist() == [2, 2, 2]
+
+
+def test_votes_and_labels_of_folds(tmp_path):
+    queries, gallery = made(2, 20), made(3, 50)
+    ranking, rows = ranked(tmp_path, queries, gallery, folds=2, votes=[1, 3])
+    parts = searched_rows(gallery.labels, gallery.ids, 2, classes=CLASSES)
+    order = nearest(queries, gallery)
+    lists = [np.array([[row for row in line if row in part][:3] for line in order]) for part in parts]
+    right = [gallery.labels[found[:, 0]] == queries.labels for found in lists]
+    assert total(rows, "knn_accuracy@1") == pytest.approx(np.mean(right))
+    np.testing.assert_array_equal(ranking.votes[:, 0], gallery.labels[lists[0][:, 0]])
+    both = list(label_rows(np.stack(lists), queries.labels, gallery.labels, CLASSES, [3], resamples=1))
+    (expected,) = [row["value"] for row in both if not row["class"]]
+    (found,) = [row for row in rows if row["metric"] == "label_ap@3" and not row["class"] and not row["fold"]]
+    assert float(found["value"]) == pytest.approx(expected, abs=1e-12)
+    (second,) = [row for row in rows if row["metric"] == "label_ap@3" and row["fold"] == "2"]
+    alone = list(label_rows(lists[1], queries.labels, gallery.labels, CLASSES, [3], resamples=1))
+    assert float(second["value"]) == pytest.approx(next(row["value"] for row in alone if not row["class"]), abs=1e-12)
+
+
+def test_rankers_of_lists_search_folds_alike(tmp_path):
+    features = made(4)
+    ranking, rows = ranked(tmp_path, features, ranker="faiss_flat", metrics=["p@3"], folds=3, top=5)
+    exact, others = ranked(tmp_path, features, metrics=["p@3"], folds=3, top=5)
+    np.testing.assert_allclose(ranking.values, exact.values, atol=1e-12)
+    np.testing.assert_array_equal(ranking.top_indices, exact.top_indices)
+    assert total(rows, "recall_of_exact@3") == 1
+    assert {row["fold"] for row in rows if row["metric"] == "recall_of_exact@3"} == {"", "1", "2", "3"}
+    assert total(rows, "p@3") == pytest.approx(total(others, "p@3"), abs=1e-12)
+
+
+def test_predicted_classes_of_a_fold_are_those_of_its_items(tmp_path):
+    features = made(1)
+    ranking, _ = ranked(tmp_path, features, rerank="predicted_class", folds=3)
+    predicted = features.logits.argmax(1)
+    first = searched_rows(features.labels, features.ids, 3, classes=CLASSES)[0]
+    far = np.linalg.norm(features.values[:, None].astype(np.float64) - features.values, axis=2)
+    far += 1000 * (predicted[:, None] != predicted)
+    np.fill_diagonal(far, np.inf)
+    wanted = [[row for row in line if row in first][:5] for line in far.argsort(axis=1)]
+    np.testing.assert_array_equal(ranking.top_indices, wanted)
+
+
+def test_folds_that_cannot_be_searched_are_one_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"3 folds need 3 items of every class, and the gallery has too few of owl"):
+        ranked(tmp_path, made(labels=np.concatenate([np.zeros(58), [2, 2]]).astype(np.int64)), folds=3)
+    with pytest.raises(InputError, match="'p@20' goes beyond the gallery, which has 19 items once"):
+        ranked(tmp_path, made(labels=np.arange(60) % 3), metrics=["p@20"], folds=3)
+    features = made()
+    paths = write_parts(tmp_path, features, features, 3, lambda _, rows: Codes(
+        features.values, features.values[rows], {"bits": 256, "method": "pca"}))  # fmt: skip
+    given = {"reducer": "pca-size2-whiten", "folds": 3}
+    with pytest.raises(InputError, match="got codes of 2 parts of the gallery, expected 3"):
+        ranked(tmp_path, features, codes=paths[:2], **given)
+    with pytest.raises(InputError, match=r"0\.h5 is of another part of the gallery than expected"):
+        ranked(tmp_path, features, codes=[paths[0], paths[0], paths[2]], **given)
 
 
 def test_reranking_by_predicted_class(tmp_path):

@@ -11,7 +11,9 @@ from pytorch_metric_learning import losses, miners
 from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.reducers import MeanReducer, SumReducer
 from trazo.errors import InputError
-from trazo.training.objectives import Batch, facts_of, mixture, objectives
+from trazo.training.objectives import Batch, facts_of, load_objectives, mixture, objectives
+
+load_objectives()
 
 
 def batch_of(count, groups=1, classes=3, width=5, seed=0):

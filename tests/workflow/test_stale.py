@@ -68,6 +68,8 @@ def test_a_word_on_the_data_leaves_the_data_alone(project):
     ("module", "part"),
     [
         ("training/objectives.py", '@objectives.register("mine")\ndef mine(logits, labels):\n    return None\n'),
+        ("training/hashing.py", '@objectives.register("mine")\nclass Mine(_Hashing):\n    pass\n'),
+        ("models/heads.py", '@heads.register("mine")\nclass Mine(_Binary):\n    pass\n'),
         ("retrieval/distances.py", '@distances.register("mine")\nclass Mine:\n    pass\n'),
         ("retrieval/metrics.py", '@metric("mine")\ndef mine(groups, argument):\n    return None\n'),
         ("retrieval/rankers.py", '@rankers.register("mine")\nclass Mine(Ranker):\n    pass\n'),

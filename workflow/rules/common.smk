@@ -64,6 +64,8 @@ wildcard_constraints:
     origin=r"[^/]+/seed\d+/[^/]+/epoch\d+|[^/]+/imported",
     retrieval="[^/]+",
     reducer="[^/]+",
+    batch="[^/]+",
+    part=r"whole|fold\d+",
     distance="[^/]+",
     ranker="[^/]+",
     map="[^/]+",
@@ -91,15 +93,22 @@ def plan_of(wildcards):
     return plans[wildcards.study]
 
 
+# Hundreds of jobs of a step have a few fingerprints between them.
+fingerprints = {}
+
+
 def code_of(script, *modules, files=(), parts=None):
     """Return the fingerprint of a script, of what it imports, of modules and parts it loads by name, and of files."""
     scripts = (WORKFLOW / "scripts" / f"{script}.py",)
-    try:
-        return code_fingerprint(
-            *modules, scripts=scripts, files=tuple(files), parts=parts
-        )
-    except TrazoError as error:
-        raise WorkflowError(str(error)) from None
+    asked = repr((script, modules, files, parts))
+    if asked not in fingerprints:
+        try:
+            fingerprints[asked] = code_fingerprint(
+                *modules, scripts=scripts, files=tuple(files), parts=parts
+            )
+        except TrazoError as error:
+            raise WorkflowError(str(error)) from None
+    return fingerprints[asked]
 
 
 def reports():

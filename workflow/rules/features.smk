@@ -21,7 +21,9 @@ rule extract_features:
         workers=settings.workers,
     params:
         code=lambda w: code_of(
-            "extract_features", plan_of(w).architecture_module(w.model)
+            "extract_features",
+            plan_of(w).architecture_module(w.model),
+            parts=plan_of(w).parts_of_head(w.model),
         ),
         layer=lambda w: plan_of(w).study.models[w.model].feature,
         domain=lambda w: plan_of(w).domain(w.model, w.dataset),

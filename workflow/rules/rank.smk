@@ -5,13 +5,14 @@
 #   results/<study>/agreement.csv, where the exact ranker and others search alike
 #
 # The origin is what gave the features: <model>/seed<seed>/<stage>/epoch<epoch>, or <name>/imported. The reducer is
-# `none` where the features themselves are searched.
+# `none` where the features themselves are searched. Folds of a gallery are searched one after the other by one job.
 
 
 rule rank_gallery:
     input:
         queries=lambda w: plan_of(w).searched_features(w, "queries"),
         gallery=lambda w: plan_of(w).searched_features(w, "gallery"),
+        codes=lambda w: plan_of(w).searched_codes(w),
     output:
         ranking="results/{study}/rankings/{origin}/{retrieval}/{reducer}/{distance}/{ranker}.h5",
         metrics="results/{study}/rankings/{origin}/{retrieval}/{reducer}/{distance}/{ranker}.csv",

@@ -1,26 +1,31 @@
-# From features to codes: a reducer fitted on a gallery's features, and what it makes of queries and gallery.
+# From features to codes: reducers fitted on a gallery's features, and what they make of queries and gallery.
 #
-#   results/<study>/codes/<origin>/<retrieval>/<reducer>/{queries,gallery}.h5
+#   results/<study>/codes/<origin>/<retrieval>/<batch>/<part>.h5           codes of both sides by every reducer
+#   results/<study>/codes/<origin>/<retrieval>/<batch>/<part>/<reducer>.h5   the fitted reducers
 #
-# Laid out as features, and searched as they are; the reducer `none` makes none, its rankings read the features.
+# A batch is an entry of a retrieval's `reducers`, whose reducers are fitted by one job. A part is a fold of the gallery
+# (fold1, fold2, …), searched by reducers fitted on all others, or `whole`. The reducer `none` makes no codes: its
+# rankings read the features.
 
 
 rule reduce_features:
     input:
-        queries=lambda w: plan_of(w).unreduced_features(w, "queries"),
-        gallery=lambda w: plan_of(w).unreduced_features(w, "gallery"),
+        queries=lambda w: plan_of(w).searched_features(w, "queries"),
+        gallery=lambda w: plan_of(w).searched_features(w, "gallery"),
     output:
-        queries="results/{study}/codes/{origin}/{retrieval}/{reducer}/queries.h5",
-        gallery="results/{study}/codes/{origin}/{retrieval}/{reducer}/gallery.h5",
+        codes="results/{study}/codes/{origin}/{retrieval}/{batch}/{part}.h5",
+        fitted=directory("results/{study}/codes/{origin}/{retrieval}/{batch}/{part}"),
     log:
-        "results/{study}/logs/reduce_features/{origin}/{retrieval}/{reducer}.log",
+        "results/{study}/logs/reduce_features/{origin}/{retrieval}/{batch}/{part}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: THREADS
+    threads: lambda w: plan_of(w).reducing_threads(THREADS)
     params:
         code=lambda w: code_of(
-            "reduce_features", plan_of(w).reducer_module(w.retrieval, w.reducer)
+            "reduce_features", plan_of(w).reducer_module(w.retrieval, w.batch)
         ),
-        reducer=lambda w: plan_of(w).reducer(w.retrieval, w.reducer),
+        reducers=lambda w: plan_of(w).batch(w.retrieval, w.batch),
+        folds=lambda w: plan_of(w).folds(w.retrieval),
+        fold=lambda w: plan_of(w).fold(w.part),
     script:
         "../scripts/reduce_features.py"

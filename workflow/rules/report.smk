@@ -3,10 +3,11 @@
 #   results/<study>/metrics.csv, timings.csv, comparison.csv, tables/*.{csv,md,tex}, figures/*.{svg,png}, report.html
 
 
-# How every stage learned, epoch by epoch; times apart, since metrics.csv is the same on every run.
+# How every stage learned, epoch by epoch; all times apart, since metrics.csv is the same on every run.
 rule collect_training:
     input:
         histories=lambda w: plan_of(w).histories(),
+        times=lambda w: plan_of(w).costs("times"),
     output:
         training="results/{study}/models/training.csv",
         timings="results/{study}/timings.csv",
@@ -27,6 +28,7 @@ rule collect_metrics:
         rankings=lambda w: plan_of(w).ranking_metrics(),
         classifications=lambda w: plan_of(w).classifications(),
         maps=lambda w: plan_of(w).map_metrics(),
+        sizes=lambda w: plan_of(w).costs("sizes"),
         training="results/{study}/models/training.csv",
         significance="results/{study}/significance.csv",
     output:

@@ -8,7 +8,7 @@ from trazo.report.metrics import collect
 files = snakemake.input
 with step(snakemake.log[0], "collect metrics"):
     collect(
-        [Path(part) for part in (*files.rankings, *files.classifications, *files.maps, files.training)],
+        [Path(part) for part in (*files.rankings, *files.classifications, *files.maps, *files.sizes, files.training)],
         Path(snakemake.output.metrics),
         significance=Path(files.significance),
     )

@@ -8,6 +8,7 @@ with step(snakemake.log[0], "collect training"):
         snakemake.input.histories,
         study=snakemake.wildcards.study,
         data=snakemake.params.data,
+        times=snakemake.input.times,
         training=snakemake.output.training,
         timings=snakemake.output.timings,
     )

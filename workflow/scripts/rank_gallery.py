@@ -10,6 +10,8 @@ with step(snakemake.log[0], title):
     rank_gallery(
         queries=snakemake.input.queries,
         gallery=snakemake.input.gallery,
+        codes=list(snakemake.input.codes),
+        reducer=wildcards.reducer,
         ranking=snakemake.output.ranking,
         metrics=snakemake.output.metrics,
         study=wildcards.study,

@@ -7,10 +7,12 @@ choices. What only a network can tell (its feature layers, its smallest input) i
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -18,7 +20,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from trazo.errors import InputError
+from trazo.families import expanded
 from trazo.registry import nearest_names, unknown_name
+from trazo.sizes import CODE, HeadChoice
 
 STUDIES = Path(__file__).resolve().parents[1] / "studies"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
@@ -27,6 +31,8 @@ _SPLIT_PATTERN = "<dataset>/<split>"
 PRETRAINED = "pretrained"
 # Of retrievals and maps; no stage can be called so.
 ALL_STAGES = "all"
+# What paths call a gallery that is searched at once, where others have folds.
+WHOLE = "whole"
 # Folders of results/ that belong to no study.
 _TAKEN = {"sources", "reference"}
 
@@ -432,7 +438,14 @@ class Model(_Strict):
     size: int | None = Field(
         None, ge=8, le=1024, description="side of the network's input, images being resized; the data's if left out"
     )
-    feature: str = Field(description="layer whose output is the feature")
+    feature: str = Field(
+        description="layer whose output is the feature; of a model with `head` it is `code`, which can be left out"
+    )
+    head: str | dict[str, dict[str, Any] | None] | None = Field(
+        None,
+        description="a layer `code` before the classifier that makes the features short: `{crs: {size: 64}}` (floats), "
+        "`{cbs: {bits: 128}}`, `dsh` or `dtsh` (packed bits); of a list of sizes, a model each, `<name>-<size>`",
+    )
     branches: Branches | None = Field(
         None, description="a network of two branches, for datasets with a `domain`; one of one branch if left out"
     )
@@ -450,6 +463,29 @@ class Model(_Strict):
         description="subtract the mean image of the first stage's data; not together with `normalise`",
     )
     stages: list[Stage] = Field(min_length=1, description="training stages, in order")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _code_is_the_feature(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("head") is not None and not given.get("feature"):
+            return {**given, "feature": CODE}
+        return given
+
+    @field_validator("head")
+    @classmethod
+    def _head(cls, written: Any) -> Any:
+        if written is not None:
+            _head_choice(written)
+        return written
+
+    @model_validator(mode="after")
+    def _feature(self) -> Model:
+        if self.head is not None and self.feature != CODE:
+            raise ValueError(
+                f"feature: {self.feature} is not what the head gives; of a model with `head` it is {CODE}: leave one "
+                "of the two keys out"
+            )
+        return self
 
     @field_validator("weights", mode="before")
     @classmethod
@@ -492,6 +528,11 @@ class Model(_Strict):
         return self
 
     @property
+    def head_choice(self) -> HeadChoice | None:
+        """What its head makes of features, None if it has none."""
+        return None if self.head is None else _head_choice(self.head)
+
+    @property
     def starts(self) -> dict[str, str | OtherModel]:
         """Where the first stage starts, by part: sketch, photo and shared, or "" of the whole; drawn ones left out."""
         return _starts(self.weights)
@@ -503,6 +544,11 @@ class Model(_Strict):
         if len(set(names)) < len(names) or ALL_STAGES in names:
             raise ValueError(f"stage names must differ, and none be {ALL_STAGES!r}; got {names}")
         return stages
+
+
+def _head_choice(written: Any) -> HeadChoice:
+    # By name, as reducers are: whoever reads a study does not depend on how heads work, and a new one is stale nowhere.
+    return import_module("trazo.models.heads").head_choice(written)
 
 
 def _starts(weights: str | OtherModel | BranchWeights | None) -> dict[str, str | OtherModel]:
@@ -549,7 +595,52 @@ def part_label(written: Written, *, without: str = "") -> str:
 def _option_label(option: str, value: Any) -> str:
     if isinstance(value, bool):
         return option if value else f"no-{option}"
-    return f"{option}{value}"
+    return f"{option}{'x'.join(map(str, value)) if isinstance(value, list) else value}"
+
+
+@dataclass(frozen=True)
+class ReducerBatch:
+    """An entry of a retrieval's `reducers`: what one job fits, in every fold.
+
+    Attributes
+    ----------
+    label
+        What paths call it: options that have a list of values by their name alone ("pca+size",
+        "umap-size16+n_neighbors+min_dist"); an entry without lists is called as its reducer.
+    reducers
+        By what paths call them, every combination of the values, in the order written.
+    """
+
+    label: str
+    reducers: dict[str, Written]
+
+
+def reducer_batch(written: Written) -> ReducerBatch:
+    """Return an entry of `reducers` with every option that has a list of values spread out.
+
+    Raises
+    ------
+    InputError
+        If a list is empty, or names a value twice.
+    """
+    name, given = next(iter(written.items()), ("", {})) if isinstance(written, Mapping) else (written, {})
+    given = given or {}
+    listed = [option for option, value in given.items() if isinstance(value, list)]
+    # What is no single name with its options is refused where names are looked up.
+    if not listed or len(written) > 1:
+        return ReducerBatch(part_label(written), {part_label(written): written})
+    for option in listed:
+        if not given[option]:
+            raise InputError(f"{name}: option {option!r} has an empty list; give the values that it is to have.")
+    fixed = {option: value for option, value in given.items() if option not in listed}
+    label = "+".join([part_label({name: fixed}), *listed])
+    several = (given[option] if option in listed else [given[option]] for option in given)
+    singles = [{name: dict(zip(given, values, strict=True))} for values in itertools.product(*several)]
+    labels = [part_label(single) for single in singles]
+    twice = [own for index, own in enumerate(labels) if own in labels[:index]]
+    if twice:
+        raise InputError(f"{twice[0]} is listed twice.")
+    return ReducerBatch(label, dict(zip(labels, singles, strict=True)))
 
 
 class Retrieval(_Strict):
@@ -597,7 +688,19 @@ class Retrieval(_Strict):
         default_factory=lambda: ["none"],
         min_length=1,
         description="what shortens features before the search, fitted on those of the gallery: `none` (as they are), "
-        "names, or {name: options} such as {pca: {size: 32}}",
+        "names, or {name: options} such as {pca: {size: 32}}; an option may have a list of values, one reducer each",
+    )
+    folds: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="parts of the gallery, even over its classes, each searched by itself with reducers fitted on the "
+        "others; values are means over them; 0: the whole gallery at once, which reducers are fitted on too",
+    )
+    cost: bool = Field(
+        False,
+        description="measure what searching costs, too, by every model and reducer: `query_time` and its parts, "
+        "`memory` and `saved_size`",
     )
     top: int = Field(20, ge=1, le=10_000, description="nearest items kept for pictures and inspection")
 
@@ -618,6 +721,8 @@ class Retrieval(_Strict):
             raise ValueError("`relevant: instance` is for models; imported features say classes only")
         if self.features and "predicted_class" in self.rerank:
             raise ValueError("`rerank: predicted_class` needs a classifier, and imported features have none")
+        if self.cost and "exact" not in self.rankers:
+            raise ValueError("`cost` is that of the exact ranker; add it to `rankers`")
         if self.rerank != ["none"] and self.rankers != ["exact"]:
             raise ValueError("`rerank` is for the exact ranker; give the other rankers a retrieval of their own")
         return self
@@ -660,18 +765,59 @@ class Retrieval(_Strict):
     def _one_reducer(cls, value: Any) -> Any:
         return [value] if isinstance(value, str | dict) else value
 
+    @field_validator("reducers")
+    @classmethod
+    def _lists(cls, value: list[Any]) -> list[Any]:
+        for written in value:
+            try:
+                reducer_batch(written)
+            except InputError as error:
+                raise ValueError(str(error)) from error
+        return value
+
+    @field_validator("folds")
+    @classmethod
+    def _several_folds(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("1 fold leaves nothing to fit on; expected 2 or more, or 0 for the whole gallery at once")
+        return folds
+
+    @property
+    def batches(self) -> list[ReducerBatch]:
+        """Its reducers as they are fitted, an entry each.
+
+        A reducer that several entries ask for is the first's; an entry of such reducers alone is empty.
+        """
+        found: list[ReducerBatch] = []
+        for written in self.reducers:
+            batch = reducer_batch(written)
+            taken = {label for other in found for label in other.reducers}
+            own = {label: single for label, single in batch.reducers.items() if label not in taken}
+            found.append(ReducerBatch(batch.label, own))
+        return found
+
+    @property
+    def single_reducers(self) -> dict[str, Written]:
+        """Every reducer by what paths call it, in its order."""
+        return {label: written for batch in self.batches for label, written in batch.reducers.items()}
+
     @property
     def reducer_labels(self) -> list[str]:
         """What paths call its reducers, in its order."""
-        return [part_label(written) for written in self.reducers]
+        return list(self.single_reducers)
 
     @property
     def reduced(self) -> dict[str, tuple[str, str]]:
         """By what paths call its reducers: the columns `reducer` and `size` of their values; no size: the method's."""
         return {
-            part_label(written): (part_label(written, without="size"), _written_size(written))
-            for written in self.reducers
+            label: (part_label(written, without="size"), _written_size(written))
+            for label, written in self.single_reducers.items()
         }
+
+    @property
+    def parts(self) -> list[str]:
+        """What paths call the parts of the gallery that are searched by themselves."""
+        return [f"fold{number}" for number in range(1, self.folds + 1)] or [WHOLE]
 
     @property
     def label(self) -> str:
@@ -794,6 +940,11 @@ class PublishedModel(_Strict):
         "features and their rows do not say so",
     )
     stage: str = Field("", description="the stage here whose weights count; the last if left out")
+    family: str = Field(
+        "",
+        description="filled in: the family of models that it was written for, of which one of every size is compared "
+        "with the rows of that size, if there are any",
+    )
 
 
 class Published(_Strict):
@@ -802,8 +953,8 @@ class Published(_Strict):
     study: str = Field(description="the study's name in published.csv")
     datasets: dict[str, str | list[str]] = Field(
         default_factory=dict,
-        description="published dataset name to the retrieval or `<dataset>/<split>` here; to several where each model "
-        "is in one of them",
+        description="published dataset name to the retrieval or `<dataset>/<split>` here; of several, the first in "
+        "which a value was measured stands beside it",
     )
     metrics: dict[str, str] = Field(
         default_factory=dict,
@@ -1145,7 +1296,7 @@ def read_study(name: str, settings: Settings, *, published_size: bool = False) -
         If it cannot be read or run.
     """
     path = study_file(name)
-    raw = _load_yaml(path)
+    raw = whole = _load_yaml(path)
     quick = raw.get("quick") or {}
     where = f"study {path.stem}"
     if isinstance(quick, Mapping):
@@ -1154,6 +1305,10 @@ def read_study(name: str, settings: Settings, *, published_size: bool = False) -
         if settings.scale == "quick":
             raw = overlaid(raw, quick)
         raw = overlaid(raw, settings.overrides.get(path.stem, {}))
+    try:
+        raw = expanded(raw, whole)
+    except InputError as error:
+        raise ConfigError(f"{where}: {error}") from error
     return _checked(Study, {**raw, "quick": quick}, where)
 
 

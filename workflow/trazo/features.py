@@ -13,8 +13,10 @@ from trazo.errors import InputError
 from trazo.loading import WORKERS, source_of
 from trazo.models.branches import DOMAINS
 from trazo.models.checkpoint import load_checkpoint, prepare
+from trazo.models.heads import head_choice, head_of
 from trazo.progress import bar, log
 from trazo.provenance import describe
+from trazo.sizes import CODE
 from trazo.store import Features, read_images, write_features
 
 
@@ -35,7 +37,8 @@ def extract_features(
 ) -> None:
     """Compute the features of all images with a trained network and write `features.h5`.
 
-    The network computes in float32 whatever it was trained in: rankings compare small differences.
+    The network computes in float32 whatever it was trained in: rankings compare small differences. What a head makes
+    of features is a code: of one that gives bits, they are packed, and metrics call the head their reducer.
 
     Parameters
     ----------
@@ -44,7 +47,8 @@ def extract_features(
     checkpoint, epoch
         The trained stage and the epoch whose weights count.
     output
-        `features.h5` to write: (N, D) float32 features; (N, C) float32 logits if the stage trained its classifier.
+        `features.h5` to write: (N, D) float32 features, or (N, B/8) uint8 packed bits; (N, C) float32 logits if the
+        stage trained its classifier.
     layer
         The stage of the network whose output is the feature.
     code, key
@@ -96,6 +100,11 @@ def extract_features(
             f"{len(bad)} of {len(values)} features are not finite, the first of {data.ids[bad[0]]}; the training "
             f"behind {checkpoint} diverged: lower its learning rate."
         )
+    coded = trained.head if layer == CODE else None
+    head = None if coded is None else head_choice(coded)
+    if head is not None:
+        key = {**key, "method": head.name}
+        values = head_of(coded).packed(values) if head.binary else values
     figures = watch.figures()
     figures["images_per_second"] = round(len(data) / float(figures["seconds"]), 1)
     record = describe(
@@ -106,6 +115,7 @@ def extract_features(
             "architecture": trained.architecture,
             "domain": domain,
             "key": key,
+            **({} if head is None else {"head": coded, "bits": head.bits}),
         },
         code=code,
         trained=trained.record.get("settings", {}),
@@ -124,4 +134,5 @@ def extract_features(
             instances=data.instances,
         ),
     )
-    log.info("%d features of %d values, %.0f images/s", len(values), values.shape[1], figures["images_per_second"])
+    width = f"{head.bits} bits" if head is not None and head.binary else f"{values.shape[1]} values"
+    log.info("%d features of %s, %.0f images/s", len(values), width, figures["images_per_second"])

@@ -7,14 +7,16 @@ made, and checked, in `planning`.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from trazo.config import (
     PRETRAINED,
+    WHOLE,
     ConfigError,
     EmbeddingMap,
     OtherModel,
@@ -22,6 +24,8 @@ from trazo.config import (
     Settings,
     Stage,
     Study,
+    Written,
+    reducer_batch,
 )
 from trazo.data.categories import QUICKDRAW_CATEGORIES, choose
 from trazo.data.imports import GALLERY, QUERIES, FeatureFile
@@ -34,11 +38,14 @@ from trazo.report.departures import caveat
 from trazo.report.figures import figure_kinds
 from trazo.retrieval.metrics import expand_metrics, metrics, validate_metric
 from trazo.retrieval.rankers import EXACT, ranker_choice
+from trazo.sizes import HeadChoice
 
 # Relative to the folder of the run, so that a project that moved is not stale.
 PUBLISHED = os.path.relpath(LIBRARY.parent / "published" / "published.csv")
 DOODLES = "doodles"
 IMPORTED = "imported"
+# What compares packed bits.
+HAMMING = "hamming"
 _DOODLE_SPARE = 100
 
 
@@ -69,12 +76,20 @@ class Search:
         The retrieval.
     queries, gallery
         Paths of the features of both sides.
+    head
+        What made the features short already, None if nothing did.
     """
 
     origin: str
     retrieval: Retrieval
     queries: str
     gallery: str
+    head: HeadChoice | None = None
+
+    @property
+    def distances(self) -> list[str]:
+        """What it is searched by: of packed bits, their one distance."""
+        return [HAMMING] if self.head is not None and self.head.binary else self.retrieval.distances
 
 
 @dataclass(frozen=True)
@@ -147,7 +162,7 @@ class Plan:
     learning
         What each stage minimises, by model and stage.
     widths
-        How many values each model's feature has.
+        How many values (or bytes of bits) each model's feature has.
     """
 
     name: str
@@ -307,11 +322,19 @@ class Plan:
     def parts_of_stage(self, model: str, stage: str) -> dict[str, list[str]]:
         """Return the parts that training a stage loads by name, by module."""
         learning = self.learning[model, stage]
+        named = [name.partition(":")[0] for name in learning.objectives]
         return {
-            "trazo.training.objectives": [name.partition(":")[0] for name in learning.objectives],
+            "trazo.training.objectives": named,
+            "trazo.training.hashing": named,
+            **self.parts_of_head(model),
             "trazo.training.sampling": learning.samplings,
             "trazo.training.augment": [name for name in self.stage(model, stage).augment if name != "fill"],
         }
+
+    def parts_of_head(self, model: str) -> dict[str, list[str]]:
+        """Return the head that a model's network is built with by name, by module."""
+        head = self.study.models[model].head_choice
+        return {"trazo.models.heads": [] if head is None else [head.name]}
 
     def parts_of_ranking(self, label: str, distance: str, ranker: str) -> dict[str, list[str]]:
         """Return the parts that a ranking loads by name, by module; the ranker by its label."""
@@ -434,7 +457,7 @@ class Plan:
             sides = [
                 f"{self.root}/features/{point.folder}/{side}.h5" for side in (retrieval.queries, retrieval.gallery)
             ]
-            yield Search(point.folder, retrieval, *sides)
+            yield Search(point.folder, retrieval, *sides, self.study.models[point.model].head_choice)
         for retrieval in self.study.retrievals:
             for name in retrieval.features:
                 origin = f"{name}/{IMPORTED}"
@@ -511,45 +534,128 @@ class Plan:
         learning = self.learning.get((point.model, point.stage))
         return learning is None or learning.uses_logits
 
-    def codes(self) -> list[str]:
-        """Return the paths of all reduced features."""
+    @cached_property
+    def _searches(self) -> dict[tuple[str, str], Search]:
+        return {(search.origin, search.retrieval.label): search for search in self.searches()}
+
+    @cached_property
+    def _retrievals(self) -> dict[str, Retrieval]:
+        return {retrieval.label: retrieval for retrieval in self.study.retrievals}
+
+    @cached_property
+    def _batches(self) -> dict[str, dict[str, dict[str, Written]]]:
+        """By retrieval and by what paths call a batch: reducers by what paths call them; `none` left out."""
+        return {
+            retrieval.label: {b.label: b.reducers for b in retrieval.batches if list(b.reducers) != [NONE]}
+            for retrieval in self.study.retrievals
+        }
+
+    @cached_property
+    def _codes(self) -> list[str]:
         return [
-            f"{self._codes(search, reducer)}/{side}.h5"
-            for search in self.searches()
-            for reducer, choice in reducer_labels(search.retrieval).items()
-            if choice is not None
-            for side in ("queries", "gallery")
+            f"{self.root}/codes/{origin}/{retrieval}/{batch}/{part}.h5"
+            for (origin, retrieval), search in self._searches.items()
+            if search.head is None
+            for batch in self._batches[retrieval]
+            for part in search.retrieval.parts
         ]
 
-    def _codes(self, search: Search, reducer: str) -> str:
-        return f"{self.root}/codes/{search.origin}/{search.retrieval.label}/{reducer}"
+    def codes(self) -> list[str]:
+        """Return the paths of all reduced features: of every search by features, a file a batch and fold."""
+        return list(self._codes)
 
-    def reducer(self, retrieval: str, label: str) -> Any:
-        """Return a reducer of a retrieval by its label, as the study has it."""
-        found = next(r for r in self.study.retrievals if r.label == retrieval)
-        return dict(zip(found.reducer_labels, found.reducers, strict=True))[label]
+    def batch(self, retrieval: str, label: str) -> dict[str, Written]:
+        """Return the reducers of a batch of a retrieval as the study has them, by what paths call them."""
+        return self._batches[retrieval][label]
+
+    def folds(self, retrieval: str) -> int:
+        """Return into how many folds the gallery of a retrieval falls; 0: it is searched at once."""
+        return self._retrievals[retrieval].folds
+
+    def fold(self, part: str) -> int:
+        """Return the number of a fold from what paths call it; 0: the whole gallery."""
+        return 0 if part == WHOLE else int(part.removeprefix("fold"))
 
     def reducer_module(self, retrieval: str, label: str) -> str:
-        """Return the library module that defines a reducer of a retrieval."""
-        return reducer_choice(self.reducer(retrieval, label)).kind.__module__
+        """Return the library module that defines the reducers of a batch of a retrieval."""
+        return reducer_choice(next(iter(self.batch(retrieval, label).values()))).kind.__module__
+
+    def reducing_threads(self, cores: int) -> int:
+        """Return the threads of a job that reduces: many run side by side, a few share the cores."""
+        return max(1, cores // max(1, len(self._codes)))
+
+    @cached_property
+    def _rankings(self) -> dict[str, list[str]]:
+        """By retrieval, the paths of its rankings."""
+        found: dict[str, list[str]] = {label: [] for label in self._retrievals}
+        for (origin, label), search in self._searches.items():
+            # A head made codes already: nothing reduces them further.
+            reducers = search.retrieval.reducer_labels if search.head is None else [NONE]
+            found[label] += [
+                f"{self.root}/rankings/{origin}/{label}/{reducer}/{distance}/{ranker}.h5"
+                for reducer in reducers
+                for distance in search.distances
+                for ranker in search.retrieval.ranker_labels
+            ]
+        return found
+
+    @cached_property
+    def _costed(self) -> list[tuple[Search, str]]:
+        """Searches whose cost is measured, with every batch of their reducers; `none` of the features as they are."""
+        found = []
+        for (_, label), search in self._searches.items():
+            if search.retrieval.cost:
+                fitted = self._batches[label] if search.head is None else []
+                plain = search.head is not None or NONE in search.retrieval.reducer_labels
+                found += [(search, batch) for batch in ([NONE] * plain + [*fitted])]
+        return found
+
+    def costs(self, kind: str) -> list[str]:
+        """Return the paths of what searching costs; `kind` is "sizes" or "times"."""
+        return [
+            f"{self.root}/costs/{search.origin}/{search.retrieval.label}/{batch}/{kind}.csv"
+            for search, batch in self._costed
+        ]
+
+    def costed_inputs(self, wildcards: Any) -> dict[str, str | list[str]]:
+        """Return what a cost is measured of: features, and of a batch all codes and the first part's reducers."""
+        search, label = self._search(wildcards), wildcards.retrieval
+        features: dict[str, str | list[str]] = {"queries": search.queries, "gallery": search.gallery}
+        if wildcards.batch == NONE:
+            return features
+        parts = [
+            f"{self.root}/codes/{wildcards.origin}/{label}/{wildcards.batch}/{part}" for part in search.retrieval.parts
+        ]
+        return {**features, "codes": [f"{part}.h5" for part in parts], "fitted": parts[0]}
+
+    def costed_reducers(self, wildcards: Any) -> list[str]:
+        """Return the reducers of a batch whose cost is measured, as paths call them; none: the features as they are."""
+        return [] if wildcards.batch == NONE else list(self.batch(wildcards.retrieval, wildcards.batch))
+
+    def costed_distances(self, wildcards: Any) -> list[str]:
+        """Return the distances by which the cost of a search is measured."""
+        return self._search(wildcards).distances
+
+    def costed_modules(self, wildcards: Any) -> list[str]:
+        """Return the library modules that define the reducers of a batch."""
+        return [] if wildcards.batch == NONE else [self.reducer_module(wildcards.retrieval, wildcards.batch)]
+
+    def parts_of_cost(self, wildcards: Any) -> dict[str, list[str]]:
+        """Return the parts that measuring a cost loads by name, by module."""
+        return {"trazo.retrieval.distances": self.costed_distances(wildcards)}
+
+    def searched_by(self, retrieval: Retrieval) -> list[str]:
+        """Return the distances that a retrieval is searched by, those of packed bits among them."""
+        mine = [search for search in self._searches.values() if search.retrieval.label == retrieval.label]
+        return _distinct(distance for search in mine for distance in search.distances)
 
     def rankings(self) -> list[str]:
         """Return the paths of all rankings."""
-        return list(self._rankings_of(self.study.retrievals))
-
-    def _rankings_of(self, retrievals: Collection[Retrieval]) -> Iterator[str]:
-        labels = {retrieval.label for retrieval in retrievals}
-        for search in self.searches():
-            if search.retrieval.label in labels:
-                folder = f"{self.root}/rankings/{search.origin}/{search.retrieval.label}"
-                for reducer in reducer_labels(search.retrieval):
-                    for distance in search.retrieval.distances:
-                        for ranker in ranker_labels(search.retrieval):
-                            yield f"{folder}/{reducer}/{distance}/{ranker}.h5"
+        return [path for paths in self._rankings.values() for path in paths]
 
     def ranking_threads(self, cores: int) -> int:
         """Return the threads of a ranking: many run side by side, a few share the cores. Results are the same."""
-        return max(1, cores // max(1, len(self.rankings())))
+        return max(1, cores // max(1, sum(map(len, self._rankings.values()))))
 
     def ranking_metrics(self) -> list[str]:
         """Return the paths of the metrics of all rankings."""
@@ -557,7 +663,7 @@ class Plan:
 
     def rivals_of_exact(self) -> list[str]:
         """Return the rankings of retrievals that the exact ranker and others search alike."""
-        return list(self._rankings_of([r for r in self.study.retrievals if _has_rivals(r)]))
+        return [path for r in self.study.retrievals if _has_rivals(r) for path in self._rankings[r.label]]
 
     def agreements(self) -> list[str]:
         """Return the path of the comparison of rankers with the exact one, none where there is nothing to compare."""
@@ -567,31 +673,31 @@ class Plan:
         """Return the settings of a retrieval by its label, as plain values, what is not its ranking's left out."""
         found = next(r for r in self.study.retrievals if r.label == label)
         left_out = {"models", "features", "stage", "epochs", "distances", "rankers", "rerank", "reducers", "name"}
+        left_out |= {"cost"}
         settings = found.model_dump(mode="json", exclude=left_out)
         return {**settings, "metrics": expand_metrics(found.metrics)}
 
     def ranker(self, retrieval: str, label: str) -> dict[str, Any]:
         """Return a ranker of a retrieval by its label: as the study has it, and how it is re-ranked."""
         found = next(r for r in self.study.retrievals if r.label == retrieval)
-        written, rerank = ranker_labels(found)[label]
+        written, rerank = dict(_ways(found))[label]
         return {"ranker": written, "rerank": rerank}
 
-    def unreduced_features(self, wildcards: Any, side: str) -> str:
-        """Return the path of the features on one side ("queries" or "gallery") of a retrieval, as they are."""
+    def searched_features(self, wildcards: Any, side: str) -> str:
+        """Return the path of the features on one side ("queries" or "gallery") of a retrieval."""
         return getattr(self._search(wildcards), side)
 
-    def searched_features(self, wildcards: Any, side: str) -> str:
-        """Return the path of the features, or of their codes, on one side ("queries" or "gallery") of a ranking."""
-        search = self._search(wildcards)
+    def searched_codes(self, wildcards: Any) -> list[str]:
+        """Return the paths of the codes that a ranking searches, a file a fold; none where it searches features."""
         if wildcards.reducer == NONE:
-            return getattr(search, side)
-        # Where the gallery holds the queries, both sides are the same codes.
-        shown = "gallery" if search.retrieval.leave_one_out else side
-        return f"{self._codes(search, wildcards.reducer)}/{shown}.h5"
+            return []
+        label = wildcards.retrieval
+        batch = next(name for name, held in self._batches[label].items() if wildcards.reducer in held)
+        folder = f"{self.root}/codes/{wildcards.origin}/{label}/{batch}"
+        return [f"{folder}/{part}.h5" for part in self._retrievals[label].parts]
 
     def _search(self, wildcards: Any) -> Search:
-        wanted = (wildcards.origin, wildcards.retrieval)
-        return next(s for s in self.searches() if (s.origin, s.retrieval.label) == wanted)
+        return self._searches[wildcards.origin, wildcards.retrieval]
 
     def query_images(self) -> list[str]:
         """Return the paths of the images that queries and galleries show."""
@@ -683,24 +789,30 @@ class Plan:
         return _distinct([*images, *self.histories(), *features, *self.codes(), *self.rankings(), *self.maps()])
 
 
-def ranker_labels(retrieval: Retrieval) -> dict[str, tuple[Any, str]]:
+def ranker_labels(retrieval: Retrieval, distances: Sequence[str] = ()) -> dict[str, tuple[Any, str]]:
     """Return the rankers of a retrieval, as the study has them, and how they are re-ranked, by what paths call them.
+
+    Parameters
+    ----------
+    retrieval
+        The retrieval.
+    distances
+        What it is searched by, if that is not all what the study says: packed bits have one distance.
 
     Raises
     ------
     InputError
-        If one is unknown or cannot search by the retrieval's distances or for any of its metrics, or is named twice.
+        If one is unknown or cannot search by the distances or for any of the retrieval's metrics, or is named twice.
     """
     found: dict[str, tuple[Any, str]] = {}
-    ways = [(written, rerank) for rerank in retrieval.rerank for written in retrieval.rankers]
-    for label, (written, rerank) in zip(retrieval.ranker_labels, ways, strict=True):
+    for label, (written, rerank) in _ways(retrieval):
         choice = ranker_choice(written)
         if label in found:
             raise InputError(f"{label} is listed twice.")
         found[label] = written, rerank
         if choice.kind.whole:
             continue
-        wrong = [distance for distance in retrieval.distances if distance not in choice.kind.distances]
+        wrong = [distance for distance in distances or retrieval.distances if distance not in choice.kind.distances]
         if wrong:
             raise InputError(f"{choice.name} does not search by {wrong[0]}, but by {', '.join(choice.kind.distances)}.")
         if not any(validate_metric(name).cutoff for name in expand_metrics(retrieval.metrics)):
@@ -709,6 +821,12 @@ def ranker_labels(retrieval: Retrieval) -> dict[str, tuple[Any, str]]:
                 "ranking; add metrics with a k, such as p@10 or recall@10."
             )
     return found
+
+
+def _ways(retrieval: Retrieval) -> Iterator[tuple[str, tuple[Any, str]]]:
+    """Yield the rankers of a retrieval by what paths call them, as written and how they are re-ranked."""
+    ways = [(written, rerank) for rerank in retrieval.rerank for written in retrieval.rankers]
+    yield from zip(retrieval.ranker_labels, ways, strict=True)
 
 
 def _has_rivals(retrieval: Retrieval) -> bool:
@@ -723,19 +841,24 @@ def reducer_labels(retrieval: Retrieval) -> dict[str, ReducerChoice | None]:
     Raises
     ------
     InputError
-        If one is unknown or has wrong options, or is named twice.
+        If one is unknown or has wrong options, or an entry says nothing that others do not.
     """
     found: dict[str, ReducerChoice | None] = {}
-    for label, written in zip(retrieval.reducer_labels, retrieval.reducers, strict=True):
-        choice = reducer_choice(written)
-        same = [
-            other
-            for other, taken in found.items()
-            if other == label or (choice and taken and (taken.name, taken.options) == (choice.name, choice.options))
-        ]
-        if same:
-            raise InputError(f"{label} is listed twice{'' if same[0] == label else f', the other time as {same[0]}'}.")
-        found[label] = choice
+    batches: set[str] = set()
+    for written, batch in zip(retrieval.reducers, retrieval.batches, strict=True):
+        if not batch.reducers:
+            raise InputError(f"{', '.join(reducer_batch(written).reducers)} is listed twice.")
+        if batch.label in batches:
+            raise InputError(
+                f"two entries are called {batch.label}: they differ in listed values alone; join these in one list."
+            )
+        batches.add(batch.label)
+        for label, single in batch.reducers.items():
+            choice = reducer_choice(single)
+            for other, taken in found.items():
+                if choice and taken and (taken.name, taken.options) == (choice.name, choice.options):
+                    raise InputError(f"{label} is listed twice, the other time as {other}.")
+            found[label] = choice
     return found
 
 

@@ -39,10 +39,12 @@ from trazo.data.items import OverlapError
 from trazo.data.layouts import layouts
 from trazo.defaults import completed, shares_of_exact
 from trazo.errors import InputError
+from trazo.folds import check_fitted, drawn_count, fitted_count, searched_count, too_small
 from trazo.maps.methods import method_of
 from trazo.maps.quality import check_neighbours, quality_names
 from trazo.plan import (
     DOODLES,
+    HAMMING,
     PUBLISHED,
     Learning,
     Plan,
@@ -53,14 +55,16 @@ from trazo.plan import (
     weights_file,
 )
 from trazo.provenance import LIBRARY, code_fingerprint, digest
+from trazo.reducers.contract import NONE
 from trazo.registry import nearest_names, unknown_name
 from trazo.report.figures import validate_figure
-from trazo.report.measures import CLASSIFICATION, FROZEN, TRAINING
+from trazo.report.measures import CLASSIFICATION, FROZEN, QUERY_TIMES, SIZES, TRAINING
 from trazo.report.published import read_published, validate_published
 from trazo.report.tables import validate_table
 from trazo.retrieval.labels import vote_metrics
 from trazo.retrieval.metrics import expand_metrics
 from trazo.retrieval.rankers import ranker_choice
+from trazo.sizes import HeadChoice
 from trazo.store import write_text
 
 _MOST_TOLD = 5
@@ -316,8 +320,8 @@ def _need_fitting(start: _Start, ours: dict[str, Any], theirs: dict[str, Any]) -
     differing += [stage for stage in here if stage not in there and stage not in ours["added"]]
     differing += [stage for stage in there if stage not in here]
     if differing:
-        keys = [key for key in ("options", "size") if start.ours[key] != start.theirs[key]]
-        pairs = " and ".join(f"{key} {start.ours[key]} (there {start.theirs[key]})" for key in keys)
+        keys = [key for key in ("options", "size", "head") if start.ours.get(key) != start.theirs.get(key)]
+        pairs = " and ".join(f"{key} {start.ours.get(key)} (there {start.theirs.get(key)})" for key in keys)
         raise ConfigError(
             f"{start.where}: the weights of {start.point[1]} do not fit: {', '.join(differing)} differ, as this model "
             f"has {pairs}; give both the same, or start from other weights."
@@ -386,7 +390,8 @@ def _computed(plan: Plan, shown: Collection[str] | None = None) -> list[str]:
 
 def _found_by(retrieval: Retrieval) -> list[str]:
     """Return the names of the metrics that a retrieval's searches give."""
-    return [*expand_metrics(retrieval.metrics), *vote_metrics(retrieval.votes), *shares_of_exact(retrieval)]
+    costs = [*QUERY_TIMES, *SIZES] if retrieval.cost else []
+    return [*expand_metrics(retrieval.metrics), *vote_metrics(retrieval.votes), *shares_of_exact(retrieval), *costs]
 
 
 def _check_names(plan: Plan) -> None:
@@ -397,9 +402,11 @@ def _check_names(plan: Plan) -> None:
         except InputError as error:
             raise ConfigError(f"{where}.metrics: {error}") from error
         try:
-            ranker_labels(retrieval)
+            ranker_labels(retrieval, plan.searched_by(retrieval))
         except InputError as error:
             raise ConfigError(f"{where}.rankers: {error}") from error
+        _check_distances(plan, retrieval, where)
+        _check_folds(plan, retrieval, where)
         _check_reducers(plan, retrieval, where)
         _check_rankers(plan, retrieval, where)
         if "predicted_class" in retrieval.rerank:
@@ -469,9 +476,12 @@ def _check_reducers(plan: Plan, retrieval: Retrieval, where: str) -> None:
                 f"{where}.reducers: {choice.name} reduces numbers, and {packed[0]} holds packed bits; leave `reducers` "
                 "out."
             )
-        for name, size in sizes.items():
+        for name, (items, width, head) in sizes.items():
+            if head is not None:
+                continue
+            fitted = drawn_count(fitted_count(items, retrieval.folds), choice.options.share)
             try:
-                choice.make().check(*size)
+                check_fitted(choice.make().check, items, fitted, width)
             except InputError as error:
                 raise ConfigError(f"{where}.reducers: {name}: {error}") from error
 
@@ -479,39 +489,70 @@ def _check_reducers(plan: Plan, retrieval: Retrieval, where: str) -> None:
 def _check_rankers(plan: Plan, retrieval: Retrieval, where: str) -> None:
     """Refuse rankers whose options do not fit the features they are to search, as far as known."""
     sizes = _searched_sizes(plan, retrieval)
+    reducers = reducer_labels(retrieval)
     for written in retrieval.rankers:
         ranker = ranker_choice(written)
-        for name, (items, width) in sizes.items():
-            for reducer, choice in reducer_labels(retrieval).items():
+        for name, (items, width, head) in sizes.items():
+            searched = searched_count(items, retrieval.folds)
+            for reducer, choice in reducers.items() if head is None else [(NONE, None)]:
                 reduced = "" if choice is None else f" by {reducer}"
                 try:
-                    ranker.kind(ranker.options).check(items, width if choice is None else choice.make().width(width))
+                    ranker.kind(ranker.options).check(searched, width if choice is None else choice.make().width(width))
                 except InputError as error:
                     raise ConfigError(f"{where}.rankers: {name}{reduced}: {error}") from error
 
 
-def _searched_sizes(plan: Plan, retrieval: Retrieval) -> dict[str, tuple[int, int]]:
-    """Return how many items the gallery of each method has, and of how many values (or bytes) their features are."""
-    items = _gallery_items(plan, retrieval)
-    sizes = {f"features {n}": (held.items, held.width) for n, held in plan.imported.items() if n in retrieval.features}
+def _check_distances(plan: Plan, retrieval: Retrieval, where: str) -> None:
+    """Refuse to compare numbers as packed bits; packed bits are compared by nothing else, whatever is asked for."""
+    for name in retrieval.models if HAMMING in retrieval.distances else ():
+        head = plan.study.models[name].head_choice
+        if head is None or not head.binary:
+            raise ConfigError(
+                f"{where}.distances: {HAMMING} compares packed bits, and the features of {name} are numbers; leave it "
+                "out (models with a head of bits are compared by it in any case)."
+            )
+
+
+def _check_folds(plan: Plan, retrieval: Retrieval, where: str) -> None:
+    """Refuse a gallery with a class that not every fold can have an item of, as far as known."""
+    if not retrieval.folds or retrieval.features:
+        return
+    sizes = _class_sizes(plan, retrieval.gallery)
+    few = [f"{name} ({count})" for name, count in sizes.items() if count < retrieval.folds]
+    if few:
+        raise ConfigError(f"{where}.folds: {too_small(few, retrieval.folds)}")
+
+
+def _searched_sizes(plan: Plan, retrieval: Retrieval) -> dict[str, tuple[int, int, HeadChoice | None]]:
+    """Return for each method how many items its gallery has, how wide its features are, and the head that made them.
+
+    Widths are of numbers, or bytes of packed bits.
+    """
+    items = _gallery_items(plan, retrieval) or sys.maxsize
+    sizes: dict[str, tuple[int, int, HeadChoice | None]] = {
+        f"features {name}": (held.items, held.width, None)
+        for name, held in plan.imported.items()
+        if name in retrieval.features
+    }
     # What is not known yet fits; the step itself can tell.
-    return sizes | {f"model {n}": (items or sys.maxsize, plan.widths[n]) for n in retrieval.models if n in plan.widths}
+    known = [name for name in retrieval.models if name in plan.widths]
+    return sizes | {f"model {n}": (items, plan.widths[n], plan.study.models[n].head_choice) for n in known}
 
 
 def _gallery_items(plan: Plan, retrieval: Retrieval) -> int | None:
     """Return how many items the gallery of a retrieval of models has, None where only the data can tell."""
     if retrieval.features:
         return None
-    size = _gallery_size(plan, retrieval)
-    return None if size is None else size + int(retrieval.leave_one_out)
+    return _split_size(plan, retrieval.gallery)
 
 
 def _gallery_size(plan: Plan, retrieval: Retrieval) -> int | None:
-    """Return how many items a query of a retrieval can find, None where only the data can tell."""
+    """Return how many items a query of a retrieval can find at once, None where only the data can tell."""
     if retrieval.features:
-        return min(plan.imported[name].items for name in retrieval.features) - int(retrieval.leave_one_out)
-    items = _split_size(plan, retrieval.gallery)
-    return None if items is None else items - int(retrieval.leave_one_out)
+        items: int | None = min(plan.imported[name].items for name in retrieval.features)
+    else:
+        items = _split_size(plan, retrieval.gallery)
+    return None if items is None else searched_count(items, retrieval.folds) - int(retrieval.leave_one_out)
 
 
 def _split_size(plan: Plan, reference: str) -> int | None:
@@ -529,6 +570,12 @@ def _check_maps(plan: Plan) -> None:
     for name, drawn in plan.study.maps.items():
         where = f"study {plan.name}: maps.{name}"
         sizes = [_split_size(plan, drawn.data)] if drawn.models else []
+        heads = {model: plan.study.models[model].head_choice for model in drawn.models}
+        bits = [model for model, head in heads.items() if head is not None and head.binary]
+        if bits:
+            raise ConfigError(
+                f"{where}.models: {bits[0]} gives packed bits ({heads[bits[0]].name}), and a map is drawn of numbers."
+            )
         for imported in drawn.features:
             held = plan.imported[imported]
             if held.packed:
@@ -597,7 +644,7 @@ def _check_sizes(plan: Plan) -> None:
         items = _gallery_size(plan, retrieval)
         if items is None:
             continue
-        gallery = retrieval.gallery or retrieval.label
+        gallery = f"{'a fold of ' * bool(retrieval.folds)}{retrieval.gallery or retrieval.label}"
         wanted = [(f"metrics: {m}", int(k)) for m in retrieval.metrics if (k := m.partition("@")[2]).isdigit()]
         wanted += [(f"votes: {count}", count) for count in retrieval.votes]
         for what, k in wanted:
@@ -688,6 +735,7 @@ def _network_request(study: Study, name: str, stage: Stage) -> dict[str, Any]:
         "channels": model.channels,
         "size": model.size or study.datasets[stage.learned_from[0].partition("/")[0]].size,
         "options": model.options,
+        **({} if model.head is None else {"head": model.head}),
     }
 
 
@@ -716,7 +764,9 @@ def _checked_networks(plans: dict[str, Plan], starts: list[_Start], cache: Path)
         for name, model, _dataset, dataset_name, request in _network_requests(plan):
             facts = next(networks)
             _check_network(plan.name, name, model, dataset_name, request, facts)
-            widths[name] = facts["features"][model.feature]
+            head = model.head_choice
+            bytes_of_bits = head is not None and head.binary
+            widths[name] = head.bits // 8 if bytes_of_bits else facts["features"][model.feature]
         learning = {
             (name, stage.name): _checked_learning(plan, name, stage, next(learned), next(changed))
             for name, model in plan.study.models.items()

@@ -31,7 +31,7 @@ def answer(
     Parameters
     ----------
     requests
-        Mappings with architecture, channels, size and options.
+        Mappings with architecture, channels, size and options, of networks with a head also `head`.
     written
         Objectives as stages have them: a name, or a mapping from names to options.
     changes

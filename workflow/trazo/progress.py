@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,18 @@ def step(log_file: Path | str, title: str) -> Iterator[None]:
     finally:
         file.close()
         log.handlers.clear()
+
+
+@contextmanager
+def warnings_in_the_log(library: str) -> Iterator[None]:
+    """Say what a library warns of as a line of the log, where it is read, and not among other output."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        # umap-learn looks for TensorFlow, which only another of its methods needs.
+        warnings.filterwarnings("ignore", category=ImportWarning)
+        yield
+    for text in dict.fromkeys(str(warning.message).strip() for warning in caught):
+        log.warning("%s: %s", library, text)
 
 
 class _BarFriendlyHandler(logging.Handler):

@@ -122,6 +122,50 @@ class Features:
 
 
 @dataclass(frozen=True)
+class Codes:
+    """What one reducer made of queries and of that part of a gallery that is searched.
+
+    Attributes
+    ----------
+    queries
+        (Q, d) float32 numbers or (Q, bytes) uint8 packed bits; None: queries stay the features that they are. The same
+        array as `gallery` where the queries are searched among themselves.
+    gallery
+        (n, d) or (n, bytes) of the same kind.
+    record
+        About the reducer: its `label`, what metrics call it (`method`), how many `bits` of memory a code takes, and
+        what fitting and applying it took.
+    """
+
+    queries: np.ndarray | None
+    gallery: np.ndarray
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CodesArtifact:
+    """The codes of one fold (or of a whole gallery) by the reducers that were fitted together.
+
+    Attributes
+    ----------
+    codes
+        By what paths call the reducers.
+    rows
+        (n,) int64 positions in the whole gallery of the items that are searched, ascending.
+    query_ids, gallery_ids
+        Names of the (Q,) queries and of the (n,) items that are searched.
+    record
+        How they were made.
+    """
+
+    codes: dict[str, Codes]
+    rows: np.ndarray
+    query_ids: list[str]
+    gallery_ids: list[str]
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class RankingArtifact:
     """What ranking one gallery for many queries gave.
 
@@ -206,6 +250,28 @@ class MapArtifact:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@dataclass(frozen=True)
+class FittedReducer:
+    """A fitted reducer, as far as a file knows it.
+
+    Attributes
+    ----------
+    name
+        Of the reducer, in its registry.
+    options
+        Its options.
+    arrays
+        What it learned, by name.
+    record
+        As in `Images`.
+    """
+
+    name: str
+    options: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    record: dict[str, Any] = field(default_factory=dict)
 
 
 def _put_strings(file: h5py.File, name: str, values: Sequence[str]) -> None:
@@ -411,7 +477,7 @@ def read_labels(path: Path | str) -> tuple[np.ndarray, list[str]]:
 
 
 def write_features(path: Path | str, features: Features) -> None:
-    """Write `features.h5` (or `codes.h5`), whole or not at all.
+    """Write `features.h5`, whole or not at all.
 
     Raises
     ------
@@ -429,7 +495,7 @@ def write_features(path: Path | str, features: Features) -> None:
 
 
 def read_features(path: Path | str) -> Features:
-    """Read `features.h5` (or `codes.h5`).
+    """Read `features.h5`.
 
     Raises
     ------
@@ -448,6 +514,79 @@ def read_features(path: Path | str) -> Features:
             record=json.loads(file.attrs["record"]),
             instances=_get_instances(file),
         )
+
+
+# Of the queries of a reducer's codes: an array of their own, the gallery's, or the features as they are.
+_OWN, _SAME, _FEATURES = "own", "gallery", "features"
+
+
+def write_codes(path: Path | str, artifact: CodesArtifact) -> None:
+    """Write codes, whole or not at all; queries that are the gallery are written once."""
+    with atomic_path(path) as part, h5py.File(part, "w") as file:
+        file.create_dataset("rows", data=np.asarray(artifact.rows, dtype=np.int64))
+        _put_strings(file, "query_ids", artifact.query_ids)
+        _put_strings(file, "gallery_ids", artifact.gallery_ids)
+        groups = file.create_group("codes", track_order=True)
+        for label, codes in artifact.codes.items():
+            group = groups.create_group(label)
+            group.create_dataset("gallery", data=codes.gallery)
+            group.attrs["queries"] = _FEATURES if codes.queries is None else _OWN
+            if codes.queries is codes.gallery:
+                group.attrs["queries"] = _SAME
+            elif codes.queries is not None:
+                group.create_dataset("queries", data=codes.queries)
+            group.attrs["record"] = json.dumps(codes.record, sort_keys=True, default=str)
+        _stamp(file, "codes", artifact.record)
+
+
+def read_codes(
+    path: Path | str,
+    labels: Sequence[str] | None = None,
+    *,
+    query_ids: Sequence[str] | None = None,
+    gallery_ids: Sequence[str] | None = None,
+) -> CodesArtifact:
+    """Read codes.
+
+    Parameters
+    ----------
+    path
+        Where they are.
+    labels
+        The reducers whose codes are wanted, as paths call them; all of them if left out.
+    query_ids, gallery_ids
+        Names of the queries and of the whole gallery that the codes are to be of.
+
+    Raises
+    ------
+    ArtifactError
+        If it is missing, damaged or something else, has no codes by a reducer that is asked for, or is of other items.
+    """
+    with _opened(path, "codes") as file:
+        held = list(file["codes"])
+        wanted = held if labels is None else list(labels)
+        lacking = [label for label in wanted if label not in held]
+        if lacking:
+            raise ArtifactError(f"{path} holds codes by {', '.join(held)}, not {lacking[0]}; delete it and run again.")
+        found = CodesArtifact(
+            codes={label: _get_codes(file["codes"][label]) for label in wanted},
+            rows=file["rows"][:],
+            query_ids=_get_strings(file, "query_ids"),
+            gallery_ids=_get_strings(file, "gallery_ids"),
+            record=json.loads(file.attrs["record"]),
+        )
+    expected = None if gallery_ids is None else [gallery_ids[row] for row in found.rows if row < len(gallery_ids)]
+    sides = (("other queries", found.query_ids, query_ids), ("another gallery", found.gallery_ids, expected))
+    for what, own, other in sides:
+        if other is not None and own != list(other):
+            raise ArtifactError(f"{path}: its codes are of {what} than the features; delete it and run again.")
+    return found
+
+
+def _get_codes(group: h5py.Group) -> Codes:
+    gallery = group["gallery"][:]
+    kept = {_OWN: lambda: group["queries"][:], _SAME: lambda: gallery, _FEATURES: lambda: None}
+    return Codes(kept[group.attrs["queries"]](), gallery, json.loads(group.attrs["record"]))
 
 
 _RANKING_ARRAYS = (
@@ -536,6 +675,44 @@ def read_map(path: Path | str) -> MapArtifact:
         )
 
 
+_FITTED = "fitted reducer"
+
+
+def write_fitted(path: Path | str, fitted: FittedReducer) -> None:
+    """Write a fitted reducer, whole or not at all."""
+    with atomic_path(path) as part, h5py.File(part, "w") as file:
+        file.attrs["name"] = fitted.name
+        file.attrs["options"] = json.dumps(fitted.options, sort_keys=True)
+        arrays = file.create_group("arrays")
+        for name, values in fitted.arrays.items():
+            arrays.create_dataset(name, data=values)
+        _stamp(file, _FITTED, fitted.record)
+
+
+def read_fitted(path: Path | str) -> FittedReducer:
+    """Read a fitted reducer's name, options and arrays; runs nothing that the file may hold.
+
+    Raises
+    ------
+    ArtifactError
+        If it is missing, damaged or something else.
+    """
+    with _opened(path, _FITTED) as file:
+        saved = dict(file["arrays"])
+        if any(not isinstance(part, h5py.Dataset) or part.dtype.hasobject for part in saved.values()):
+            raise KeyError("arrays that are not of numbers")
+        try:
+            options = dict(json.loads(file.attrs["options"]))
+        except (TypeError, ValueError) as error:
+            raise KeyError("options that are no mapping") from error
+        return FittedReducer(
+            name=str(file.attrs["name"]),
+            options=options,
+            arrays={name: np.atleast_1d(part[()]) for name, part in saved.items()},
+            record=json.loads(file.attrs["record"]),
+        )
+
+
 METRIC_COLUMNS = (
     "study",
     "dataset",
@@ -584,6 +761,24 @@ def write_metrics(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
             if unknown or not np.isfinite(row["value"]):
                 raise ArtifactError(f"{path}: cannot write {row}: unknown columns {unknown} or no finite value.")
             writer.writerow({k: repr(float(v)) if isinstance(v, float | np.floating) else v for k, v in row.items()})
+
+
+def read_metrics(path: Path | str) -> list[dict[str, Any]]:
+    """Return the rows of a tidy metrics file as `write_metrics` takes them: cells that are empty left out.
+
+    Raises
+    ------
+    ArtifactError
+        If its columns are others, or a value is no number.
+    """
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != METRIC_COLUMNS:
+            raise ArtifactError(f"{path} has the columns {reader.fieldnames}, expected {', '.join(METRIC_COLUMNS)}.")
+        try:
+            return [{**{k: v for k, v in row.items() if v}, "value": float(row["value"])} for row in reader]
+        except ValueError as error:
+            raise ArtifactError(f"{path}, line {reader.line_num}: {error}; delete it and run again.") from error
 
 
 def read_first_metrics(path: Path | str) -> dict[str, str]:

@@ -6,16 +6,14 @@ options here. How good a map is, is measured in `quality`.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from trazo.errors import InputError
-from trazo.progress import log
+from trazo.progress import warnings_in_the_log
 from trazo.registry import Registry, checked_options
 
 
@@ -91,7 +89,7 @@ class Umap(Method):
 
     def lay_out(self, values: np.ndarray) -> np.ndarray:
         """As `Method.lay_out`."""
-        with _warnings_in_the_log("umap-learn"):
+        with warnings_in_the_log("umap-learn"):
             from umap import UMAP
 
             # A seed and several threads exclude each other.
@@ -126,7 +124,7 @@ class Tsne(Method):
         """As `Method.lay_out`."""
         from sklearn.manifold import TSNE
 
-        with _warnings_in_the_log("scikit-learn"):
+        with warnings_in_the_log("scikit-learn"):
             mapper = TSNE(n_components=2, init="pca", random_state=self.seed, n_jobs=1, **self.options.model_dump())
             return mapper.fit_transform(values)
 
@@ -141,15 +139,3 @@ def method_of(name: str, options: Mapping[str, Any], seed: int) -> Method:
     """
     kind = methods.get(name)
     return kind(checked_options(name, kind.options_type, options), seed)
-
-
-@contextmanager
-def _warnings_in_the_log(library: str) -> Iterator[None]:
-    """Say what a library warns of as a line of the log, where it is read, and not among other output."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("default")
-        # umap-learn looks for TensorFlow, which only another of its methods needs.
-        warnings.filterwarnings("ignore", category=ImportWarning)
-        yield
-    for text in dict.fromkeys(str(warning.message).strip() for warning in caught):
-        log.warning("%s: %s", library, text)

@@ -41,6 +41,8 @@ class Checkpoint:
         "none", or the name of the colour statistics that images are normalised by.
     shared_from
         The first stage that sketches and photos share; empty for a network without branches.
+    head
+        What makes codes of its features, as {name: options}; None for a network without.
     """
 
     architecture: str
@@ -54,6 +56,7 @@ class Checkpoint:
     classifier: bool = True
     normalise: str = "none"
     shared_from: str = ""
+    head: str | dict[str, Any] | None = None
 
     def network(self, epoch: int) -> StagedNetwork:
         """Return the network with the weights of `epoch`.
@@ -72,6 +75,7 @@ class Checkpoint:
             size=self.size,
             options=self.options,
             shared_from=self.shared_from or None,
+            head=self.head,
         )
         network.load_state_dict(self.weights[epoch])
         return network
@@ -91,6 +95,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         "classifier": checkpoint.classifier,
         "normalise": checkpoint.normalise,
         "shared_from": checkpoint.shared_from,
+        "head": json.dumps(checkpoint.head),
         "weights": checkpoint.weights,
         "record": json.dumps(checkpoint.record, sort_keys=True, default=str),
     }
@@ -127,6 +132,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         classifier=content.get("classifier", True),
         normalise=content.get("normalise", "none"),
         shared_from=content.get("shared_from", ""),
+        head=json.loads(content.get("head", "null")),
     )
 
 

@@ -13,8 +13,10 @@ import torch
 import trazo.models
 from trazo.errors import InputError
 from trazo.models.branches import BranchedNetwork
-from trazo.models.network import StagedNetwork, architectures, flat_size, libraries
+from trazo.models.heads import WrittenHead, head_of
+from trazo.models.network import StagedNetwork, architectures, flat_size, libraries, with_code
 from trazo.registry import unknown_name
+from trazo.sizes import CODE
 
 # Deeper than any input a study of drawings feeds; where a network takes nothing below, it takes nothing.
 _LARGEST_SIZE = 1024
@@ -64,6 +66,7 @@ def build(
     options: dict[str, Any] | None = None,
     seed: int = 0,
     shared_from: str | None = None,
+    head: str | WrittenHead | None = None,
 ) -> StagedNetwork:
     """Build a network with weights drawn from `seed`.
 
@@ -84,18 +87,26 @@ def build(
     shared_from
         Name of the first stage that sketches and photos share, those before it existing once for each with the same
         weights; None: a network without branches.
+    head
+        What makes short codes of the features before the classifier, as {name: options}; sketches and photos share it.
+        The weights of all other stages are those of the network without.
 
     Raises
     ------
     InputError
-        If the name, an option or the stage is unknown, or the input is too small.
+        If the name, an option, the stage or the head is unknown, or the input is too small.
     """
     builder = builder_of(architecture)
     _need_known(architecture, builder, options or {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = builder(classes=classes, channels=channels, size=size, **(options or {}))
-    return network if shared_from is None else BranchedNetwork(network, shared_from)
+        if head is not None:
+            network = with_code(network, head_of(head), classes=classes, channels=channels, size=size)
+    if shared_from is None:
+        return network
+    # Codes of sketches and photos are compared: one layer makes both, also where only the classifier is to be shared.
+    return BranchedNetwork(network, CODE if head is not None and shared_from == network.classifier else shared_from)
 
 
 def describe(
@@ -106,12 +117,13 @@ def describe(
     options: dict[str, Any] | None = None,
     search: bool = True,
     shared_from: str | None = None,
+    head: str | WrittenHead | None = None,
 ) -> dict[str, Any]:
     """Return what can be known of a network without training it.
 
     Parameters
     ----------
-    architecture, channels, size, options, shared_from
+    architecture, channels, size, options, shared_from, head
         As `build` takes them.
     search
         Whether the smallest size is looked for where `size` is large enough; if not, `smallest` is `size` then.
@@ -133,7 +145,7 @@ def describe(
     facts |= {"smallest": _smallest_size(architecture, channels, size, options, search), "pretrained": ""}
     if facts["smallest"] is not None and size >= facts["smallest"]:
         with torch.device("meta"):
-            network = build(architecture, classes=2, channels=channels, size=size, options=options)
+            network = build(architecture, classes=2, channels=channels, size=size, options=options, head=head)
         chain: dict[str, Any] = {}
         for name, stage in network.stages.items():
             chain[name] = stage

@@ -12,7 +12,9 @@ import torch
 from torch import nn
 
 from trazo.errors import InputError
+from trazo.models.heads import Head
 from trazo.registry import Registry, unknown_name
+from trazo.sizes import CODE
 
 architectures: Registry = Registry("architecture")
 # By what stands before a colon: of a name after it, they return what builds that architecture.
@@ -84,7 +86,8 @@ class StagedNetwork(nn.Module):
     @property
     def added(self) -> list[str]:
         """Names of stages before the classifier that weights for the architecture need not have."""
-        return [_EMBEDDING] if self.foreign is not None and _EMBEDDING in self.layers else []
+        options = [_EMBEDDING] if self.foreign is not None else []
+        return [stage for stage in (*options, CODE) if stage in self.layers]
 
     def forward(self, images: torch.Tensor, domains: torch.Tensor | int | None = None) -> torch.Tensor:
         """Return logits (B, C) for images (B, channels, H, W) float.
@@ -205,6 +208,34 @@ def with_head(
         features = embedding
     stages[classifier] = nn.Linear(features, classes)
     return StagedNetwork(stages, foreign)
+
+
+def with_code(network: StagedNetwork, head: Head, *, classes: int, channels: int, size: int) -> StagedNetwork:
+    """Return a network with a head: its stages but the last, a stage `code`, and a linear classifier of the code.
+
+    Whatever the last stage was called, it keeps its name. Both new ones have torch's own initial weights.
+
+    Parameters
+    ----------
+    network
+        The network without a head; its stages become those of the one returned.
+    head
+        What makes the code.
+    classes, channels, size
+        Number of logits, input channels, and side of the square input in pixels.
+
+    Raises
+    ------
+    InputError
+        If the network has a stage `code` of its own, or the input is too small.
+    """
+    stages = dict(network.stages)
+    if CODE in stages:
+        raise InputError(f"the network has a stage {CODE!r} already, which is what a head adds; leave `head` out.")
+    stages.pop(network.classifier)
+    stages[CODE] = head.layer(flat_size(stages, channels, size))
+    stages[network.classifier] = nn.Linear(head.units, classes)
+    return StagedNetwork(stages, network.foreign)
 
 
 def need_width(option: str, value: object, meaning: str) -> int:

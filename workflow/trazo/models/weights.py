@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from trazo.config import part_label
 from trazo.errors import InputError, TrazoError
 from trazo.models.branches import DOMAINS
 from trazo.models.checkpoint import load_checkpoint, load_safely
@@ -121,6 +122,7 @@ def read_weights(path: Path | str, *, epoch: int | None = None, named: bool = Tr
     stage = f"stage {key['stage']} of {key['model']}" if {"stage", "model"} <= set(key) else "checkpoint"
     options = f" with options {checkpoint.options}" if checkpoint.options else ""
     shared = f", shared from {checkpoint.shared_from}" if checkpoint.shared_from else ""
+    head = f", with the head {part_label(checkpoint.head)}" if checkpoint.head else ""
     # The record of a checkpoint that the workflow has just made tells it from all others, and is read sooner.
     file, content_digest = _file_words(path) if named else ("", digest([checkpoint.record, chosen]))
     return Weights(
@@ -129,7 +131,7 @@ def read_weights(path: Path | str, *, epoch: int | None = None, named: bool = Tr
         digest=content_digest,
         classes=checkpoint.classes,
         made_for=f"{checkpoint.architecture}{options} of {checkpoint.channels}×{checkpoint.size}×{checkpoint.size}"
-        f"{shared}",
+        f"{shared}{head}",
         normalise=checkpoint.normalise,
     )
 
@@ -163,9 +165,9 @@ def begin_with(network: StagedNetwork, weights: Weights, *, architecture: str, c
     """Put weights into a network whose own were drawn from `seed`.
 
     The classifier is taken over if it is of the same classes in the same order, or, where the file does not name its
-    classes, of as many. An embedding put before it by an option may be missing; it, and then the classifier too, stay
-    as they were drawn. All else must fit. In a network with branches each takes its own from weights of another one;
-    both take the same from weights of a network without.
+    classes, of as many. An embedding put before it by an option, or the code of a head, may be missing; it, and then
+    the classifier too, stay as they were drawn. All else must fit. In a network with branches each takes its own from
+    weights of another one; both take the same from weights of a network without.
 
     Parameters
     ----------
@@ -196,7 +198,7 @@ def begin_by_part(
 
     Each of the weights may be of the network without branches, or of one with branches, of which the part of the same
     name is taken, or what is shared there. Only a part's own stages are looked at. A part that is not given stays as it
-    was drawn. The classifier and an embedding are taken over, or not, as in `begin_with`.
+    was drawn. The classifier, an embedding and a code are taken over, or not, as in `begin_with`.
 
     Parameters
     ----------

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from trazo.errors import InputError
-from trazo.reducers.contract import Reducer, ReducerOptions, reducers
+from trazo.reducers.contract import Reducer, ReducerOptions, reducers, saved_arrays
 
 if TYPE_CHECKING:
     import numpy as np
+    import sklearn.decomposition
 
 # Of the largest component's variance: below it, what double precision leaves of a covariance is rounding.
 _NO_VARIANCE = 1e-12
@@ -26,11 +28,19 @@ class PcaOptions(ReducerOptions):
 # The name stands here as it is: fingerprints of code read it from the text.
 @reducers.register("pca")
 class Pca(Reducer):
-    """Principal component analysis, as `sklearn.decomposition.PCA`, in double precision.
+    """Principal component analysis, by `sklearn.decomposition.PCA` in double precision.
 
     Components come from the eigenvectors of the covariance where there are more items than values, else from a full
     singular value decomposition: neither draws random numbers, and signs are fixed by scikit-learn, so that the same
-    features give the same codes. The components of a smaller size are the first ones of a larger size.
+    features give the same codes. The components of a smaller size are the first ones of a larger size, so that one
+    fit serves all sizes.
+
+    Attributes
+    ----------
+    mean_, components_, deviations_
+        (D,), (size, D) and (size,) float32: what is subtracted, the directions, and the standard deviation along each.
+    explained_variance_ratio_
+        (size,) float32 shares of all variance.
     """
 
     options_type = PcaOptions
@@ -53,38 +63,87 @@ class Pca(Reducer):
 
     def fit(self, values: np.ndarray) -> Pca:
         """As `Reducer.fit`."""
-        import numpy as np
-        from sklearn.decomposition import PCA
+        _decompose([self], values)
+        return self
 
-        self.check(*values.shape)
-        values = values.astype(np.float64)
-        if not np.ptp(values, axis=0).any():
-            raise InputError(
-                f"pca: the features of all {len(values)} items are the same, so that there is no direction in which "
-                "they differ; look at what made them."
-            )
-        solver = "covariance_eigh" if values.shape[0] > values.shape[1] else "full"
-        self.pca_ = PCA(self.options.size, whiten=self.options.whiten, svd_solver=solver).fit(values)
-        variance = self.pca_.explained_variance_
+    @classmethod
+    def fit_several(cls, options: Sequence[PcaOptions], values: np.ndarray) -> list[Pca]:
+        """As `Reducer.fit_several`: decomposes once, at the largest size."""
+        several = [cls(one) for one in options]
+        _decompose(several, values)
+        return several
+
+    def take(self, found: sklearn.decomposition.PCA) -> None:
+        """Keep the first components of a decomposition."""
+        import numpy as np
+
+        size = self.options.size
+        variance = found.explained_variance_[:size]
         varying = int((variance > _NO_VARIANCE * variance[0]).sum())
-        if self.options.whiten and varying < len(variance):
+        if self.options.whiten and varying < size:
             raise InputError(
-                f"pca: whitening divides by the deviation of each component, and only {varying} of {len(variance)} "
+                f"pca: whitening divides by the deviation of each component, and only {varying} of {size} "
                 f"have one; choose a size up to {varying}, or whiten: false."
             )
-        return self
+        self.mean_ = found.mean_.astype(np.float32)
+        self.components_ = found.components_[:size].astype(np.float32)
+        self.deviations_ = np.sqrt(variance).astype(np.float32)
+        self.explained_variance_ratio_ = found.explained_variance_ratio_[:size].astype(np.float32)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Widen what is multiplied with: in single precision, a code would depend on what else is transformed."""
+        import numpy as np
+
+        directions = self.components_.T.astype(np.float64)
+        self._directions = directions / self.deviations_ if self.options.whiten else directions
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         """As `Reducer.transform`; (M, size) float32."""
         import numpy as np
 
-        return self.pca_.transform(values.astype(np.float64)).astype(np.float32)
+        self.need_numbers(values, len(self.mean_))
+        return ((values - self.mean_.astype(np.float64)) @ self._directions).astype(np.float32)
 
     def memory_bytes(self) -> int:
         """As `Reducer.memory_bytes`: mean, components and, whitened, their deviations, in float32 as the codes are."""
-        scales = self.options.size if self.options.whiten else 0
-        return 4 * (self.pca_.mean_.size + self.pca_.components_.size + scales)
+        deviations = self.deviations_.nbytes if self.options.whiten else 0
+        return self.mean_.nbytes + self.components_.nbytes + deviations
 
     def facts(self) -> dict[str, float]:
         """As `Reducer.facts`: `explained_variance`, the share of the gallery's variance that the codes keep."""
-        return {"explained_variance": round(float(self.pca_.explained_variance_ratio_.sum()), 6)}
+        return {"explained_variance": round(float(self.explained_variance_ratio_.sum(dtype=float)), 6)}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As `Reducer.arrays`."""
+        return {
+            "mean": self.mean_,
+            "components": self.components_,
+            "deviations": self.deviations_,
+            "explained_variance_ratio": self.explained_variance_ratio_,
+        }
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> Pca:
+        """As `Reducer.restore`."""
+        size = self.options.size
+        shapes = {"mean": ("D",), "components": (size, "D"), "deviations": (size,), "explained_variance_ratio": (size,)}
+        for name, values in saved_arrays(arrays, shapes).items():
+            setattr(self, f"{name}_", values)
+        self._prepare()
+        return self
+
+
+def _decompose(several: Sequence[Pca], values: np.ndarray) -> None:
+    """Fit reducers of any sizes by one decomposition at the largest."""
+    import numpy as np
+    from sklearn.decomposition import PCA
+
+    for one in several:
+        one.need_learnable(values)
+    if not several:
+        return
+    solver = "covariance_eigh" if values.shape[0] > values.shape[1] else "full"
+    largest = max(one.options.size for one in several)
+    found = PCA(largest, svd_solver=solver).fit(values.astype(np.float64))
+    for one in several:
+        one.take(found)

@@ -13,7 +13,9 @@ import numpy as np
 from trazo import store
 from trazo.config import Retrieval, Study
 from trazo.errors import InputError
+from trazo.report.drawing import label
 from trazo.report.measures import stage_position
+from trazo.report.series import all_series
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,10 @@ class Lists:
     retrieval
         The retrieval they are of.
     distance, reducer, ranker
-        What it was searched by and with, and what shortened the features before.
+        What it was searched by and with, and what shortened the features before; no reducer where several are shown.
     rankings
-        By model, of its last stage and epoch and of the study's first seed; models in the order asked for.
+        By model (of several reducers by both, as readers name them), of its last stage and epoch and of the study's
+        first seed; models in the order asked for.
     """
 
     retrieval: Retrieval
@@ -84,8 +87,14 @@ class Lists:
     def words(self) -> list[str]:
         """What sets them apart from others of the retrieval: distance, reducer and ranker, as far as it has several."""
         ways = [f"by {self.distance} distance"] if len(self.retrieval.distances) > 1 else []
-        ways += [f"reducer {self.reducer}"] if len(self.retrieval.reducer_labels) > 1 else []
+        ways += [f"reducer {self.reducer}"] if self.reducer and len(self.retrieval.reducer_labels) > 1 else []
         return [*ways, *([f"ranker {self.ranker}"] if self.several_rankers else [])]
+
+    @property
+    def way(self) -> str:
+        """The distance, and that bits are compared by another."""
+        packed = self.distance != "hamming" and any(a.of("distance") == "hamming" for a in self.rankings.values())
+        return f"{label(self.distance)} distance{', bits by Hamming distance' if packed else ''}"
 
     @property
     def several_rankers(self) -> bool:
@@ -102,8 +111,11 @@ def chosen_lists(
     distance: str = "",
     ranker: str = "",
     reducer: str = "",
+    reducers: Sequence[str] = (),
 ) -> Lists:
     """Return the rankings of some models on the first of some retrievals.
+
+    Codes that a model learned are shown as they are, and their bits by Hamming distance, whatever is asked for.
 
     Parameters
     ----------
@@ -113,6 +125,8 @@ def chosen_lists(
         Those that could be shown, in order.
     distance, ranker, reducer
         Empty: the retrieval's first.
+    reducers
+        Several reducers instead of one.
 
     Raises
     ------
@@ -123,20 +137,33 @@ def chosen_lists(
         raise InputError("there is no retrieval whose ranked lists could be shown.")
     retrieval = retrievals[0]
     distance = distance or retrieval.distances[0]
-    reducer = reducer or retrieval.reducer_labels[0]
-    wanted = {"retrieval": retrieval.label, "distance": distance, "reducer": reducer}
-    found = [a for a in keyed(paths) if all(a.of(part) == name for part, name in wanted.items())]
+    labels = list(reducers) or [reducer or retrieval.reducer_labels[0]]
+    series = all_series(study, models, labels)
+    learned = {one.model for one in series if one.learned}
+
+    def wanted(artifact: Keyed) -> bool:
+        mine = artifact.of("model") in learned
+        return (
+            artifact.of("retrieval") == retrieval.label
+            and artifact.of("distance") in ({distance, "hamming"} if mine else {distance})
+            and (mine or artifact.of("reducer") in labels)
+        )
+
+    found = [a for a in keyed(paths) if wanted(a)]
     # Artifacts that name no ranker are of the only one.
     at_hand = list(dict.fromkeys(a.of("ranker") for a in found))
     first = next((name for name in retrieval.ranker_labels if name in at_hand), at_hand[0] if at_hand else "")
     found = [a for a in found if a.of("ranker") == (ranker or first)]
-    last = {model: last_of_model(found, model, study) for model in models}
-    rankings = {model: artifact for model, artifact in last.items() if artifact}
+    last = {
+        one.name: last_of_model([a for a in found if one.learned or a.of("reducer") == one.reducer], one.model, study)
+        for one in series
+    }
+    rankings = {name: artifact for name, artifact in last.items() if artifact}
     if not rankings:
         raise InputError(
             f"no ranking of {retrieval.label} by {distance} distance{f' with {ranker}' if ranker else ''} is at hand."
         )
-    return Lists(retrieval, distance, reducer, ranker or first, rankings)
+    return Lists(retrieval, distance, labels[0] if len(labels) == 1 else "", ranker or first, rankings)
 
 
 def class_names(artifacts: Sequence[Keyed]) -> dict[str, list[str]]:

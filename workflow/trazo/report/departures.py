@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,16 @@ def _start_words(model: Model, study: Study, sources: Mapping[str, str]) -> str:
     told = {part: _part_words(start, model, study, sources) for part, start in model.starts.items()}
     if isinstance(model.weights, BranchWeights):
         told |= {part: "random weights" for part in BranchWeights.model_fields if part not in told}
-    return ", ".join(f"{part} layers from {words}" if part else words for part, words in told.items())
+    words = ", ".join(f"{part} layers from {words}" if part else words for part, words in told.items())
+    return f"{words}, code and classifier drawn at random" if _draws_code(model, study) else words
+
+
+def _draws_code(model: Model, study: Study) -> bool:
+    """Return whether a model has a head, and the weights that its shared layers start from surely have none."""
+    start = model.starts.get("", model.starts.get("shared"))
+    if model.head is None or start is None:
+        return False
+    return start == PRETRAINED or (isinstance(start, OtherModel) and study.models[start.model].head is None)
 
 
 def _part_words(start: str | OtherModel, model: Model, study: Study, sources: Mapping[str, str]) -> str:
@@ -148,15 +158,36 @@ def _part_words(start: str | OtherModel, model: Model, study: Study, sources: Ma
 
 def _told(study: Study, original: Study) -> list[str]:
     """Return differences but those in what the report shows: a sentence for all parts that differ in the same way."""
-    by_difference: dict[str, list[str]] = {}
+    by_difference: dict[str | _Absence, list[str]] = {}
     for key, before, now in differences(study, original):
         if key.partition(".")[0] not in _SHOWN:
             subject, sentence = _sentence(key, before, now, study, original)
             by_difference.setdefault(sentence, []).append(subject)
+    # A family of models that was left out is one sentence, in the place of its first member.
     by_subject: dict[str, list[str]] = {}
     for sentence, subjects in by_difference.items():
-        by_subject.setdefault(_joined(dict.fromkeys(s for s in subjects if s)), []).append(sentence)
-    return [f"{head}: {', '.join(said)}" if head else ", ".join(said) for head, said in by_subject.items()]
+        names = list(dict.fromkeys(s for s in subjects if s))
+        if isinstance(sentence, _Absence):
+            by_subject[sentence.words(names)] = []
+        else:
+            by_subject.setdefault(_joined(names), []).append(sentence)
+    return [": ".join(part for part in (head, ", ".join(said)) if part) for head, said in by_subject.items()]
+
+
+@dataclass(frozen=True)
+class _Absence:
+    """That parts of a section are in one form of a study only."""
+
+    section: str
+    verb: str
+
+    def words(self, names: list[str]) -> str:
+        if len(names) == 1:
+            return f"{self.section.removesuffix('s')} {names[0]} was {self.verb}"
+        told = f"{self.section} {_joined(names)}"
+        if len(names) > _MOST_LISTED:
+            told = f"{len(names)} {self.section} ({', '.join(names[:3])}, …)"
+        return f"{told} were {self.verb}"
 
 
 def _joined(names: Iterable[str]) -> str:
@@ -164,7 +195,7 @@ def _joined(names: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _sentence(key: str, before: Any, now: Any, study: Study, original: Study) -> tuple[str, str]:
+def _sentence(key: str, before: Any, now: Any, study: Study, original: Study) -> tuple[str, str | _Absence]:
     """Return what a difference is about, and what it is, in plain words where the key is a common one."""
     section, _, rest = key.partition(".")
     instead = f"{_listed(now)} instead of {_listed(before)}"
@@ -174,7 +205,7 @@ def _sentence(key: str, before: Any, now: Any, study: Study, original: Study) ->
         if name not in ours or name not in theirs:
             part = ours.get(name) or theirs[name]
             shown = part.label if isinstance(part, Retrieval) else name
-            return "", f"{section.removesuffix('s')} {shown} was {'added' if name in ours else 'left out'}"
+            return shown, _Absence(section, "added" if name in ours else "left out")
         if section == "retrievals":
             return ours[name].label, f"{_words(setting)} {instead}"
         if section == "maps":

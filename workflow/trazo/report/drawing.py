@@ -228,6 +228,7 @@ def lacks(retrieval: Retrieval, options: Options) -> str:
         "ranker": retrieval.ranker_labels,
         "rankers": retrieval.ranker_labels,
         "reducer": retrieval.reducer_labels,
+        "reducers": retrieval.reducer_labels,
     }
     for option, names in held.items():
         chosen = getattr(options, option, None) or []

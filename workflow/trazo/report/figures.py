@@ -24,13 +24,13 @@ from trazo.report.drawing import (
     parse_options,
     save,
 )
-from trazo.report.kinds import bars, class_curves, curves, epochs, maps, matrices, pairs, sheets
+from trazo.report.kinds import bars, class_curves, curves, epochs, maps, matrices, pairs, sheets, sizes, trade
 from trazo.report.measures import class_order
 
 __all__ = ["KIND_MODULES", "Material", "figure_kinds", "render_figure", "validate_figure"]
 
 # Importing a kind registers it; a new file of kinds is added here.
-KIND_MODULES = (bars, class_curves, curves, epochs, maps, matrices, pairs, sheets)
+KIND_MODULES = (bars, class_curves, curves, epochs, maps, matrices, pairs, sheets, sizes, trade)
 
 
 def validate_figure(
@@ -70,6 +70,7 @@ def validate_figure(
     listed = not study.features and all(isinstance(d.categories, list) for d in study.datasets.values())
     distances = {d for r in study.retrievals for d in r.distances}
     rankers = {name for r in study.retrievals for name in r.ranker_labels}
+    reducers = {name for r in study.retrievals for name in r.reducer_labels}
     known: dict[str, tuple[str, Any]] = {
         "models": ("model", study.methods),
         "distance": ("distance", distances),
@@ -79,7 +80,8 @@ def validate_figure(
         "stage": ("stage", {stage.name for model in study.models.values() for stage in model.stages}),
         "ranker": ("ranker", rankers),
         "rankers": ("ranker", rankers),
-        "reducer": ("reducer", {name for r in study.retrievals for name in r.reducer_labels}),
+        "reducer": ("reducer", reducers),
+        "reducers": ("reducer", reducers),
         "maps": ("map", study.maps),
     }
     if computed is not None:
@@ -91,6 +93,8 @@ def validate_figure(
         for name in [wanted] if isinstance(wanted, str) else wanted:
             if name not in choices:
                 raise InputError(f"{where}: {option}: {unknown_name(thing, name, choices)}")
+    if getattr(options, "reducer", "") and getattr(options, "reducers", ()):
+        raise InputError(f"{where}: it has both `reducer` and `reducers`; put all of them into `reducers`.")
     learned = sorted({"images", "features", "histories"} & set(kind.needs))
     if learned and not study.models:
         raise InputError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,15 @@ FROZEN = ("train_accuracy_frozen", "train_loss_frozen")
 TRAINING = ("train_accuracy", "train_loss", *FROZEN, "training_time", "images_per_second")
 # Of a map of features, over the items it shows.
 MAPPED = ("trustworthiness", "silhouette", "silhouette_map")
+# Of a search, beside what it finds: times of a query, which stand in timings.csv, and what a searcher must hold.
+QUERY_TIMES = (
+    "query_time",
+    "query_time_transform",
+    "query_time_distances",
+    "query_time_ranking",
+    "query_time_batch",
+)
+SIZES = ("memory", "saved_size")
 # What may differ among values that are averaged into one.
 REPLICATES = ("seed", "fold")
 # Where "none" says that there is no such part; anywhere else it may be somebody's name.
@@ -75,15 +85,35 @@ class Measure:
         return getattr(self, "class_name" if dimension == "class" else dimension)
 
 
-def read_measures(*paths: Path | str | None) -> list[Measure]:
+def read_measures(*paths: Path | str | None, folds: bool = False) -> list[Measure]:
     """Read `metrics.csv`, and other files like it (`timings.csv`); None stands for none.
+
+    Parameters
+    ----------
+    paths
+        The files.
+    folds
+        Also values of single folds beside their mean, which are left out otherwise.
 
     Raises
     ------
     InputError
         If a column is missing or a number does not parse; the message names file and line.
     """
-    return [measure for path in paths if path is not None for measure in _read(Path(path))]
+    found = [measure for path in paths if path is not None for measure in _read(Path(path))]
+    return found if folds else without_folds(found)
+
+
+def without_folds(measures: list[Measure]) -> list[Measure]:
+    """Leave out the values of single folds where their mean stands beside them: it is the one that counts."""
+    if not any(m.fold for m in measures):
+        return measures
+    counted = {_whatever_fold(m) for m in measures if not m.fold}
+    return [m for m in measures if not m.fold or _whatever_fold(m) not in counted]
+
+
+def _whatever_fold(measure: Measure) -> tuple[str, ...]:
+    return tuple(measure.of(dimension) for dimension in ("study", *DIMENSIONS) if dimension != "fold")
 
 
 def _read(path: Path) -> list[Measure]:
@@ -338,9 +368,9 @@ _OTHER_UNITS = {
     "train_loss": Unit(1.0, "", 3),
     "train_loss_frozen": Unit(1.0, "", 3),
     "images_per_second": Unit(1.0, "img/s", 0),
-    "memory": Unit(1.0, "MB", 2),
-    "query_time": Unit(1.0, "ms", 2),
     "training_time": Unit(1.0, "min", 1),
+    **dict.fromkeys(QUERY_TIMES, Unit(1.0, "ms", 2)),
+    **dict.fromkeys(SIZES, Unit(1.0, "MB", 2)),
     **dict.fromkeys(MAPPED, Unit(1.0, "", 3)),
 }
 _LOWER_IS_BETTER = frozenset(_OTHER_UNITS) - {"images_per_second", *MAPPED}
@@ -352,6 +382,12 @@ _LABELS |= {
     "train_loss_frozen": "training loss (frozen weights)",
 }
 _LABELS |= {"silhouette_map": "silhouette of the map"}
+_LABELS |= {
+    "query_time_transform": "time to transform",
+    "query_time_distances": "time for distances",
+    "query_time_ranking": "time to rank",
+    "query_time_batch": "query time in a batch",
+}
 # The studies' own conventions of mAP (README, "What the metrics mean"), after the depth.
 _CONVENTIONS = {"map_hits": "mAP{} (by hits)", "map_hits_excl": "mAP{} (by earlier hits)"}
 
@@ -375,14 +411,56 @@ def metric_label(metric: str) -> str:
     return several + _LABELS.get(name, name.replace("_", " ")) + at + depth.replace("+", ", ")
 
 
+def metric_heading(metric: str) -> str:
+    """Return a metric's label as the head of an axis or a sentence, with its unit: "Query time (ms)", "mAP (%)"."""
+    words, sign = metric_label(metric), unit_of(metric).sign
+    # What is written with capitals inside keeps its form.
+    head = words if words[:2] != words[:2].lower() else words[0].upper() + words[1:]
+    return f"{head} ({sign})" if sign else head
+
+
 # By their initials, as their papers call them.
-_REDUCERS = {"pca": "PCA", "pq": "PQ", "umap": "UMAP", "tsne": "t-SNE"}
+_REDUCERS = {"pca": "PCA", "pq": "PQ", "umap": "UMAP", "tsne": "t-SNE", "parametric_umap": "parametric UMAP"}
+_REDUCERS |= {name: name.upper() for name in ("crs", "cbs", "dsh", "dtsh")}
+# An option as `config.part_label` writes it: a name, and the value where that is a number. A hyphen is the sign of an
+# exponent only after an e.
+_OPTION = re.compile(r"-([A-Za-z_]+?)(\d+(?:\.\d+)?(?:e[-+]?\d+)?)?(?=-[A-Za-z_]|$)")
+
+
+def reducer_parts(reducer: str) -> tuple[str, dict[str, str]]:
+    """Return the name of a reducer, as `metrics.csv` has it, and its options; those that are no numbers are empty.
+
+    `umap-n_neighbors5-min_dist0.1` is `umap` with {"n_neighbors": "5", "min_dist": "0.1"}.
+    """
+    name, hyphen, rest = reducer.partition("-")
+    options = dict(_OPTION.findall(hyphen + rest))
+    if hyphen + rest != "".join(f"-{option}{value}" for option, value in options.items()):
+        # Written in a way of its own: what it says is kept, part by part.
+        options = dict.fromkeys(rest.split("-"), "")
+    return name, options
 
 
 def reducer_label(reducer: str) -> str:
     """Return a reducer, as `metrics.csv` has it, as readers know it ("pca-whiten": "PCA whiten")."""
-    name, *options = reducer.split("-") if reducer else ["none"]
-    return " ".join([_REDUCERS.get(name, name.replace("_", " ")), *options])
+    name, options = reducer_parts(plain("reducer", reducer) or "none")
+    words = [_REDUCERS.get(name, name.replace("_", " "))]
+    for option, value in options.items():
+        share = option == "share" and value
+        words.append(f"fitted on {100 * float(value):g} %" if share else f"{option} {value}".strip())
+    return " ".join(words)
+
+
+def learned_reducers(study: Study) -> dict[str, str]:
+    """Return, by model, what `metrics.csv` calls the reducer of models whose features are codes already."""
+    return {name: model.head_choice.name for name, model in study.models.items() if model.head is not None}
+
+
+def reducer_names(study: Study) -> list[str]:
+    """Return what `metrics.csv` calls the reducers of a study, none as "", in its order; learned ones last."""
+    fitted = [plain("reducer", name) for r in study.retrievals for name, _ in r.reduced.values()]
+    searched = {model for r in study.retrievals for model in r.models}
+    learned = [name for model, name in learned_reducers(study).items() if model in searched]
+    return list(dict.fromkeys([*fitted, *learned]))
 
 
 def reduced_by(measures: Iterable[Measure], label: str, study: Study) -> list[Measure]:
@@ -396,8 +474,12 @@ def reduced_by(measures: Iterable[Measure], label: str, study: Study) -> list[Me
         The reducer as paths call it ("pca-size32"); empty for the first of each retrieval.
     """
     known = {r.label: r.reduced for r in study.retrievals}
+    learned = learned_reducers(study)
 
     def shown(measure: Measure) -> bool:
+        # Codes are not shortened again: of each retrieval these are the only ones of their model.
+        if measure.model in learned:
+            return True
         reducers = known.get(measure.dataset, {})
         reducer, size = reducers.get(label or next(iter(reducers), ""), ("none", ""))
         same = plain("reducer", measure.reducer) == plain("reducer", reducer)
@@ -422,7 +504,7 @@ def ordering(study: Study, dimension: str, seen: Sequence[str], metrics: Sequenc
         "model": study.methods,
         "distance": list(dict.fromkeys(d for r in study.retrievals for d in r.distances)),
         "ranker": list(dict.fromkeys(name for r in study.retrievals for name in r.ranker_labels)),
-        "reducer": [plain("reducer", name) for r in study.retrievals for name, _ in r.reduced.values()],
+        "reducer": reducer_names(study),
         "dataset": [r.label for r in study.retrievals],
         "metric": list(metrics),
     }
@@ -478,8 +560,9 @@ def chance_map(relevant: int, gallery: int) -> float:
 
 def chance_of(measures: Sequence[Measure], study: Study, retrieval: str) -> float | None:
     """Return the chance level of mAP of a leave-one-out retrieval, from its classes' query counts; None for others."""
-    # Of a search for the very object, classes say nothing.
-    if not any(r.label == retrieval and r.leave_one_out and r.relevant == "class" for r in study.retrievals):
+    # Of a search for the very object, classes say nothing; of folds, not how many items of them are in which.
+    known = [r for r in study.retrievals if r.leave_one_out and r.relevant == "class" and not r.folds]
+    if retrieval not in {r.label for r in known}:
         return None
     counts = {m.class_name: m.queries for m in measures if m.dataset == retrieval and m.class_name and m.distance}
     # A class of one item has no evaluated query, and so no row; its item is searched all the same.

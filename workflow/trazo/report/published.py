@@ -171,11 +171,15 @@ def validate_published(
         for column, wanted in rule.match.items():
             _need(column, _MATCHED, "column", f"{where}.match")
             known = {row.of(column) for row in rows}
+            if column == "size" and rule.family:
+                continue
             if column != "note":
                 _need(plain(column, wanted), {plain(column, k) for k in known}, column, f"{where}.match.{column}")
-            elif not any(str(wanted) in note for note in known):
+            elif not any(_is_said(str(wanted), note) for note in known):
                 raise InputError(f"{where}.match.note: {unknown_name('part of a note', str(wanted), known)}")
-        if not any(_fits(rule.match, row.of) for row in rows):
+        # Of a family, not every size need be published.
+        asked = {column: wanted for column, wanted in rule.match.items() if column != "size" or not rule.family}
+        if not any(_fits(asked, row.of) for row in rows):
             raise InputError(f"{where}.match: no published row has all of {rule.match}; correct it or leave it out.")
     tables = {row.table for row in rows}
     for name, table in study.tables.items():
@@ -195,9 +199,14 @@ def _need(name: str, known: Collection[str], kind: str, where: str) -> None:
 def _fits(match: Mapping[str, str | int], of: Callable[[str], str]) -> bool:
     """Return whether a row, given by its cells, is one that a rule speaks of."""
     return all(
-        str(wanted) in of("note") if column == "note" else plain(column, of(column)) == plain(column, wanted)
+        _is_said(str(wanted), of("note")) if column == "note" else plain(column, of(column)) == plain(column, wanted)
         for column, wanted in match.items()
     )
+
+
+def _is_said(words: str, note: str) -> bool:
+    """Return whether a note has some words in it, and not only as parts of longer ones: "0 %" is not in "10 %"."""
+    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", note) is not None
 
 
 def _published(row: dict[str, str], published: Published, reduced: Mapping[str, tuple[str, str]]) -> PublishedValue:
@@ -223,11 +232,19 @@ def _published(row: dict[str, str], published: Published, reduced: Mapping[str, 
     )
 
 
-def measured_datasets(row: PublishedValue, study: Study) -> set[str]:
-    """Return the names under which a published dataset can stand in `metrics.csv`; empty if the study maps none."""
+def measured_datasets(row: PublishedValue, study: Study) -> list[str]:
+    """Return the names under which a published dataset can stand in `metrics.csv`; none if the study maps none.
+
+    Those of the retrieval that the study lists first come first.
+    """
+    names = (measured_names(name, row.ours("metric"), study) for name in _named_datasets(row, study))
+    return list(dict.fromkeys(name for alike in names for name in sorted(alike)))
+
+
+def _named_datasets(row: PublishedValue, study: Study) -> list[str]:
+    """Return what the study calls a published dataset, in its order."""
     named = study.published.datasets.get(row.dataset, []) if study.published else []
-    names = [named] if isinstance(named, str) else named
-    return {found for name in names for found in measured_names(name, row.ours("metric"), study)}
+    return [named] if isinstance(named, str) else named
 
 
 def nearest_epoch(published: float, epochs: Collection[float]) -> float | None:
@@ -263,7 +280,7 @@ def matching(
     average = study.published.average if study.published and metric not in CLASSIFICATION else "queries"
     steps: list[tuple[str, set[str], str]] = [
         ("model", {model}, f"model {model!r} is not part of this run"),
-        ("dataset", datasets, f"nothing of {model!r} was measured on {row.dataset!r}"),
+        ("dataset", set(datasets), f"nothing of {model!r} was measured on {row.dataset!r}"),
         ("metric", {metric}, f"metric {metric!r} was not computed"),
         ("reducer", {reducer}, f"reducer {reducer or 'none'!r} was not run"),
     ]
@@ -289,7 +306,9 @@ def matching(
         chosen = kept[path]
         if not chosen:
             return [], reason
-    return _at_epoch(row, study, chosen)
+    # Where several retrievals have it, the one that the study lists first is meant.
+    alike = (measured_names(name, metric, study) for name in _named_datasets(row, study))
+    return _at_epoch(row, study, next(mine for names in alike if (mine := [m for m in chosen if m.dataset in names])))
 
 
 def _at_epoch(row: PublishedValue, study: Study, chosen: list[Measure]) -> tuple[list[Measure], str]:

@@ -10,11 +10,15 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from trazo import store
-from trazo.config import Settings, Study
+from trazo.config import Retrieval, Settings, Study
+from trazo.folds import searched_rows
 from trazo.report.artifacts import Keyed, read_record
 from trazo.report.comparison import Compared
 from trazo.report.measures import (
@@ -165,13 +169,29 @@ def chance_levels(measures: Sequence[Measure], study: Study, rankings: Sequence[
         level = chance_of(measures, study, retrieval.label)
         mine = [r for r in rankings if r.of("retrieval") == retrieval.label]
         if level is None and mine:
-            ranking = store.read_ranking(mine[0].path)
-            gallery = len(ranking.gallery_ids) - int(retrieval.leave_one_out)
-            counts = [int(n) for n, used in zip(ranking.relevant, ranking.evaluated) if used and n > 0]
-            level = math.fsum(chance_map(n, gallery) for n in counts) / len(counts) if counts else None
+            level = _chance_of_ranking(store.read_ranking(mine[0].path), retrieval)
         if level is not None:
             levels[retrieval.label] = 100 * level
     return levels
+
+
+def _chance_of_ranking(ranking: store.RankingArtifact, retrieval: Retrieval) -> float | None:
+    """Return the chance level of mAP of a retrieval: of each query the mean over the folds that it is evaluated in."""
+    shown = ranking.gallery_objects if ranking.query_objects is not None else ranking.gallery_labels
+    sought = ranking.query_objects if ranking.query_objects is not None else ranking.query_labels
+    by_query: dict[int, list[float]] = {}
+    level_of = cache(chance_map)
+    for rows in searched_rows(ranking.gallery_labels, ranking.gallery_ids, retrieval.folds, classes=ranking.classes):
+        counts = np.bincount(shown[rows], minlength=int(max(shown.max(), sought.max())) + 1)
+        among = np.zeros(len(sought), bool)
+        if retrieval.leave_one_out:
+            among[rows] = True
+        for query in np.flatnonzero(ranking.evaluated):
+            relevant = int(counts[sought[query]]) - int(among[query])
+            if relevant > 0:
+                by_query.setdefault(int(query), []).append(level_of(relevant, len(rows) - int(among[query])))
+    means = [math.fsum(levels) / len(levels) for levels in by_query.values()]
+    return math.fsum(means) / len(means) if means else None
 
 
 @dataclass(frozen=True)
@@ -406,6 +426,7 @@ def _about(key: dict[str, Any]) -> str:
     parts += [str(key[k]) for k in ("model", "stage") if key.get(k)]
     parts += [f"{k} {key[k]}" for k in ("epoch", "seed") if key.get(k) is not None]
     parts += [str(key["reducer"])] if key.get("reducer", "none") != "none" else []
+    parts += [f"fold {key['fold']}"] if key.get("fold") else []
     parts += [str(key[k]) for k in ("side", "distance", "ranker", "map") if key.get(k)]
     return " · ".join(parts)
 

@@ -30,6 +30,7 @@ from trazo.report.measures import (
     class_order,
     last_epochs,
     last_stages,
+    learned_reducers,
     left_out,
     measured_names,
     metric_label,
@@ -37,9 +38,11 @@ from trazo.report.measures import (
     plain,
     read_measures,
     reducer_label,
+    reducer_names,
     select,
     summarize,
     unit_of,
+    without_folds,
 )
 from trazo.report.published import PublishedValue, measured_datasets, nearest_epoch, read_published
 from trazo.report.significance import LEVEL, Method, Significance
@@ -49,6 +52,8 @@ from trazo.store import METHOD_COLUMNS, write_text
 _NEVER_COLUMNS = (*REPLICATES, "average")
 # These follow from the network where nothing reduces its features: they divide no cells, so readers need no column.
 _WIDTHS = ("size", "bits")
+# These follow from the method and the size of codes that a network learned.
+_OF_CODES = ("model", "distance")
 BEST, TIED = "★", "☆"
 TOTAL_NAMES = {"classes": "mean of classes", "queries": "mean over queries"}
 
@@ -219,13 +224,15 @@ def _measured_epochs(table: Table, study: Study, model: str) -> set[int]:
 def _measured_values(table: Table, study: Study) -> dict[str, set[str]]:
     """Return what a run can measure in the dimensions that a study fixes, as `plain` writes it."""
     stages = [stage for model in study.models.values() for stage in model.stages]
+    learned = learned_reducers(study)
     found = {
-        "distance": {d for r in study.retrievals for d in r.distances},
+        "distance": {d for r in study.retrievals for d in r.distances} | ({"hamming"} if learned else set()),
         "ranker": {name for r in study.retrievals for name in r.ranker_labels},
-        "reducer": {plain("reducer", name) for r in study.retrievals for name, _ in r.reduced.values()},
+        "reducer": set(reducer_names(study)),
         "stage": {stage.name for stage in stages},
         "dataset": set(study.measured_on),
         "seed": {plain("seed", seed) for seed in study.seeds},
+        "fold": {str(number) for r in study.retrievals for number in range(1, r.folds + 1)},
     }
     found["epoch"] = {plain("epoch", e) for model in study.models for e in _measured_epochs(table, study, model)}
     # Categories drawn at random or taken from a folder are known only once the data are read.
@@ -251,7 +258,7 @@ def build_table(
     validate_table(table, study)
     down = table.row_dimensions
     named = {*down, *table.columns, *table.where}
-    chosen = select(measures, metric=table.metrics)
+    chosen = select(measures if "fold" in named else without_folds(measures), metric=table.metrics)
     if "stage" not in named:
         chosen = last_stages(chosen, study)
     if "epoch" not in named:
@@ -263,7 +270,7 @@ def build_table(
 
     columns = list(table.columns)
     for dimension in DIMENSIONS:
-        if dimension not in (*down, *columns, *_NEVER_COLUMNS) and _differs(dimension, chosen, table, columns):
+        if dimension not in (*down, *columns, *_NEVER_COLUMNS) and _differs(dimension, chosen, table, columns, study):
             columns.append(dimension)
 
     cells: dict[tuple[str, tuple[str, ...]], list[Measure]] = {}
@@ -274,8 +281,8 @@ def build_table(
         parts[place[0]] = _values(measure, down)
     beside: dict[tuple[str, tuple[str, ...]], PublishedValue] = {}
     for row in spoken:
-        values = tuple(_place(row, d, study) for d in down)
-        beside[_joined_row(values), tuple(_place(row, c, study) for c in columns)] = row
+        values = tuple(_place(row, d, study, chosen) for d in down)
+        beside[_joined_row(values), tuple(_place(row, c, study, chosen) for c in columns)] = row
         parts[_joined_row(values)] = values
 
     places = [*cells, *beside]
@@ -287,6 +294,8 @@ def build_table(
     def label(dimension: str, value: str) -> str:
         if dimension == "class" and not value:
             return TOTAL_NAMES[table.average]
+        if dimension == "fold" and not value:
+            return "mean"
         # A bare number at the head of a column says nothing; down the rows, the corner names the dimension.
         if dimension in NUMERIC_DIMENSIONS and [dimension] != down and value:
             return f"{dimension} {value}"
@@ -341,7 +350,8 @@ def _marks(
     groups: dict[tuple[str, str, str], dict[tuple[str, tuple[str, ...]], tuple[float, Method]]] = {}
     for place, found in cells.items():
         first, summary = found[0], summarize(found)
-        if first.class_name or summary is None:
+        # What is tested are methods over all of their folds.
+        if first.class_name or first.fold or summary is None:
             continue
         method = tuple(first.of(column) for column in METHOD_COLUMNS)
         group = groups.setdefault((first.dataset, first.metric, first.average), {})
@@ -392,13 +402,15 @@ def _joined_row(values: Sequence[str]) -> str:
     return values[0] if len(values) == 1 else " · ".join(value for value in values if value)
 
 
-def _differs(dimension: str, chosen: list[Measure], table: Table, columns: list[str]) -> bool:
+def _differs(dimension: str, chosen: list[Measure], table: Table, columns: list[str], study: Study) -> bool:
     """Return whether values differ in a dimension, in a way that readers must see."""
+    learned = learned_reducers(study) if "reducer" in (*table.row_dimensions, *columns) else {}
     seen: dict[object, set[str]] = {}
     for measure in chosen:
         group: object = measure.metric
-        # Values that the table itself chose among are told apart by its rows and columns, as long as these do.
-        if dimension in (*_WIDTHS, *table.where):
+        # Values that the table itself chose among are told apart by its rows and columns, as long as these do; so are
+        # codes that a network learned, each size a model, and how their bits are compared.
+        if dimension in (*_WIDTHS, *table.where) or (dimension in _OF_CODES and measure.model in learned):
             group = _cell_of(measure, table.row_dimensions, columns)
         elif dimension in {"metric", "class"}:
             group = None
@@ -432,7 +444,7 @@ def _fits(row: PublishedValue, table: Table, study: Study) -> bool:
     for dimension, wanted in table.where.items():
         values = {plain(dimension, v) for v in (wanted if isinstance(wanted, list) else [wanted])}
         if dimension == "dataset":
-            if not values & measured_datasets(row, study):
+            if not values & set(measured_datasets(row, study)):
                 return False
         elif dimension == "epoch":
             if row.epoch is None or nearest_epoch(row.epoch, [float(v) for v in values]) is None:
@@ -442,10 +454,14 @@ def _fits(row: PublishedValue, table: Table, study: Study) -> bool:
     return "class" in (*table.row_dimensions, *table.columns, *table.where) or not row.class_name
 
 
-def _place(row: PublishedValue, dimension: str, study: Study) -> str:
+def _place(row: PublishedValue, dimension: str, study: Study, chosen: list[Measure]) -> str:
     if dimension == "dataset":
+        # Of several retrievals it stands beside the one that the table shows.
         labels = measured_datasets(row, study)
-        return min(labels, key=lambda name: ("/" in name, name)) if labels else row.dataset
+        shown = [m for m in chosen if m.metric == row.ours("metric") and m.dataset in labels]
+        alike = [m for m in shown if all(plain(d, m.of(d)) == plain(d, row.ours(d)) for d in ("model", "reducer"))]
+        names = {m.dataset for m in alike or shown} or labels
+        return min(names, key=lambda name: ("/" in name, labels.index(name)), default=row.dataset)
     return plain(dimension, row.ours(dimension))
 
 
@@ -494,7 +510,7 @@ def render_table(
     """
     spoken = read_published(published, study) if table.published_tables else []
     tests = Significance.read(significance) if significance else None
-    grid = build_table(table, study, read_measures(metrics, timings), spoken, tests)
+    grid = build_table(table, study, read_measures(metrics, timings, folds=True), spoken, tests)
     if not grid.rows:
         raise InputError(
             f"table {table.title!r}: nothing was measured for it; expected metrics {', '.join(table.metrics)}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trazo.errors import InputError
-from trazo.store import read_history, write_metrics
+from trazo.store import read_history, read_metrics, write_metrics
 
 # What an epoch of a history holds, by the metric it is kept as.
 _LEARNED = {
@@ -30,8 +30,9 @@ def collect_training(
     data: Mapping[str, Mapping[str, str]],
     training: Path | str,
     timings: Path | str,
+    times: Sequence[Path | str] = (),
 ) -> None:
-    """Write what training histories tell as tidy metrics, a row an epoch and metric.
+    """Write what training histories tell as tidy metrics, a row an epoch and metric; and join all times.
 
     Parameters
     ----------
@@ -47,7 +48,9 @@ def collect_training(
         that has no classifier has no accuracies, and an epoch before training no running means.
     timings
         Where to write `training_time`, minutes of training from the stage's beginning to the epoch's end, interrupted
-        runs included and validation left out, and `images_per_second` of the epoch.
+        runs included and validation left out, and `images_per_second` of the epoch; and the rows of `times`.
+    times
+        Tidy metrics of the times that searches take.
 
     Raises
     ------
@@ -56,7 +59,8 @@ def collect_training(
     """
     read = [_identified(Path(path), study, data) for path in histories]
     write_metrics(training, (identity | row for identity, epochs in read for row in _learned(epochs)))
-    write_metrics(timings, (identity | row for identity, epochs in read for row in _timed(epochs)))
+    trained = (identity | row for identity, epochs in read for row in _timed(epochs))
+    write_metrics(timings, [*trained, *(row for path in sorted(map(str, times)) for row in read_metrics(path))])
 
 
 def _identified(

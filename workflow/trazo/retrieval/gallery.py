@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,18 @@ import torch
 
 from trazo.device import Stopwatch, choose_device
 from trazo.errors import InputError
+from trazo.folds import searched_rows
 from trazo.progress import bar, log
 from trazo.provenance import describe
 from trazo.retrieval.distances import distances
 from trazo.retrieval.labels import label_rows
 from trazo.retrieval.lists import Searched, cutoffs, search, vote
 from trazo.retrieval.metrics import expand_metrics, validate_metric
-from trazo.retrieval.rankers import EXACT, RankerChoice, ranker_choice
+from trazo.retrieval.rankers import EXACT, ranker_choice
 from trazo.retrieval.ranking import Ranking, rank
 from trazo.retrieval.statistics import metric_rows
-from trazo.store import Features, RankingArtifact, read_features, write_metrics, write_ranking
+from trazo.sizes import FLOAT_BITS, equal_floats
+from trazo.store import Features, RankingArtifact, read_codes, read_features, write_metrics, write_ranking
 
 
 def rank_gallery(
@@ -35,6 +38,8 @@ def rank_gallery(
     distance: str,
     settings: dict[str, Any],
     code: str,
+    codes: Sequence[Path | str] = (),
+    reducer: str = "none",
     ranker: str | dict[str, Any] = EXACT,
     device: str = "auto",
     memory_mib: int = 512,
@@ -42,10 +47,14 @@ def rank_gallery(
 ) -> None:
     """Search the gallery for all queries; write the ranking and the metrics.
 
+    With folds each part of the gallery is searched by itself. What counts of a query is the mean over the folds in
+    which something is relevant to it; the rows that name a fold have this one's means, over all classes. The lists
+    kept are those of the first fold.
+
     Parameters
     ----------
     queries, gallery
-        `features.h5` of both sides, or their codes; the same file for leave-one-out.
+        `features.h5` of both sides; the same file for leave-one-out.
     ranking, metrics
         `ranking.h5` and the tidy CSV to write.
     study, retrieval
@@ -53,9 +62,12 @@ def rank_gallery(
     distance
         Name of the distance.
     settings
-        queries and gallery (as `<dataset>/<split>`), leave_one_out, metrics, top, rerank, votes, relevant.
+        queries and gallery (as `<dataset>/<split>`), leave_one_out, metrics, top, rerank, votes, relevant, folds.
     code
         Fingerprint of the code, for the record.
+    codes, reducer
+        Codes to search instead of the features, a file for each fold in their order, and the reducer that made them,
+        as paths call it; none: the features as they are.
     ranker
         Name of the ranker, or {name: options}. One that returns the nearest items only gives the metrics with a k.
     device, memory_mib, threads
@@ -78,28 +90,43 @@ def rank_gallery(
             f"{retrieval}: the gallery has one item, and a query leaves itself out, so that nothing is left to rank; "
             "expected two items of a class at least."
         )
-    _check_kind(asked, searched, distance)
+    parts = _parts(asked, searched, codes, reducer, settings.get("folds", 0))
+    for part in parts:
+        _check_kind(part.queries, part.gallery, distance)
     choice = ranker_choice(ranker)
     if choice.kind.whole:
-        _warm_up(searched.values, settings, distance, str(chosen))
+        _warm_up(parts[0].gallery, settings, distance, str(chosen))
     watch = Stopwatch(chosen)
     label = choice.label + (f"+{settings['rerank']}" if settings["rerank"] != "none" else "")
-    with bar(len(asked), f"rank by {distance}", "query") as progress:
-        found, listed = _found(
-            choice,
-            asked,
-            searched,
-            settings,
-            threads=threads,
-            query_labels=sought[0],
-            gallery_labels=sought[1],
-            distance=distance,
-            leave_one_out=np.arange(len(asked)) if settings["leave_one_out"] else None,
-            top=_list_length(settings, len(searched)),
-            device=str(chosen),
-            memory_mib=memory_mib,
-            progress=progress.update,
-        )
+    groups = _predictions(asked, searched) if settings["rerank"] != "none" and choice.kind.whole else None
+    ties = tie_order(searched.ids) if choice.kind.whole else None
+    top = _list_length(settings, min(len(part.rows) for part in parts))
+    several: list[Ranking] = []
+    listed: list[Searched] = []
+    with bar(len(parts) * len(asked), f"rank by {distance}", "query") as progress:
+        for part in parts:
+            task = {
+                "query_labels": sought[0],
+                "gallery_labels": sought[1][part.rows],
+                "distance": distance,
+                "leave_one_out": part.places(len(asked)) if settings["leave_one_out"] else None,
+                "top": top,
+                "device": str(chosen),
+                "memory_mib": memory_mib,
+                "progress": progress.update,
+            }
+            if choice.kind.whole:
+                first = None if groups is None else (groups[0], groups[1][part.rows])
+                several.append(
+                    rank(part.queries, part.gallery, metrics=settings["metrics"], groups_first=first,
+                         tie_order=ties[part.rows], **task)
+                )  # fmt: skip
+            else:
+                one = choice.kind(choice.options, threads=threads)
+                kept = list(cutoffs(settings["metrics"]))
+                listed.append(search(one, part.queries, part.gallery, metrics=kept, **task))
+                several.append(listed[-1].ranking)
+    found = _joined(several, parts[0].rows)
     if not found.evaluated.any():
         why = _why_no_object(asked, searched) if by_object else _why_none(asked, searched, settings["leave_one_out"])
         raise InputError(f"{retrieval}: {why}")
@@ -107,7 +134,8 @@ def rank_gallery(
         log.info("%d of %d queries have no relevant item and are left out", found.excluded, len(asked))
     made_by = asked.record.get("settings", {}).get("key", {})
     key = {**{name: made_by.get(name) for name in ("model", "stage", "epoch", "seed")}, "retrieval": retrieval}
-    key["reducer"] = made_by.get("reducer", "none")
+    key["reducer"] = reducer
+    milliseconds = 1000 * _seconds_searching(found) / (len(parts) * len(asked))
     record = describe(
         "rank",
         settings={
@@ -123,12 +151,16 @@ def rank_gallery(
         code=code,
         **watch.figures(),
         **{f"seconds_{part}": round(value, 3) for part, value in found.seconds.items()},
-        milliseconds_per_query=round(1000 * _seconds_searching(found) / len(asked), 4),
+        milliseconds_per_query=round(milliseconds, 4),
         excluded_queries=found.excluded,
         **(_costs(listed) if listed else {}),
     )
     counts = settings["votes"]
-    votes = np.column_stack([vote(found.top_indices, gallery_labels, n) for n in counts]) if counts else None
+    votes = [
+        np.column_stack([vote(one.top_indices, gallery_labels[part.rows], count) for count in counts])
+        for one, part in zip(several, parts, strict=True)
+        if counts
+    ]
     write_ranking(
         ranking,
         RankingArtifact(
@@ -144,50 +176,141 @@ def rank_gallery(
             gallery_ids=searched.ids,
             classes=classes,
             record=record,
-            votes=votes,
+            votes=votes[0] if counts else None,
             vote_counts=counts,
             query_objects=sought[0] if by_object else None,
             gallery_objects=sought[1] if by_object else None,
         ),
     )
-    packed = searched.values.dtype == np.uint8
-    width = searched.values.shape[1]
     constant = {
         "study": study,
         "dataset": retrieval,
         **{name: made_by.get(name) for name in ("model", "stage", "epoch", "seed")},
-        "reducer": made_by.get("method", "none"),
-        "size": "" if packed else width,
-        "bits": width * (8 if packed else 32),
+        "reducer": parts[0].method or made_by.get("method", "none"),
+        "size": equal_floats(parts[0].bits),
+        "bits": parts[0].bits,
         "ranker": label,
         "distance": distance,
     }
-    measured = [(found.metrics, found.values)]
-    if votes is not None:
-        # Every query is classified, one without a relevant item wrongly.
-        right = votes == query_labels[:, None]
-        measured.append(([f"knn_accuracy@{count}" for count in counts], right.astype(np.float64)))
-    if listed:
-        measured.append(([f"recall_of_exact@{listed.depth}"], listed.shares[:, None]))
-    rows = [row for part in measured for row in metric_rows(*part, query_labels, classes)]
-    if counts:
-        rows += label_rows(found.top_indices, query_labels, gallery_labels, classes, counts)
+    # The rows that count come first: they name what all rows are of.
+    rows = list(_rows(found, several, parts, listed, votes, query_labels, gallery_labels, classes, counts))
+    for number, one in enumerate(several if len(parts) > 1 else [], start=1):
+        if not one.evaluated.any():
+            continue
+        mine = (each[number - 1 : number] for each in (several, parts, listed, votes))
+        told = _rows(one, *mine, query_labels, gallery_labels, classes, counts, by_class=False)
+        rows += [{**row, "fold": number} for row in told]
     write_metrics(metrics, (constant | row for row in rows))
-    log.info("%s", _sentence(found))
+    log.info("%s%s", f"{len(parts)} folds, " * (len(parts) > 1), _sentence(found, milliseconds))
 
 
-def _found(
-    choice: RankerChoice, asked: Features, searched: Features, settings: dict[str, Any], *, threads: int, **task: Any
-) -> tuple[Ranking, Searched | None]:
-    """Return what the chosen ranker finds; of one that returns lists, also what they cost and miss."""
-    if choice.kind.whole:
-        groups = _predictions(asked, searched) if settings["rerank"] != "none" else None
-        ties = tie_order(searched.ids)
-        metrics = settings["metrics"]
-        return rank(asked.values, searched.values, metrics=metrics, groups_first=groups, tie_order=ties, **task), None
-    ranker = choice.kind(choice.options, threads=threads)
-    listed = search(ranker, asked.values, searched.values, metrics=list(cutoffs(settings["metrics"])), **task)
-    return listed.ranking, listed
+def _rows(
+    found: Ranking,
+    several: list[Ranking],
+    parts: list[_Part],
+    listed: list[Searched],
+    votes: list[np.ndarray],
+    query_labels: np.ndarray,
+    gallery_labels: np.ndarray,
+    classes: list[str],
+    counts: list[int],
+    *,
+    by_class: bool = True,
+) -> Iterator[dict[str, Any]]:
+    """Yield tidy rows of what was found in some parts of a gallery, `found` joining them; with or without classes."""
+    measured = [(found.metrics, found.values)]
+    if counts:
+        # Every query is classified, one without a relevant item wrongly.
+        right = np.mean([each == query_labels[:, None] for each in votes], axis=0)
+        measured.append(([f"knn_accuracy@{count}" for count in counts], right))
+    if listed:
+        shares = np.mean([each.shares for each in listed], axis=0)
+        measured.append(([f"recall_of_exact@{listed[0].depth}"], shares[:, None]))
+    for names, values in measured:
+        yield from metric_rows(names, values, query_labels, classes, by_class=by_class)
+    if counts:
+        where = np.stack([_in_gallery(one.top_indices, part.rows) for one, part in zip(several, parts, strict=True)])
+        labelled = label_rows(where, query_labels, gallery_labels, classes, counts)
+        yield from (row for row in labelled if by_class or not row["class"])
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What of a gallery is searched by itself: a fold, or all of it.
+
+    Attributes
+    ----------
+    rows
+        (n,) int64 positions in the gallery, ascending.
+    queries, gallery
+        (Q, D) and (n, D) features or codes.
+    bits
+        What a searcher holds of an item.
+    method
+        What metrics call the reducer that made the codes; empty for features.
+    """
+
+    rows: np.ndarray
+    queries: np.ndarray
+    gallery: np.ndarray
+    bits: int
+    method: str = ""
+
+    def places(self, queries: int) -> np.ndarray:
+        """Return where in this part each of the gallery's items is, which all are queries; −1: in another part."""
+        found = np.full(queries, -1)
+        found[self.rows] = np.arange(len(self.rows))
+        return found
+
+
+def _parts(asked: Features, searched: Features, codes: Sequence[Path | str], reducer: str, folds: int) -> list[_Part]:
+    """Return what is searched by itself: the folds, or the whole gallery, as features or as codes."""
+    rows = searched_rows(searched.labels, searched.ids, folds, classes=searched.classes)
+    if not codes:
+        packed = searched.values.dtype == np.uint8
+        bits = searched.values.shape[1] * (8 if packed else FLOAT_BITS)
+        return [_Part(own, asked.values, searched.values[own] if folds else searched.values, bits) for own in rows]
+    if len(codes) != len(rows):
+        raise InputError(f"got codes of {len(codes)} parts of the gallery, expected {len(rows)}; delete them.")
+    found = []
+    for path, own in zip(codes, rows, strict=True):
+        artifact = read_codes(path, [reducer], query_ids=asked.ids, gallery_ids=searched.ids)
+        if not np.array_equal(artifact.rows, own):
+            raise InputError(f"{path} is of another part of the gallery than expected; delete it and run again.")
+        made = artifact.codes[reducer]
+        values = asked.values if made.queries is None else made.queries
+        found.append(_Part(own, values, made.gallery, int(made.record["bits"]), made.record["method"]))
+    return found
+
+
+def _joined(several: list[Ranking], rows: np.ndarray) -> Ranking:
+    """Return one ranking of all parts of a gallery: per query the mean over those where something is relevant to it.
+
+    `rows` are the positions in the gallery of the first part, whose lists are kept.
+    """
+    first = several[0]
+    if len(several) == 1:
+        return first
+    evaluated = np.stack([one.evaluated for one in several])
+    counted = evaluated.sum(axis=0)
+    sums = np.sum([np.where(one.evaluated[:, None], one.values, 0.0) for one in several], axis=0)
+    values = np.full_like(sums, np.nan)
+    np.divide(sums, counted[:, None], out=values, where=counted[:, None] > 0)
+    return Ranking(
+        metrics=first.metrics,
+        values=values,
+        evaluated=counted > 0,
+        relevant=np.sum([one.relevant for one in several], axis=0),
+        top_indices=_in_gallery(first.top_indices, rows),
+        top_distances=first.top_distances,
+        seconds={part: sum(one.seconds[part] for one in several) for part in first.seconds},
+        excluded=int((counted == 0).sum()),
+    )
+
+
+def _in_gallery(where: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return positions in a part of the gallery as positions in all of it; −1 stays where nothing was found."""
+    return np.where(where >= 0, rows[np.maximum(where, 0)], -1)
 
 
 def _warm_up(values: np.ndarray, settings: dict[str, Any], distance: str, device: str) -> None:
@@ -236,19 +359,19 @@ def _list_length(settings: dict[str, Any], size: int) -> int:
     return max(min(settings["top"], ranked), most)
 
 
-def _costs(listed: Searched) -> dict[str, float | int]:
-    """Return how large an index is, and how far its lists are from exact ones, for the record."""
+def _costs(listed: list[Searched]) -> dict[str, float | int]:
+    """Return how large an index is (of folds, the largest), and how far lists are from exact ones, for the record."""
     return {
-        "index_mib": round(listed.index_bytes / (1 << 20), 4),
-        f"recall_of_exact_{listed.depth}": round(float(listed.shares.mean()), 6),
-        "differing_items": listed.differing,
+        "index_mib": round(max(each.index_bytes for each in listed) / (1 << 20), 4),
+        f"recall_of_exact_{listed[0].depth}": round(float(np.mean([each.shares.mean() for each in listed])), 6),
+        "differing_items": sum(each.differing for each in listed),
     }
 
 
-def _check_kind(asked: Features, searched: Features, distance: str) -> None:
+def _check_kind(asked: np.ndarray, searched: np.ndarray, distance: str) -> None:
     """Refuse packed bits as numbers, and numbers as bits; both would rank, and mean nothing."""
-    for side, features in (("queries", asked), ("gallery", searched)):
-        packed = features.values.dtype == np.uint8
+    for side, values in (("queries", asked), ("gallery", searched)):
+        packed = values.dtype == np.uint8
         if packed != distances.get(distance).packed:
             holds = "packed bits; use hamming" if packed else "numbers; hamming compares packed bits"
             raise InputError(f"{distance} distance: the {side} are {holds}.")
@@ -308,8 +431,7 @@ def _few(names: list[str], most: int = 5, what: str = "classes") -> str:
     return ", ".join(names[:most]) + (f", … ({len(names)} {what})" if len(names) > most else "")
 
 
-def _sentence(found: Ranking) -> str:
+def _sentence(found: Ranking, milliseconds: float) -> str:
     means = np.nanmean(found.values, axis=0)
     shown = [f"{name} {mean:.4f}" for name, mean in zip(found.metrics, means, strict=True) if "recall@" not in name]
-    each = 1000 * _seconds_searching(found) / max(1, len(found.values))
-    return f"{len(found.values)} queries, {each:.3f} ms each: {', '.join(shown[:6])}"
+    return f"{len(found.values)} queries, {milliseconds:.3f} ms each: {', '.join(shown[:6])}"

@@ -80,28 +80,31 @@ def label_rows(
 
     Parameters
     ----------
-    where : (Q, K) int64
-        Positions in the gallery, nearest first, −1 after the last found; K ≥ all of `counts`.
+    where : (Q, K) or (F, Q, K) int64
+        Positions in the gallery, nearest first, −1 after the last found; K ≥ all of `counts`. Of F lists a query, one
+        for each fold of the gallery, the items of all are counted together.
     query_labels, gallery_labels
         (Q,) and (N,) positions in `classes`.
     """
+    lists = where.reshape(-1, *where.shape[-2:])
     # Classes without a query have no recall; their items are wrong answers all the same.
     present = np.unique(query_labels)
     order = np.concatenate([present, np.setdiff1d(np.arange(len(classes)), present)])
     codes = np.searchsorted(present, query_labels)
     members = [np.flatnonzero(codes == c) for c in range(len(present))]
     sizes = np.array([len(rows) for rows in members])
-    tables = [label_counts(where[:, :k], gallery_labels, len(classes))[:, order] for k in counts]
-    values = [_of_classes(np.stack([t[rows].sum(0) for rows in members]), sizes * k) for t, k in zip(tables, counts)]
+    tables = [sum(label_counts(each[:, :k], gallery_labels, len(classes)) for each in lists)[:, order] for k in counts]
+    asked = [sizes * k * len(lists) for k in counts]
+    values = [_of_classes(np.stack([t[rows].sum(0) for rows in members]), of) for t, of in zip(tables, asked)]
     drawn: list[list[np.ndarray]] = [[] for _ in counts]
     draw = np.random.default_rng(seed)
     step = max(1, _CHUNK // (len(present) * len(classes)))
     for start in range(0, resamples, step):
         several = min(step, resamples - start)
         weights = [draw.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=several) for rows in members]
-        for found, table, k in zip(drawn, tables, counts):
+        for found, table, of in zip(drawn, tables, asked):
             confusion = np.stack([w @ table[rows] for w, rows in zip(weights, members)], axis=1)
-            found.append(_of_classes(confusion, sizes * k))
+            found.append(_of_classes(confusion, of))
     samples = [np.concatenate(found) for found in drawn]
     if len(counts) > 1:
         values.append(np.mean(values, axis=0))

@@ -147,7 +147,7 @@ def bootstrap_interval(
 
 
 def metric_rows(
-    metrics: list[str], values: np.ndarray, labels: np.ndarray, classes: list[str]
+    metrics: list[str], values: np.ndarray, labels: np.ndarray, classes: list[str], *, by_class: bool = True
 ) -> Iterator[dict[str, Any]]:
     """Yield tidy rows of metrics: per class, mean over queries, mean over classes, each with a 95 % interval.
 
@@ -159,6 +159,8 @@ def metric_rows(
         (Q, M) float64; NaN rows are left out, and counted as `excluded`.
     labels
         (Q,) positions in `classes`.
+    by_class
+        False: the two means only.
 
     Notes
     -----
@@ -173,11 +175,12 @@ def metric_rows(
         "queries": bootstrap_interval(values),
         "classes": bootstrap_interval(values, labels=labels, average="classes"),
     }
-    own = {name: bootstrap_interval(values[labels == i]) for i, name in enumerate(classes) if (labels == i).any()}
+    present = [(i, name) for i, name in enumerate(classes) if by_class and (labels == i).any()]
+    own = {name: bootstrap_interval(values[labels == i]) for i, name in present}
     for column, metric in enumerate(metrics):
         largest = np.inf if metric in _WITHOUT_LIMIT else 1.0
         for summary in summarise(every[:, column], asked, classes):
-            if summary.value is None:
+            if summary.value is None or (summary.label and not by_class):
                 continue
             average = "classes" if summary.scope == "mean over classes" else "queries"
             low, high = own[summary.label] if summary.label else means[average]

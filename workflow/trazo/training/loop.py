@@ -233,6 +233,7 @@ def _first_checkpoint(
         classifier=objective.uses_logits,
         normalise=model.normalise,
         shared_from=model.branches.shared_from if model.branches else "",
+        head=model.head,
         weights={},
         record={"seed": seed},
     )
@@ -251,6 +252,7 @@ def _begun(
         options=model.options,
         seed=seed,
         shared_from=start.shared_from or None,
+        head=start.head,
     )
     about = {"architecture": model.architecture, "classes": start.classes, "seed": seed}
     if previous is not None:

@@ -338,7 +338,7 @@ class Mixture:
     def sampling_options(self) -> dict[str, Any]:
         """Options of that sampling."""
         given = [p.sampling_options for p in self.parts.values() if p.sampling == self.sampling]
-        # Several have whole numbers alone as options; an objective whose options are names comes once.
+        # Whole numbers; or names, which `mixture` lets in only where all parts have the same.
         return {key: max(options[key] for options in given) for key in (given[0] if given else {})}
 
     @property
@@ -392,10 +392,26 @@ def mixture(written: str | Mapping[str, Mapping[str, Any] | None]) -> Mixture:
         raise InputError(
             f"{', '.join(parts)}: every weight is 0, so that nothing would be learned; give one of them more."
         )
+    _need_one_draw(parts)
     return Mixture(parts)
 
 
+def _need_one_draw(parts: Mapping[str, Objective]) -> None:
+    """Refuse objectives that ask for different positives: all of a stage see the same triplets."""
+    draws = {name: part.sampling_options["draw"] for name, part in parts.items() if "draw" in part.sampling_options}
+    if len(set(draws.values())) > 1:
+        told = ", ".join(f"{name} {draw}" for name, draw in draws.items())
+        raise InputError(f"all objectives of a stage see the same triplets, and `draw` differs ({told}); give one.")
+
+
+def load_objectives() -> None:
+    """Import the modules beside this one, which register objectives of their own."""
+    # Here: they are built on what this module defines.
+    from trazo.training import hashing  # noqa: F401
+
+
 def _objective(name: str, given: Mapping[str, Any]) -> Objective:
+    load_objectives()
     base, colon, detail = name.partition(":")
     kind = objectives.get(base)
     if colon and not kind.after_colon:

@@ -36,6 +36,7 @@ from trazo.report.measures import (
     measured_names,
     metric_label,
     ordering,
+    plain,
     read_measures,
     reduced_by,
     select,
@@ -43,6 +44,7 @@ from trazo.report.measures import (
     unit_of,
 )
 from trazo.report.published import PublishedValue, measured_datasets, read_published
+from trazo.report.series import all_series, beside_floats
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,6 +64,9 @@ class _ByClass(ModelOptions):
 class ClassBars(_ByClass):
     """Options of `class_bars`."""
 
+    reducers: list[str] = Field(
+        default_factory=list, description="several reducers instead, side by side, such as [none, pca-size32]"
+    )
     distances: list[str] = Field(default_factory=list, description="distances shown, a panel each; all if left out")
     classes: list[str] = Field(default_factory=list, description="classes shown; all of them if left out")
     limit: int = Field(120, ge=2, description="with more classes, only the best and the worst ones, so many in all")
@@ -78,7 +83,9 @@ def _class_measures(options: _ByClass, study: Study, everything: list[Measure]) 
     datasets = [r.label for r in fitting(options, study) or study.retrievals] or sorted({m.dataset for m in measures})
     names = {d: measured_names(d, options.metric, study) for d in [*datasets, options.retrieval]}
     dataset = options.retrieval or next((d for d in datasets if select(measures, dataset=names[d])), "")
-    measures = reduced_by(select(measures, dataset=names[dataset]), options.reducer, study)
+    measures = select(measures, dataset=names[dataset])
+    if not getattr(options, "reducers", ()):
+        measures = reduced_by(measures, options.reducer, study)
     rankers = sorted({m.ranker for m in measures}, key=ordering(study, "ranker", [m.ranker for m in measures]))
     return select(measures, ranker=options.ranker or rankers[:1]), dataset
 
@@ -95,10 +102,18 @@ def class_bars(options: ClassBars, study: Study, material: Material) -> Drawing:
     """
     everything = last_weights(read_measures(material.metrics), study)
     measures, dataset = _class_measures(options, study, everything)
+    apart = {m.distance for m in measures}
+    measures = beside_floats(measures, study)
+    # Bits have a distance of their own: it is not said of all what is true of floats.
+    mixed = apart != {m.distance for m in measures}
     for option, dimension in ((options.distances, "distance"), (options.classes, "class_name")):
         measures = select(measures, **{dimension: option}) if option else measures
-    if not measures:
+    models = sorted({m.model for m in measures}, key=ordering(study, "model", [m.model for m in measures]))
+    found = {one: one.of(measures, study) for one in all_series(study, models, options.reducers or [options.reducer])}
+    series = {one.name: (one.model, mine) for one, mine in found.items() if mine}
+    if not series:
         raise _none_measured(options.metric)
+    measures = [m for _, mine in series.values() for m in mine]
     published = read_published(material.published, study) if material.published else []
     published = [p for p in published if p.ours("metric") == options.metric and dataset in measured_datasets(p, study)]
     seen = [m.class_name for m in measures]
@@ -106,33 +121,33 @@ def class_bars(options: ClassBars, study: Study, material: Material) -> Drawing:
     shown = _best_and_worst(classes, measures, options.limit)
     many = len(shown) > _MOST_BARS
     shown = _ranked(shown, measures) if many else shown
-    models = sorted({m.model for m in measures}, key=ordering(study, "model", [m.model for m in measures]))
     distances = sorted({m.distance for m in measures}, key=ordering(study, "distance", [m.distance for m in measures]))
-    row = 0.155 if many else 0.1 + 0.17 * len(models)
+    row = 0.155 if many else 0.1 + 0.17 * len(series)
     canvas = new_canvas(max(5.0, 4.3 * len(distances)), 0.95 + len(shown) * row)
     panels = canvas.subplots(1, len(distances), squeeze=False, sharey=True, sharex=True)[0]
     chance = chance_of(everything, study, dataset) if options.metric == "map" else None
     words, marked = [], False
     for axes, distance in zip(panels, distances):
-        for position, model in enumerate(models):
-            bars = {c: summarize(select(measures, model=model, distance=distance, class_name=c)) for c in shown}
-            values = _published_by_class(published, model, distance)
+        for position, (name, (model, mine)) in enumerate(series.items()):
+            bars = {c: summarize(select(mine, distance=distance, class_name=c)) for c in shown}
+            reducer = next((m.reducer for m in mine), "")
+            values = _published_by_class(published, model, reducer, distance)
             draw = _model_points if many else _model_bars
-            draw(axes, bars, values, position, len(models), options.metric)
+            draw(axes, bars, values, position, len(series), options.metric)
             marked = marked or any(c in values for c in shown)
-            words += _extremes(bars, model, distance, options.metric)
+            words += _extremes(bars, name, "" if mixed else distance, options.metric)
         if chance is not None:
             axes.axvline(100 * chance, color=SOFT, linestyle="dotted", linewidth=1.4)
         axes.set_xlabel(_with_unit(options.metric))
         axes.grid(axis="y", visible=many)
-        if len(distances) > 1 or distance:
+        if len(distances) > 1 or (distance and not mixed):
             axes.set_title(label(distance))
     panels[0].set_yticks(range(len(shown)), [label(c) for c in shown])
     if many:
         panels[0].tick_params(axis="y", labelsize=7, length=0)
     panels[0].set_ylim(len(shown) - 0.45, -0.55)
     panels[0].set_xlim(left=0)
-    _legend(canvas, models, marked=marked, chance=chance is not None, points=many)
+    _legend(canvas, list(series), marked=marked, chance=chance is not None, points=many)
     cut = f" Only the {len(shown)} best and worst of {len(classes)} classes." if len(shown) < len(classes) else ""
     return Drawing(canvas, " ".join(words) + cut)
 
@@ -237,8 +252,9 @@ def _best_and_worst(classes: list[str], measures: list[Measure], limit: int) -> 
     return [*ranked[: limit - limit // 2], *ranked[len(ranked) - limit // 2 :]]
 
 
-def _published_by_class(published: list[PublishedValue], model: str, distance: str) -> dict[str, float]:
+def _published_by_class(published: list[PublishedValue], model: str, reducer: str, distance: str) -> dict[str, float]:
     mine = [p for p in published if p.ours("model") == model and p.distance in {distance, ""}]
+    mine = [p for p in mine if plain("reducer", p.ours("reducer")) == plain("reducer", reducer)]
     return {p.class_name: p.value * unit_of(p.ours("metric")).factor / p.factor for p in mine if p.class_name}
 
 

@@ -28,11 +28,11 @@ from trazo.report.measures import (
     last_weights,
     ordering,
     read_measures,
-    reduced_by,
     select,
     summarize,
     totals,
 )
+from trazo.report.series import all_series, beside_floats
 from trazo.store import read_history
 
 if TYPE_CHECKING:
@@ -48,12 +48,15 @@ class RecallPrecision(ModelOptions):
     distances: list[str] = Field(default_factory=list, description="distances shown; all of them if left out")
     retrieval: str = Field("", description="retrieval shown; all of them, a panel each, if left out")
     reducer: str = Field("", description="reducer shown, as paths name it; each retrieval's first if left out")
+    reducers: list[str] = Field(
+        default_factory=list, description="several reducers instead, a line each, such as [none, pca-size32]"
+    )
     average: Literal["queries", "classes"] = Field("queries", description="what a point averages over")
 
 
 @figure_kind("recall_precision", needs=("metrics",), options=RecallPrecision)
 def recall_precision(options: RecallPrecision, study: Study, material: Material) -> Drawing:
-    """Draw precision against recall, a line per model and distance, a panel per retrieval.
+    """Draw precision against recall, a line per model (and reducer) and distance, a panel per retrieval.
 
     The study's kind (precision at the first rank where ⌊recall·R⌋ relevant items are found) is set to 1 at recall 0,
     as the study does (STUDIES section 1).
@@ -61,12 +64,14 @@ def recall_precision(options: RecallPrecision, study: Study, material: Material)
     name = INTERPOLATED_CURVE if options.interpolated else STUDY_CURVE
     measures = [m for m in read_measures(material.metrics) if m.metric.partition("@")[0] == name]
     measures = last_weights(select(measures, model=shown_models(options, study)), study)
-    measures = reduced_by(measures, options.reducer, study)
+    measures = beside_floats(measures, study)
     if options.distances:
         measures = select(measures, distance=options.distances)
     if options.retrieval:
         measures = select(measures, dataset=options.retrieval)
-    measures = totals(measures, options.average)
+    series = all_series(study, shown_models(options, study), options.reducers or [options.reducer])
+    found = {one.name: one.of(totals(measures, options.average), study) for one in series}
+    measures = [m for mine in found.values() for m in mine]
     if not measures:
         wanted = "recall_precision_interpolated" if options.interpolated else "recall_precision"
         raise InputError(f"no {name}@… was measured; add the metric {wanted!r} to the retrieval.")
@@ -75,21 +80,27 @@ def recall_precision(options: RecallPrecision, study: Study, material: Material)
     words = []
     for position, dataset in enumerate(datasets):
         axes = canvas.add_subplot(1, len(datasets), position + 1)
-        words += _recall_lines(axes, select(measures, dataset=dataset), study, anchored=not options.interpolated)
+        lines = {name: mine for name, all_ in found.items() if (mine := select(all_, dataset=dataset))}
+        words += _recall_lines(axes, lines, study, anchored=not options.interpolated, reduced=bool(options.reducers))
         if len(datasets) > 1:
             axes.set_title(label(dataset, 40))
     return Drawing(canvas, f"Precision falls as recall grows. {' '.join(words)}")
 
 
-def _recall_lines(axes: Axes, measures: list[Measure], study: Study, *, anchored: bool) -> list[str]:
-    models = sorted({m.model for m in measures}, key=ordering(study, "model", [m.model for m in measures]))
-    names = sorted({m.distance for m in measures}, key=ordering(study, "distance", [m.distance for m in measures]))
+def _recall_lines(
+    axes: Axes, lines: dict[str, list[Measure]], study: Study, *, anchored: bool, reduced: bool
+) -> list[str]:
+    """Draw the lines of a panel, given by the name of each model (and reducer); return what they say in words."""
+    seen = [m.distance for mine in lines.values() for m in mine]
+    names = sorted(set(seen), key=ordering(study, "distance", seen))
     words = []
-    for colour, model in enumerate(models):
+    for colour, (name, mine) in enumerate(lines.items()):
         for style, distance in enumerate(names):
-            line = select(measures, model=model, distance=distance)
+            line = select(mine, distance=distance)
             if not line:
                 continue
+            # Among reducers, one distance for all floats sets nothing apart, and bits have another.
+            told = [label(name), *([] if reduced and len(names) == 1 else [label(distance)])]
             points = {float(m.metric.partition("@")[2]): summarize(select(line, metric=m.metric)) for m in line}
             recalls = sorted(points)
             heights = [100 * points[r].value for r in recalls]
@@ -97,7 +108,7 @@ def _recall_lines(axes: Axes, measures: list[Measure], study: Study, *, anchored
                 bounds = [(100 * points[r].ci_low, 100 * points[r].ci_high) for r in recalls]
                 axes.fill_between([100 * r for r in recalls], *zip(*bounds), color=colour_of(colour), alpha=0.1, lw=0)
             middle = min(recalls, key=lambda r: abs(r - 0.5))
-            words.append(f"{label(model)}, {label(distance)}: {100 * points[middle].value:.1f} % at recall {middle:g}.")
+            words.append(f"{', '.join(told)}: {100 * points[middle].value:.1f} % at recall {middle:g}.")
             if anchored and 0.0 not in points:
                 recalls, heights = [0.0, *recalls], [100.0, *heights]
             axes.plot(
@@ -106,7 +117,7 @@ def _recall_lines(axes: Axes, measures: list[Measure], study: Study, *, anchored
                 color=colour_of(colour),
                 linestyle=LINE_STYLES[style % len(LINE_STYLES)],
                 marker=MARKERS[style % len(MARKERS)],
-                label=f"{label(model)} · {label(distance)}",
+                label=" · ".join(told),
             )
     axes.set(xlabel="Recall (%)", ylabel="Precision (%)", xlim=(-1, 101), ylim=(0, 102))
     axes.set_xticks(range(0, 101, 10))

@@ -172,7 +172,9 @@ def _published_points(
         if options.distance and row.distance not in {options.distance, ""}:
             continue
         metric = row.ours("metric")
-        if options.retrieval and not measured_names(options.retrieval, metric, study) & measured_datasets(row, study):
+        if options.retrieval and not measured_names(options.retrieval, metric, study).intersection(
+            measured_datasets(row, study)
+        ):
             continue
         value = row.value * unit_of(metric).factor / row.factor
         found.setdefault((row.ours("model"), metric), []).append((row.epoch, value))

@@ -58,6 +58,9 @@ class ContactSheet(ModelOptions):
     retrieval: str = Field("", description="retrieval shown; the study's first if left out")
     ranker: str = Field("", description="ranker shown, as tables name it; the retrieval's first if left out")
     reducer: str = Field("", description="reducer shown, as paths name it; the retrieval's first if left out")
+    reducers: list[str] = Field(
+        default_factory=list, description="several reducers instead, a row each of every query: [none, pca-size32]"
+    )
     pick: Pick = Field(
         "typical",
         description="which queries of a class: first, typical, best or worst; or random ones of all `classes`",
@@ -82,9 +85,9 @@ def contact_sheet(options: ContactSheet, study: Study, material: Material) -> Dr
         raise InputError(_NO_IMAGES)
     lists = chosen_lists(
         material.rankings, study, retrievals, shown_models(options, study),
-        distance=options.distance, ranker=options.ranker, reducer=options.reducer,
+        distance=options.distance, ranker=options.ranker, reducer=options.reducer, reducers=options.reducers,
     )  # fmt: skip
-    retrieval, distance = lists.retrieval, lists.distance
+    retrieval = lists.retrieval
     rankings = {model: store.read_ranking(found.path) for model, found in lists.rankings.items()}
     queries = _queries(rankings, options, study)
     top = min(options.top, *(r.top_indices.shape[1] for r in rankings.values()))
@@ -95,7 +98,7 @@ def contact_sheet(options: ContactSheet, study: Study, material: Material) -> Dr
 
     cell, line, head, gap = 0.82, 1.16, 1.5, 0.16
     ranker = f", {label(lists.ranker)}" if lists.several_rankers else ""
-    over = f"nearest {top} by {label(distance)} distance{ranker}"
+    over = f"nearest {top} by {lists.way}{ranker}"
     wide = max(head + (top + 1.15) * cell + 0.2, head + 1.15 * cell + 0.068 * len(over) + 0.2)
     tall = len(rankings) * line + gap
     # Short lists leave room for queries side by side.

@@ -122,7 +122,6 @@ def test_every_fold_has_codes_of_its_own_and_rankings_search_them_all(planned):
     assert len(found.rankings()) == 3
     assert found.retrieval("mine")["folds"] == 3
     # Many jobs run side by side, few share the cores.
-    assert [found.reducing_threads(cores) for cores in (1, 2, 8)] == [1, 1, 2]
     assert [found.ranking_threads(cores) for cores in (1, 2, 8)] == [1, 1, 2]
 
 

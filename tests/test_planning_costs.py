@@ -51,15 +51,15 @@ def test_every_batch_of_a_model_and_every_learned_code_is_costed_once():
     assert planned(cost=False).costs("sizes") == []
 
 
-def test_a_cost_is_measured_of_all_codes_and_the_first_fold_s_reducers():
+def test_a_cost_is_measured_of_what_was_fitted_on_the_whole_gallery():
     plan, origin = planned(), "net/seed0/train/epoch1"
     found = plan.costed_inputs(wildcards(origin, "pca+size"))
     folder = f"results/s/codes/{origin}/r/pca+size"
     assert found == {
         "queries": f"results/s/features/{origin}/toys/test.h5",
         "gallery": f"results/s/features/{origin}/toys/train.h5",
-        "codes": [f"{folder}/fold{number}.h5" for number in (1, 2, 3)],
-        "fitted": f"{folder}/fold1",
+        "codes": f"{folder}/whole.h5",
+        "fitted": f"{folder}/whole",
     }
     assert set(plan.costed_inputs(wildcards(origin, "none"))) == {"queries", "gallery"}
     assert plan.costed_reducers(wildcards(origin, "pca+size")) == ["pca-size4", "pca-size2"]
@@ -67,7 +67,8 @@ def test_a_cost_is_measured_of_all_codes_and_the_first_fold_s_reducers():
     assert plan.costed_modules(wildcards(origin, "pq-size2")) == ["trazo.reducers.pq"]
     assert plan.costed_distances(wildcards(origin, "none")) == ["euclidean", "cosine"]
     assert plan.costed_distances(wildcards("cbs-64/seed0/train/epoch1", "none")) == ["hamming"]
-    assert planned(folds=0).costed_inputs(wildcards(origin, "pca+size"))["codes"] == [f"{folder}/whole.h5"]
+    assert planned(folds=0).costed_inputs(wildcards(origin, "pca+size")) == found
+    assert plan.fold("whole") == 0
 
 
 def test_asking_for_costs_leaves_rankings_as_they_are():

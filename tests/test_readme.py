@@ -30,9 +30,9 @@ def test_the_reference_is_up_to_date():
 
 def test_every_yaml_example_is_a_valid_configuration():
     examples = [yaml.safe_load(block) for block in blocks("yaml")]
-    sources, figures, reduced, maps, study, published, shortest, features, pair = examples
+    sources, figures, reduced, coded, maps, study, published, shortest, features, pair = examples
     assert read_settings(sources).sources
-    for figure in figures["figures"].values():
+    for figure in [*figures["figures"].values(), *coded["figures"].values()]:
         parse_options(figure_kinds.get(figure["kind"]), figure["options"], figure["title"])
     short = Retrieval.model_validate(reduced["retrievals"][0])
     assert len(reducer_labels(short)) == len(short.reducer_labels) == 1 + 3 + 4 + 3

@@ -74,7 +74,7 @@ def test_codes_say_whose_they_are_and_how_they_were_fitted(tmp_path):
     record = artifact.codes["pca-size3"].record
     assert (record["label"], record["method"], record["bits"]) == ("pca-size3", "pca", 96)
     assert record["codes_bytes"] == 40 * 3 * 4
-    assert record["reducer_bytes"] == 4 * (10 + 3 * 10)
+    assert record["reducer_bytes"] == 4 * 10 + 8 * 3 * 10
     assert record["fitted_items"] == 40
     assert {"seconds_fit", "seconds_transform_gallery", "seconds_transform_queries"} <= set(record)
 
@@ -101,6 +101,16 @@ def test_a_fold_is_searched_by_what_the_others_taught(tmp_path, fold, leave_one_
         np.testing.assert_allclose(np.abs(found), np.abs(expected.transform(values)), rtol=1e-4, atol=1e-5)
     assert artifact.record["settings"]["key"]["fold"] == fold
     assert codes.record["fitted_items"] == len(others)
+
+
+def test_beside_folds_all_of_a_gallery_can_be_fitted_on(tmp_path):
+    gallery, queries = features(40, 0), features(8, 1)
+    folded, plain = (reduced(tmp_path / str(folds), gallery, queries, fold=0, folds=folds) for folds in (3, 0))
+    assert folded.rows.tolist() == list(range(40))
+    np.testing.assert_array_equal(only(folded).gallery, only(plain).gallery)
+    assert only(folded).record["fitted_items"] == 40
+    with pytest.raises(InputError, match="got fold 4 of 3; expected 1 to 3"):
+        reduced(tmp_path, gallery, queries, fold=4, folds=3)
 
 
 def test_several_sizes_are_fitted_together_as_each_alone(tmp_path):

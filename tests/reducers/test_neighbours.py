@@ -7,6 +7,8 @@ from sklearn.datasets import load_digits
 from trazo.errors import InputError
 from trazo.reducers import neighbours as module
 from trazo.reducers.neighbours import Graphs, NeighbourOptions, Neighbours, by_metric, curve, keep_compiled
+from trazo.reducers.parametric_umap import ParametricUmap
+from trazo.reducers.umap import Umap
 
 
 def drawn(items, width=10, seed=0, offset=0.0):
@@ -50,6 +52,15 @@ def test_an_item_comes_first_among_its_own_neighbours():
     assert np.array_equal(indices[:, 0], np.arange(100))
     assert not distances.any()
     assert all(len(set(row)) == 4 for row in indices.tolist())
+
+
+@pytest.mark.parametrize("metric", ["cosine", "correlation"])
+@pytest.mark.parametrize("kind", [Umap, ParametricUmap])
+def test_features_of_one_direction_teach_nothing_by_angles(kind, metric):
+    values = np.linspace(1, 3, 40, dtype=np.float32)[:, None] * drawn(1, 12)
+    options = kind.options_type(size=2, n_neighbors=5, metric=metric)
+    with pytest.raises(InputError, match=f"by `metric: {metric}` the features of all 40 items are the same"):
+        kind(options).fit(values)
 
 
 def test_the_graph_is_umap_learns_and_is_made_once(monkeypatch):

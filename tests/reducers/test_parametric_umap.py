@@ -169,7 +169,7 @@ def test_several_are_each_as_if_fitted_alone_by_one_graph(monkeypatch):
 
 def test_a_searcher_holds_the_network_alone():
     reducer = parametric(size=3, units=7, layers=2, epochs=1).fit(drawn(60))
-    assert reducer.memory_bytes() == 4 * (10 + 10 * 7 + 7 + 7 * 7 + 7 + 7 * 3 + 3)
+    assert reducer.memory_bytes() == 4 * 10 + 8 * (10 * 7 + 7 + 7 * 7 + 7 + 7 * 3 + 3)
 
 
 def test_it_leaves_torchs_own_random_numbers_alone():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from trazo import planning, store
-from trazo.config import ConfigError, Figure, Settings, Study, Table
+from trazo.config import ConfigError, Figure, Settings, Study, Table, read_study
 from trazo.errors import InputError
 from trazo.plan import Learning, Plan
 from trazo.report.coded import Code, shown_codes, varied
@@ -376,3 +376,17 @@ def test_costs_are_shown_where_they_are_measured():
         planned(figure, cost=True)
         with pytest.raises(ConfigError, match=r"cost: true|nothing computes query_time|unknown metric 'memory'"):
             planned(figure, cost=False)
+
+
+@pytest.mark.parametrize("scale", ["full", "quick"])
+def test_the_heat_maps_of_the_sbir_study_have_no_empty_cell(scale):
+    study = read_study("sbir", Settings(scale=scale))
+    drawn = [figure.options for figure in study.figures.values() if figure.kind == "heat_map"]
+    assert len(drawn) == 2
+    for options in drawn:
+        names = reducer_names(study)
+        pairs = set(varied(options["method"], [options["across"], options["up"]], options["defaults"], names).values())
+        across, up = (sorted({pair[axis] for pair in pairs}) for axis in (0, 1))
+        assert pairs == {(x, y) for x in across for y in up}
+        assert {15.0, 5.0} <= set(across)
+        assert 0.1 in up

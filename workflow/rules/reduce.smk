@@ -4,7 +4,7 @@
 #   results/<study>/codes/<origin>/<retrieval>/<batch>/<part>/<reducer>.h5   the fitted reducers
 #
 # A batch is an entry of a retrieval's `reducers`, whose reducers are fitted by one job. A part is a fold of the gallery
-# (fold1, fold2, …), searched by reducers fitted on all others, or `whole`. The reducer `none` makes no codes: its
+# (fold1, fold2, …), searched by reducers fitted on all others, or `whole`, which costs are measured of. The reducer `none` makes no codes: its
 # rankings read the features.
 
 
@@ -19,7 +19,8 @@ rule reduce_features:
         "results/{study}/logs/reduce_features/{origin}/{retrieval}/{batch}/{part}.log",
     conda:
         "../../envs/environment.yaml"
-    threads: lambda w: plan_of(w).reducing_threads(THREADS)
+    # Jobs run side by side; the bits of what one thread learns do not depend on how many there are.
+    threads: 1
     params:
         code=lambda w: code_of(
             "reduce_features", plan_of(w).reducer_module(w.retrieval, w.batch)

@@ -8,7 +8,7 @@ with step(snakemake.log[0], f"cost of {wildcards.retrieval} by {wildcards.origin
     measure_cost(
         queries=files.queries,
         gallery=files.gallery,
-        codes=files.get("codes", []),
+        codes=files.get("codes", ""),
         fitted=files.get("fitted", ""),
         sizes=snakemake.output.sizes,
         times=snakemake.output.times,

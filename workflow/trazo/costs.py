@@ -84,7 +84,7 @@ def measure_cost(
     retrieval: str,
     distances: Sequence[str],
     reducers: Sequence[str] = (),
-    codes: Sequence[Path | str] = (),
+    codes: Path | str = "",
     fitted: Path | str = "",
     device: str = "auto",
     threads: int = 1,
@@ -93,9 +93,9 @@ def measure_cost(
 
     A query is transformed by the reducer, its distances to all items of the gallery are computed, and these sorted;
     what the network takes to make its feature is not counted, as it is the same for all codes (study `sbir`, section
-    4.5). Of a folded gallery all items count, each by the code of its own fold, and the first fold's reducer transforms
-    the queries: what a searcher of the whole gallery would do (the study's 15,000 items). In leave-one-out, queries for
-    reducers stand halfway between two items of the gallery, since reducers may know the items themselves.
+    4.5). Of a folded gallery, too, the whole is searched, by reducers fitted on all of it: what a searcher would do
+    (the study's 15,000 items). In leave-one-out, queries for reducers stand halfway between two items of the gallery,
+    since reducers may know the items themselves.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def measure_cost(
     reducers
         Reducers, as paths name them; none: the features as they are.
     codes, fitted
-        Codes of every part of the gallery by these reducers, and the folder of the first part's fitted reducers.
+        Codes of the whole gallery by these reducers, and the folder of the fitted reducers.
     device, threads
         Where to compute, and CPU threads.
 
@@ -128,7 +128,7 @@ def measure_cost(
     torch.set_num_threads(max(1, threads))
     stored = read_features(gallery)
     asked = stored if Path(queries) == Path(gallery) else read_features(queries)
-    held = _reduced(reducers, codes, Path(fitted), asked, stored) if reducers else [_as_they_are(stored)]
+    held = _reduced(reducers, Path(codes), Path(fitted), asked, stored) if reducers else [_as_they_are(stored)]
     timed = _between(stored.values) if reducers and asked is stored else asked.values
     key = asked.record.get("settings", {}).get("key", {})
     rows: dict[str, list[dict[str, Any]]] = {"sizes": [], "times": []}
@@ -163,26 +163,26 @@ def _as_they_are(stored: Features) -> Held:
     return Held(method, bits, stored.values, None, size, 0, size)
 
 
-def _reduced(
-    labels: Sequence[str], paths: Sequence[Path | str], fitted: Path, asked: Features, stored: Features
-) -> list[Held]:
-    """Return what searchers by reducers hold: every item's code of the part of the gallery that it is in."""
+def _reduced(labels: Sequence[str], path: Path, fitted: Path, asked: Features, stored: Features) -> list[Held]:
+    """Return what searchers by reducers hold."""
+    artifact = read_codes(path, labels, query_ids=asked.ids, gallery_ids=stored.ids)
+    if len(artifact.rows) < len(stored):
+        raise InputError(
+            f"{path} holds codes of {len(artifact.rows)} of the gallery's {len(stored)} items, expected all; delete it "
+            "and run again."
+        )
     found = []
-    parts = [read_codes(path, labels, query_ids=asked.ids, gallery_ids=stored.ids) for path in paths]
-    _need_all([part.rows for part in parts], len(stored))
     for label in labels:
-        first = parts[0].codes[label]
-        gallery = np.empty((len(stored), first.gallery.shape[1]), first.gallery.dtype)
-        for part in parts:
-            gallery[part.rows] = part.codes[label].gallery
+        codes = artifact.codes[label]
         # The run made the file itself a moment ago.
         reducer = read_reducer(fitted / f"{label}.h5", trust=True)
-        reducer.load()
+        if not found:
+            reducer.load()
         code_bytes = reducer.code_bytes(len(stored), stored.values.shape[1])
         saved = (fitted / f"{label}.h5").stat().st_size + code_bytes
-        record = first.record
+        held = reducer.memory_bytes()
         found.append(
-            Held(record["method"], record["bits"], gallery, reducer, code_bytes, reducer.memory_bytes(), saved)
+            Held(codes.record["method"], codes.record["bits"], codes.gallery, reducer, code_bytes, held, saved)
         )
     return found
 
@@ -193,16 +193,6 @@ def _between(values: np.ndarray) -> np.ndarray:
     A query of leave-one-out is an item of the gallery, whose code a reducer may know; a searcher's is not.
     """
     return ((values + np.roll(values, 1, axis=0)) / 2).astype(np.float32)
-
-
-def _need_all(parts: Sequence[np.ndarray], items: int) -> None:
-    """Refuse parts of a gallery that are not all of it, each item once."""
-    rows = np.sort(np.concatenate(parts))
-    if not np.array_equal(rows, np.arange(items)):
-        raise InputError(
-            f"the parts of the gallery hold {len(rows)} items, and it has {items}, each to be in one of them; delete "
-            "the codes and run again."
-        )
 
 
 def time_queries(held: Held, queries: np.ndarray, distance: str, device: torch.device) -> Times:

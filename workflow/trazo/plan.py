@@ -580,10 +580,6 @@ class Plan:
         """Return the library module that defines the reducers of a batch of a retrieval."""
         return reducer_choice(next(iter(self.batch(retrieval, label).values()))).kind.__module__
 
-    def reducing_threads(self, cores: int) -> int:
-        """Return the threads of a job that reduces: many run side by side, a few share the cores."""
-        return max(1, cores // max(1, len(self._codes)))
-
     @cached_property
     def _rankings(self) -> dict[str, list[str]]:
         """By retrieval, the paths of its rankings."""
@@ -618,15 +614,14 @@ class Plan:
         ]
 
     def costed_inputs(self, wildcards: Any) -> dict[str, str | list[str]]:
-        """Return what a cost is measured of: features, and of a batch all codes and the first part's reducers."""
+        """Return what a cost is measured of: features, and of a batch the codes and reducers of the whole gallery."""
         search, label = self._search(wildcards), wildcards.retrieval
         features: dict[str, str | list[str]] = {"queries": search.queries, "gallery": search.gallery}
         if wildcards.batch == NONE:
             return features
-        parts = [
-            f"{self.root}/codes/{wildcards.origin}/{label}/{wildcards.batch}/{part}" for part in search.retrieval.parts
-        ]
-        return {**features, "codes": [f"{part}.h5" for part in parts], "fitted": parts[0]}
+        # Where folds are searched too: who searches a gallery fits on all of it.
+        whole = f"{self.root}/codes/{wildcards.origin}/{label}/{wildcards.batch}/{WHOLE}"
+        return {**features, "codes": f"{whole}.h5", "fitted": whole}
 
     def costed_reducers(self, wildcards: Any) -> list[str]:
         """Return the reducers of a batch whose cost is measured, as paths call them; none: the features as they are."""

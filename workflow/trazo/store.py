@@ -777,7 +777,7 @@ def read_metrics(path: Path | str) -> list[dict[str, Any]]:
             raise ArtifactError(f"{path} has the columns {reader.fieldnames}, expected {', '.join(METRIC_COLUMNS)}.")
         try:
             return [{**{k: v for k, v in row.items() if v}, "value": float(row["value"])} for row in reader]
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ArtifactError(f"{path}, line {reader.line_num}: {error}; delete it and run again.") from error
 
 

@@ -59,7 +59,8 @@ def reduce_features(
     code
         Fingerprint of the code, for the record.
     folds, fold
-        Into how many folds the gallery falls, and which of them is searched, from 1; 0: the whole gallery.
+        Into how many folds the gallery falls, and which of them is searched, from 1; 0: the whole gallery, which the
+        reducers are fitted on, whatever the folds.
     threads
         CPU threads: sums are split among them.
 
@@ -73,7 +74,9 @@ def reduce_features(
     stored = read_features(gallery)
     asked = stored if Path(queries) == Path(gallery) else read_features(queries)
     _check(asked, stored, choices)
-    rows = searched_rows(stored.labels, stored.ids, folds, classes=stored.classes)[max(fold, 1) - 1]
+    if not 0 <= fold <= folds:
+        raise InputError(f"got fold {fold} of {folds}; expected 1 to {folds}, or 0 for the whole gallery.")
+    rows = searched_rows(stored.labels, stored.ids, folds if fold else 0, classes=stored.classes)[max(fold, 1) - 1]
     learned = np.setdiff1d(np.arange(len(stored)), rows) if fold else rows
     searched = stored.values[rows] if fold else stored.values
     choices[0].make().load()
@@ -91,14 +94,18 @@ def reduce_features(
                 _need_numbers(made.queries, asked.ids, f"codes by {choice.label}")
             made.record.update(fit)
             found[choice.label] = made
-            settings = {"key": {**about, "reducer": choice.label}, "folds": folds, "reducer": _settings(choice)}
+            settings = {
+                "key": {**about, "reducer": choice.label},
+                "folds": folds if fold else 0,
+                "reducer": _settings(choice),
+            }
             reducer.save(Path(fitted) / f"{choice.label}.h5", {**described, "settings": settings, "figures": fit})
             told = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in made.record["facts"].items())
             log.info("%s: %d values to %d bits%s", choice.label, stored.values.shape[1], made.record["bits"],
                      f"; {told}" if told else "")  # fmt: skip
     settings = {
         "key": {**about, "reducer": batch},
-        "folds": folds,
+        "folds": folds if fold else 0,
         "reducers": {choice.label: _settings(choice) for choice in choices},
     }
     seconds = round(time.perf_counter() - begin, 3)

@@ -17,11 +17,13 @@ from pydantic import Field
 
 from trazo.errors import InputError
 from trazo.progress import warnings_in_the_log
-from trazo.reducers.contract import ReducerOptions
+from trazo.reducers.contract import Reducer, ReducerOptions
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
+# Of values of vectors of length 1, in single precision.
+_ROUNDING = 1e-6
 # Values of one block of distances, and of one block of differences between features.
 _BLOCK = 1 << 23
 
@@ -141,6 +143,30 @@ class Neighbours:
             apart = block[rows[some]].astype(np.float64) - self.items[items[some]]
             found[some] = np.einsum("pd,pd->p", apart, apart)
         return found
+
+
+def learnable_graphs(several: Sequence[Reducer], values: np.ndarray) -> Graphs:
+    """Return the graphs of (N, D) features for some reducers that are to learn from them.
+
+    Raises
+    ------
+    InputError
+        If the features do not fit the options, are no numbers, or are all the same by a metric asked for.
+    """
+    for one in several:
+        one.check(*values.shape)
+    several[0].need_learnable(values)
+    graphs = Graphs(values, [one.options for one in several])
+    for one in several:
+        if one.options.metric != "euclidean":
+            items = graphs.neighbours(one.options.metric).items
+            # Of length 1: what differs less than their rounding is the same.
+            if np.abs(items - items[:1]).max() <= _ROUNDING:
+                raise InputError(
+                    f"{one.name}: by `metric: {one.options.metric}` the features of all {len(items)} items are the "
+                    "same; choose `metric: euclidean`, or look at what made them."
+                )
+    return graphs
 
 
 class Graphs:

@@ -11,7 +11,14 @@ from pydantic import Field
 
 from trazo.errors import InputError
 from trazo.reducers.contract import Reducer, reducers, saved_arrays
-from trazo.reducers.neighbours import Graphs, NeighbourOptions, by_metric, check_neighbours, curve
+from trazo.reducers.neighbours import (
+    Graphs,
+    NeighbourOptions,
+    by_metric,
+    check_neighbours,
+    curve,
+    learnable_graphs,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -82,16 +89,13 @@ class ParametricUmap(Reducer):
 
     def fit(self, values: np.ndarray) -> ParametricUmap:
         """As `Reducer.fit`."""
-        self.need_learnable(values)
-        return self._learn(Graphs(values, [self.options]))
+        return self.fit_several([self.options], values)[0]
 
     @classmethod
     def fit_several(cls, options: Sequence[ParametricUmapOptions], values: np.ndarray) -> list[ParametricUmap]:
         """As `Reducer.fit_several`: a graph is made once for all that ask for it."""
         several = [cls(one) for one in options]
-        for one in several:
-            one.need_learnable(values)
-        graphs = Graphs(values, options)
+        graphs = learnable_graphs(several, values)
         return [one._learn(graphs) for one in several]
 
     def _learn(self, graphs: Graphs) -> ParametricUmap:
@@ -137,7 +141,8 @@ class ParametricUmap(Reducer):
             seen = torch.from_numpy(_due(rates, phases, epoch))
             seen = seen[torch.randperm(len(seen), generator=draw)]
             total = 0.0
-            for edges in seen.split(options.batch_size):
+            # Batches of one size: in a rest of a few edges, the items to drive apart would be neighbours.
+            for edges in seen.tensor_split(-(-len(seen) // options.batch_size)):
                 # An item is seen once a batch, however many of its edges there are.
                 batch, places = torch.unique(torch.stack([heads[edges], tails[edges]]), return_inverse=True)
                 others = torch.randint(len(batch), (len(edges), _NEGATIVES), generator=draw)
@@ -182,8 +187,8 @@ class ParametricUmap(Reducer):
         return self
 
     def memory_bytes(self) -> int:
-        """As `Reducer.memory_bytes`: the network."""
-        return self.mean_.nbytes + sum(part.nbytes for part in (*self.weights_, *self.biases_))
+        """As `Reducer.memory_bytes`: the network, in the double precision that it computes in."""
+        return self.mean_.nbytes + sum(part.nbytes for layer in self._layers for part in layer)
 
     def facts(self) -> dict[str, float]:
         """As `Reducer.facts`: `loss`, the mean cross-entropy of the last epoch."""

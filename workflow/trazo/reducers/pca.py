@@ -106,9 +106,8 @@ class Pca(Reducer):
         return ((values - self.mean_.astype(np.float64)) @ self._directions).astype(np.float32)
 
     def memory_bytes(self) -> int:
-        """As `Reducer.memory_bytes`: mean, components and, whitened, their deviations, in float32 as the codes are."""
-        deviations = self.deviations_.nbytes if self.options.whiten else 0
-        return self.mean_.nbytes + self.components_.nbytes + deviations
+        """As `Reducer.memory_bytes`: the mean, and the directions in the double precision that they multiply in."""
+        return self.mean_.nbytes + self._directions.nbytes
 
     def facts(self) -> dict[str, float]:
         """As `Reducer.facts`: `explained_variance`, the share of the gallery's variance that the codes keep."""
@@ -138,10 +137,11 @@ def _decompose(several: Sequence[Pca], values: np.ndarray) -> None:
     import numpy as np
     from sklearn.decomposition import PCA
 
-    for one in several:
-        one.need_learnable(values)
     if not several:
         return
+    for one in several:
+        one.check(*values.shape)
+    several[0].need_learnable(values)
     solver = "covariance_eigh" if values.shape[0] > values.shape[1] else "full"
     largest = max(one.options.size for one in several)
     found = PCA(largest, svd_solver=solver).fit(values.astype(np.float64))

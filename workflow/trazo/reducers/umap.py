@@ -16,6 +16,7 @@ from trazo.reducers.neighbours import (
     by_metric,
     check_neighbours,
     curve,
+    learnable_graphs,
     one_thread,
 )
 
@@ -76,16 +77,13 @@ class Umap(Reducer):
 
     def fit(self, values: np.ndarray) -> Umap:
         """As `Reducer.fit`."""
-        self.need_learnable(values)
-        return self._lay_out(Graphs(values, [self.options]))
+        return self.fit_several([self.options], values)[0]
 
     @classmethod
     def fit_several(cls, options: Sequence[UmapOptions], values: np.ndarray) -> list[Umap]:
         """As `Reducer.fit_several`: neighbours are searched once, a graph is made once for all sizes and min_dist."""
         several = [cls(one) for one in options]
-        for one in several:
-            one.need_learnable(values)
-        graphs = Graphs(values, options)
+        graphs = learnable_graphs(several, values)
         return [one._lay_out(graphs) for one in several]
 
     def _lay_out(self, graphs: Graphs) -> Umap:

@@ -40,11 +40,11 @@ def sides(tmp_path):
     return {"queries": tmp_path / "q.h5", "gallery": tmp_path / "g.h5"}
 
 
-def reduced(sides, folder, written, fold=0):
+def reduced(sides, folder, written, fold=0, folds=0):
     """Fit reducers on the whole gallery, as the workflow does, or on what a fold leaves; return the step's inputs."""
     reducers = {reducer_choice(one).label: one for one in written}
     inputs = {"codes": folder / "whole.h5", "fitted": folder / "whole"}
-    reduce_features(**sides, **inputs, reducers=reducers, retrieval="r", batch="b", code="c", folds=3, fold=fold)
+    reduce_features(**sides, **inputs, reducers=reducers, retrieval="r", batch="b", code="c", folds=folds, fold=fold)
     return {**inputs, "reducers": [*reducers]}
 
 
@@ -101,7 +101,7 @@ def test_codes_that_are_searched_in_an_index_count_as_they_are_held(sides, tmp_p
     assert float(found["pq-bits4", "2", "euclidean", "query_time_transform"]["value"]) < 0.2
 
 
-def test_what_is_timed_was_fitted_on_the_whole_gallery_whatever_the_folds(sides, tmp_path, monkeypatch):
+def test_what_is_timed_was_fitted_on_the_whole_gallery(sides, tmp_path, monkeypatch):
     inputs = reduced(sides, tmp_path, [{"pca": {"size": 4}}])
     held = []
 
@@ -144,7 +144,7 @@ def test_no_query_is_an_item_that_a_reducer_was_fitted_on(sides, tmp_path, monke
 
 
 def test_codes_of_a_part_of_the_gallery_are_refused(sides, tmp_path):
-    inputs = reduced(sides, tmp_path, [{"pca": {"size": 4}}], fold=1)
+    inputs = reduced(sides, tmp_path, [{"pca": {"size": 4}}], fold=1, folds=3)
     with pytest.raises(InputError, match="codes of 100 of the gallery's 300 items"):
         costed(tmp_path, **sides, **inputs)
 

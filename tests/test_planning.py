@@ -106,7 +106,7 @@ def test_every_reducer_has_rankings_of_its_own_and_every_batch_codes(planned):
     assert found.searched_codes(ranking) == found.codes()[1:]
     assert found.batch("mine", "pca+size") == {"pca-size4": {"pca": {"size": 4}}, "pca-size2": {"pca": {"size": 2}}}
     assert found.reducer_module("mine", "pca+size") == "trazo.reducers.pca"
-    assert (found.folds("mine"), found.fold("whole")) == (0, 0)
+    assert (found.folds("mine", "whole"), found.fold("whole")) == (0, 0)
     # A reducer more is no matter of the rankings that there are.
     assert planned(distances=["euclidean", "cosine"]).retrieval("mine") == found.retrieval("mine")
 
@@ -116,7 +116,7 @@ def test_every_fold_has_codes_of_its_own_and_rankings_search_them_all(planned):
     folder = "results/s/codes/mine/imported/mine/pca+size"
     assert found.codes() == [f"{folder}/fold{number}.h5" for number in (1, 2, 3)]
     assert [found.fold(part) for part in ("fold1", "fold3")] == [1, 3]
-    assert found.folds("mine") == 3
+    assert [found.folds("mine", part) for part in ("fold2", "whole")] == [3, 0]
     ranking = SimpleNamespace(origin="mine/imported", retrieval="mine", reducer="pca-size4")
     assert found.searched_codes(ranking) == found.codes()
     assert len(found.rankings()) == 3

@@ -6,7 +6,7 @@ import yaml
 from trazo import planning
 from trazo.config import ConfigError, Settings
 from trazo.probe import answer
-from trazo.provenance import code_fingerprint
+from trazo.provenance import code_fingerprint, modules_behind
 
 STAGE = {"epochs": 1, "batch_size": 6, "optimizer": {"sgd": {"lr": 0.1}}, "name": "c", "data": "d/train"}
 HASHED = {**STAGE, "objective": {"dsh": {"weight": 0.4}, "cross_entropy": {"weight": 0.6}}}
@@ -81,12 +81,16 @@ def test_a_step_depends_on_the_head_and_objective_in_use_alone(planned):
     assert parts["trazo.training.hashing"] == ["cross_entropy", "dsh"]
     plain = found.parts_of_stage("base", "c")
     assert found.parts_of_head("base") == {"trazo.models.heads": []}
+    modules = found.objective_modules("dsh", "c")
+    assert (modules, found.objective_modules("base", "c")) == (["trazo.training.hashing"], [])
+    # What hashing is made of is no matter of who does without it.
+    assert "trazo.training.hashing" not in modules_behind("trazo.training.loop")
 
-    def code_of(parts):
-        return code_fingerprint("trazo.training.loop", parts=parts)
+    def code_of(parts, *modules):
+        return code_fingerprint("trazo.training.loop", *modules, parts=parts)
 
-    codes = [code_of(plain), code_of({**plain, "trazo.models.heads": ["crs"]}), code_of(parts)]
-    codes.append(code_of({**parts, "trazo.training.hashing": ["cross_entropy", "dtsh"]}))
+    codes = [code_of(plain), code_of({**plain, "trazo.models.heads": ["crs"]}), code_of(parts, *modules)]
+    codes.append(code_of({**parts, "trazo.training.hashing": ["cross_entropy", "dtsh"]}, *modules))
     assert len(set(codes)) == 4
 
 

@@ -95,22 +95,23 @@ def test_a_fold_is_searched_by_what_the_others_taught(tmp_path, fold, leave_one_
     others = np.setdiff1d(np.arange(40), rows)
     expected = PCA(3, svd_solver="full").fit(gallery.values[others].astype(np.float64))
     codes = only(artifact)
-    asked = gallery if leave_one_out else queries
+    # In leave-one-out, queries search the fold that they are in.
+    asked = gallery.values[rows] if leave_one_out else queries.values
+    assert artifact.query_ids == (artifact.gallery_ids if leave_one_out else queries.ids)
     # The sign of a component is scikit-learn's to choose.
-    for found, values in ((codes.gallery, gallery.values[rows]), (codes.queries, asked.values)):
+    for found, values in ((codes.gallery, gallery.values[rows]), (codes.queries, asked)):
         np.testing.assert_allclose(np.abs(found), np.abs(expected.transform(values)), rtol=1e-4, atol=1e-5)
     assert artifact.record["settings"]["key"]["fold"] == fold
     assert codes.record["fitted_items"] == len(others)
 
 
-def test_beside_folds_all_of_a_gallery_can_be_fitted_on(tmp_path):
-    gallery, queries = features(40, 0), features(8, 1)
-    folded, plain = (reduced(tmp_path / str(folds), gallery, queries, fold=0, folds=folds) for folds in (3, 0))
-    assert folded.rows.tolist() == list(range(40))
-    np.testing.assert_array_equal(only(folded).gallery, only(plain).gallery)
-    assert only(folded).record["fitted_items"] == 40
-    with pytest.raises(InputError, match="got fold 4 of 3; expected 1 to 3"):
-        reduced(tmp_path, gallery, queries, fold=4, folds=3)
+@pytest.mark.parametrize(
+    ("fold", "folds", "expected"),
+    [(4, 3, "1 to 3"), (0, 3, "1 to 3"), (-1, 3, "1 to 3"), (1, 0, "0, the whole gallery")],
+)
+def test_a_fold_that_there_is_not_is_refused(tmp_path, fold, folds, expected):
+    with pytest.raises(InputError, match=f"got fold {fold} of {folds}; expected {expected}"):
+        reduced(tmp_path, features(40, 0), features(8, 1), fold=fold, folds=folds)
 
 
 def test_several_sizes_are_fitted_together_as_each_alone(tmp_path):

@@ -63,7 +63,8 @@ def write_parts(folder, queries, gallery, folds, make):
     for number, rows in enumerate(searched_rows(gallery.labels, gallery.ids, folds, classes=gallery.classes)):
         paths.append(folder / f"{number}.h5")
         codes = {"pca-size2-whiten": make(number, rows)}
-        write_codes(paths[-1], CodesArtifact(codes, rows, queries.ids, [gallery.ids[row] for row in rows]))
+        mine = [gallery.ids[row] for row in rows]
+        write_codes(paths[-1], CodesArtifact(codes, rows, mine if queries is gallery else queries.ids, mine))
     return paths
 
 
@@ -104,10 +105,12 @@ def expected_of_folds(queries, gallery, folds, make=None):
     for number, rows in enumerate(searched_rows(gallery.labels, gallery.ids, folds, classes=gallery.classes)):
         codes = Codes(queries.values, gallery.values[rows], {}) if make is None else make(number, rows)
         asked = queries.values if codes.queries is None else codes.queries
-        for query in range(len(queries)):
+        # In leave-one-out, queries search the fold that they are in.
+        for place, query in enumerate(rows if queries is gallery else range(len(queries))):
             mine = rows != query if queries is gallery else np.ones(len(rows), bool)
             relevant = gallery.labels[rows][mine] == queries.labels[query]
-            far = np.linalg.norm(codes.gallery[mine].astype(np.float64) - asked[query], axis=1)
+            own = asked[query] if len(asked) == len(queries) else asked[place]
+            far = np.linalg.norm(codes.gallery[mine].astype(np.float64) - own, axis=1)
             if relevant.any():
                 found[number, query] = average_precision_score(relevant, -far)
     return found
@@ -122,7 +125,8 @@ def test_what_counts_of_a_query_is_the_mean_over_folds(tmp_path, leave_one_out, 
 
     def make(number, rows):
         # Queries stay what they are in the last fold, as those of product quantisation.
-        asked = None if number == 2 else queries.values @ turn[number]
+        values = gallery.values[rows] if leave_one_out else queries.values
+        asked = None if number == 2 else values @ turn[number]
         return Codes(asked, gallery.values[rows] @ turn[number] if number < 2 else gallery.values[rows] + 1,
                      {"bits": 128, "method": "pca"})  # fmt: skip
 
@@ -144,31 +148,47 @@ def test_what_counts_of_a_query_is_the_mean_over_folds(tmp_path, leave_one_out, 
         assert {row["class"] for row in mine} == {""}
         assert total(mine, "map") == pytest.approx(np.nanmean(of_folds[fold - 1]), abs=1e-12)
         assert all(float(row["ci_low"]) < float(row["ci_high"]) for row in mine)
-    first = searched_rows(gallery.labels, gallery.ids, 3, classes=CLASSES)[0]
-    assert set(ranking.top_indices.ravel().tolist()) <= set(first.tolist())
+    # Lists are of the first fold that a query searches: in leave-one-out its own.
+    parts = searched_rows(gallery.labels, gallery.ids, 3, classes=CLASSES)
+    listed = [next(p for p in parts if q in p) if leave_one_out else parts[0] for q in range(len(queries))]
+    assert all(set(found) <= set(part) for found, part in zip(ranking.top_indices.tolist(), listed, strict=True))
     assert len(ranking.gallery_ids) == len(ranking.gallery_labels) == 50
     if not reduced:
         order = nearest(queries, gallery)
-        wanted = [[row for row in line if row in first][:4] for line in order]
+        wanted = [[row for row in line if row in part][:4] for line, part in zip(order, listed, strict=True)]
         np.testing.assert_array_equal(ranking.top_indices, wanted)
-    own = gallery.labels[:, None] == queries.labels
-    np.testing.assert_array_equal(ranking.relevant, own.sum(0) - int(leave_one_out))
+    same = gallery.labels[:, None] == queries.labels
+    if leave_one_out:
+        searched = [same[part, query].sum() - 1 for query, part in enumerate(listed)]
+    np.testing.assert_array_equal(ranking.relevant, searched if leave_one_out else same.sum(0))
     assert ranking.record["settings"]["folds"] == 3
 
 
-def test_a_query_counts_in_the_folds_that_it_finds_something_in(tmp_path):
+def test_in_leave_one_out_a_query_searches_its_own_fold_alone(tmp_path):
     labels = np.concatenate([np.zeros(40), np.ones(17), np.full(3, 2)]).astype(np.int64)
     features = made(labels=labels)
     ranking, rows = ranked(tmp_path, features, folds=3, votes=[1])
-    assert ranking.evaluated.all()
     of_folds = expected_of_folds(features, features, 3)
-    # One owl a fold: none of them is relevant to itself.
-    assert np.isnan(of_folds[:, 57:]).sum(axis=0).tolist() == [1, 1, 1]
-    np.testing.assert_allclose(ranking.values[:, 0], np.nanmean(of_folds, axis=0), atol=1e-12)
-    excluded = {row["fold"]: (row["queries"], row["excluded"]) for row in rows
-                if row["metric"] == "map" and not row["class"]}  # fmt: skip
-    assert excluded == {"": ("60", "0"), **{str(fold): ("59", "1") for fold in (1, 2, 3)}}
-    assert ranking.relevant[57:].tolist() == [2, 2, 2]
+    # One owl a fold: it finds none.
+    assert ranking.evaluated.tolist() == [True] * 57 + [False] * 3
+    assert (~np.isnan(of_folds)).sum(axis=0).tolist() == [1] * 57 + [0] * 3
+    np.testing.assert_allclose(ranking.values[:57, 0], np.nanmean(of_folds[:, :57], axis=0), atol=1e-12)
+    counted = {row["fold"]: (row["queries"], row["excluded"]) for row in rows
+               if row["metric"] == "map" and not row["class"]}  # fmt: skip
+    # Of a fold, those that search other folds are no part of it.
+    assert counted == {"": ("57", "3"), **{str(fold): ("19", "1") for fold in (1, 2, 3)}}
+    assert ranking.relevant[57:].tolist() == [0, 0, 0]
+    # Votes are counted of all, a query without a relevant item among them.
+    parts = searched_rows(features.labels, features.ids, 3, classes=CLASSES)
+    order = nearest(features, features)
+    part_of = {query: part for part in parts for query in part}
+    first = np.array([next(row for row in order[q] if row in part_of[q]) for q in range(60)])
+    right = features.labels[first] == labels
+    assert total(rows, "knn_accuracy@1") == pytest.approx(right.mean())
+    np.testing.assert_array_equal(ranking.votes[:, 0], features.labels[first])
+    (found,) = [row for row in rows if row["metric"] == "label_ap@1" and not row["class"] and not row["fold"]]
+    wanted = list(label_rows(first[:, None], labels, features.labels, CLASSES, [1], resamples=1))
+    assert float(found["value"]) == pytest.approx(next(r["value"] for r in wanted if not r["class"]), abs=1e-12)
 
 
 def test_votes_and_labels_of_folds(tmp_path):

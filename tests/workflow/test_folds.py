@@ -23,6 +23,7 @@ FOLDED = {
     "folds": 2,
     "reducers": ["none", {"pca": {"size": [4, 2]}}, {"pq": {"size": 1, "bits": 2}}],
     "votes": [1],
+    "cost": True,
 }
 TABLES = {
     "sizes": {
@@ -58,9 +59,11 @@ def folded(finished, tmp_path_factory) -> Project:
     shutil.copytree(finished.folder, project.folder)
     project.write_study(with_folds())
     stale = project.stale()
-    assert {rule: stale[rule] for rule in ("reduce_features", "rank_gallery")} == {
-        "reduce_features": 4,
+    # Two batches in two folds and, for their cost, on the whole gallery.
+    assert {rule: stale[rule] for rule in ("reduce_features", "rank_gallery", "measure_cost")} == {
+        "reduce_features": 6,
         "rank_gallery": 4,
+        "measure_cost": 3,
     }
     assert not {"build_images", "train_stage", "extract_features"} & set(stale)
     project.snakemake()
@@ -89,17 +92,18 @@ def test_a_folded_retrieval_is_added_by_lines_of_a_study_and_finished(folded):
         others = np.setdiff1d(np.arange(len(features)), rows)
         values = features.values.astype(np.float64)
         codes = PCA(4, svd_solver="full").fit(values[others]).transform(values)
-        for query in range(len(features)):
+        # Leave-one-out: queries search the fold that they are in, of which no reducer knows them.
+        for query in rows:
             mine = rows[rows != query]
             far = np.linalg.norm(codes[mine] - codes[query], axis=1)
             expected[number, query] = average_precision_score(features.labels[mine] == features.labels[query], -far)
     key = {"dataset": "folded", "reducer": "pca", "size": "4", "metric": "map", "class": "", "average": "queries"}
     (total,) = rows_of(folded, **key, fold="")
     # Codes are kept in float32.
-    assert float(total["value"]) == pytest.approx(expected.mean(), abs=1e-3)
+    assert float(total["value"]) == pytest.approx(np.nanmean(expected), abs=1e-3)
     for fold in (1, 2):
         (row,) = rows_of(folded, **key, fold=str(fold))
-        assert float(row["value"]) == pytest.approx(expected[fold - 1].mean(), abs=1e-3)
+        assert float(row["value"]) == pytest.approx(np.nanmean(expected[fold - 1]), abs=1e-3)
     found = {(r["reducer"], r["size"], r["bits"]) for r in rows_of(folded, dataset="folded")}
     assert found == {("none", "64", "2048"), ("pca", "4", "128"), ("pca", "2", "64"), ("pq-bits2", "1", "32")}
     # A retrieval without folds has no rows of any.
@@ -110,13 +114,14 @@ def test_codes_and_fitted_reducers_lie_where_readers_look(folded):
     features = read_features(next((folded.folder / "results/tiny/features/one").rglob("test.h5")))
     (folder,) = (folded.folder / "results/tiny/codes/one").rglob("folded")
     assert sorted(path.name for path in (folder / "pca+size/fold2").glob("*.h5")) == ["pca-size2.h5", "pca-size4.h5"]
-    codes = read_codes(folder / "pca+size/fold2.h5", query_ids=features.ids, gallery_ids=features.ids)
+    rows = searched_rows(features.labels, features.ids, 2, classes=features.classes)[1]
+    ids = [features.ids[row] for row in rows]
+    codes = read_codes(folder / "pca+size/fold2.h5", query_ids=ids, gallery_ids=features.ids)
     kept = read_reducer(folder / "pca+size/fold2/pca-size4.h5")
-    np.testing.assert_allclose(kept.transform(features.values), codes.codes["pca-size4"].queries, atol=1e-5)
+    np.testing.assert_allclose(kept.transform(features.values[rows]), codes.codes["pca-size4"].queries, atol=1e-5)
     (path,) = (folded.folder / "results/tiny/rankings/one").rglob("folded/pca-size4/euclidean/exact.h5")
     ranking = read_ranking(path)
-    first = read_codes(folder / "pca+size/fold1.h5")
-    assert set(ranking.top_indices.ravel().tolist()) <= set(first.rows.tolist())
+    assert set(ranking.top_indices[rows].ravel().tolist()) <= set(rows.tolist())
     assert ranking.gallery_ids == features.ids
 
 
@@ -140,40 +145,46 @@ def test_the_report_shows_means_over_folds_and_folds_where_asked(folded):
 
 
 @pytest.mark.parametrize(
-    ("changes", "reduce", "rank"),
+    ("changes", "reduce", "rank", "cost"),
     [
-        # The entry is fitted again in both folds, its rankings follow, and there is a new one.
-        ({"reducers": ["none", {"pca": {"size": [4, 2, 3]}}, FOLDED["reducers"][2]]}, 2, 3),
-        ({"reducers": [*FOLDED["reducers"], {"pca": {"size": 4, "whiten": True}}]}, 2, 1),
-        ({"reducers": FOLDED["reducers"][:2]}, 0, 0),
-        ({"folds": 3}, 6, 4),
-        ({"metrics": ["map"]}, 0, 4),
+        # The entry is fitted again in both folds and as a whole, its rankings follow, and there is a new one.
+        ({"reducers": ["none", {"pca": {"size": [4, 2, 3]}}, FOLDED["reducers"][2]]}, 3, 3, 1),
+        ({"reducers": [*FOLDED["reducers"], {"pca": {"size": 4, "whiten": True}}]}, 3, 1, 1),
+        ({"reducers": FOLDED["reducers"][:2]}, 0, 0, 0),
+        # Costs are those of the whole gallery.
+        ({"folds": 3}, 6, 4, 0),
+        ({"metrics": ["map"]}, 0, 4, 0),
+        ({"cost": False}, 0, 0, 0),
     ],
 )
-def test_a_change_of_a_folded_retrieval_touches_what_depends_on_it(project, changes, reduce, rank):
+def test_a_change_of_a_folded_retrieval_touches_what_depends_on_it(project, changes, reduce, rank, cost):
     project.write_study(with_folds(**changes))
     stale = project.stale()
-    assert (stale.get("reduce_features", 0), stale.get("rank_gallery", 0)) == (reduce, rank)
+    found = [stale.get(rule, 0) for rule in ("reduce_features", "rank_gallery", "measure_cost")]
+    assert found == [reduce, rank, cost]
     assert not {"train_stage", "extract_features"} & set(stale)
 
 
 @pytest.mark.parametrize(
-    ("module", "reduce", "rank"),
+    ("module", "reduce", "rank", "cost"),
     [
-        ("reducers/pca.py", 2, 2),
-        ("reducers/pq.py", 2, 1),
-        ("reducers/codes.py", 4, 3),
+        ("reducers/pca.py", 3, 2, 1),
+        ("reducers/pq.py", 3, 1, 1),
+        ("reducers/codes.py", 6, 3, 2),
         # What is searched by itself is decided there, for features too.
-        ("folds.py", 4, 6),
-        ("retrieval/gallery.py", 0, 6),
-        ("reducers/umap.py", 0, 0),
+        ("folds.py", 6, 6, 2),
+        ("retrieval/gallery.py", 0, 6, 0),
+        ("retrieval/kernels.py", 0, 6, 3),
+        ("costs.py", 0, 0, 3),
+        ("reducers/umap.py", 0, 0, 0),
     ],
 )
-def test_changed_code_touches_the_reducers_that_it_makes(project, module, reduce, rank):
+def test_changed_code_touches_the_reducers_that_it_makes(project, module, reduce, rank, cost):
     with (project.folder / "workflow" / "trazo" / module).open("a") as file:
         file.write("\n\n# A comment.\n")
     assert project.stale() == {}
     with (project.folder / "workflow" / "trazo" / module).open("a") as file:
         file.write("\nANOTHER_MEANING = 1\n")
     stale = project.stale()
-    assert (stale.get("reduce_features", 0), stale.get("rank_gallery", 0)) == (reduce, rank)
+    found = [stale.get(rule, 0) for rule in ("reduce_features", "rank_gallery", "measure_cost")]
+    assert found == [reduce, rank, cost]

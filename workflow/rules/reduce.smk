@@ -26,7 +26,7 @@ rule reduce_features:
             "reduce_features", plan_of(w).reducer_module(w.retrieval, w.batch)
         ),
         reducers=lambda w: plan_of(w).batch(w.retrieval, w.batch),
-        folds=lambda w: plan_of(w).folds(w.retrieval),
+        folds=lambda w: plan_of(w).folds(w.retrieval, w.part),
         fold=lambda w: plan_of(w).fold(w.part),
     script:
         "../scripts/reduce_features.py"

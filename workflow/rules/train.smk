@@ -26,6 +26,7 @@ rule train_stage:
         code=lambda w: code_of(
             "train_stage",
             plan_of(w).architecture_module(w.model),
+            *plan_of(w).objective_modules(w.model, w.stage),
             parts=plan_of(w).parts_of_stage(w.model, w.stage),
         ),
         model=lambda w: plan_of(w).training_settings(w.model, w.stage),

@@ -119,6 +119,8 @@ class Learning:
     ----------
     objectives, samplings
         Names of those in use.
+    modules
+        Library modules that define objectives in use, but for the one that all are built on.
     uses_logits, uses_embeddings
         Whether a classifier is trained; whether the feature layer is looked at.
     smallest_batch
@@ -139,6 +141,7 @@ class Learning:
     smallest_class: tuple[int, int] = (1, 1)
     smallest_photos: int | None = 0
     needs_instances: bool = False
+    modules: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -324,12 +327,15 @@ class Plan:
         learning = self.learning[model, stage]
         named = [name.partition(":")[0] for name in learning.objectives]
         return {
-            "trazo.training.objectives": named,
-            "trazo.training.hashing": named,
+            **dict.fromkeys(("trazo.training.objectives", *learning.modules), named),
             **self.parts_of_head(model),
             "trazo.training.sampling": learning.samplings,
             "trazo.training.augment": [name for name in self.stage(model, stage).augment if name != "fill"],
         }
+
+    def objective_modules(self, model: str, stage: str) -> list[str]:
+        """Return the library modules that define what a stage minimises, but for the one that all are built on."""
+        return self.learning[model, stage].modules
 
     def parts_of_head(self, model: str) -> dict[str, list[str]]:
         """Return the head that a model's network is built with by name, by module."""
@@ -568,9 +574,9 @@ class Plan:
         """Return the reducers of a batch of a retrieval as the study has them, by what paths call them."""
         return self._batches[retrieval][label]
 
-    def folds(self, retrieval: str) -> int:
-        """Return into how many folds the gallery of a retrieval falls; 0: it is searched at once."""
-        return self._retrievals[retrieval].folds
+    def folds(self, retrieval: str, part: str) -> int:
+        """Return into how many folds the gallery of a retrieval falls for what paths call a part; 0: for the whole."""
+        return 0 if part == WHOLE else self._retrievals[retrieval].folds
 
     def fold(self, part: str) -> int:
         """Return the number of a fold from what paths call it; 0: the whole gallery."""

@@ -42,7 +42,7 @@ def reduce_features(
 
     Nothing is learned from the queries; in leave-one-out retrievals, whose gallery holds the queries, the fit sees
     every query, as one item among all others, and its class not at all. Of a fold, the fit sees all items but the
-    fold's, and those are the gallery that is searched.
+    fold's, and those are the gallery that is searched; in leave-one-out they are the queries as well.
 
     Parameters
     ----------
@@ -59,8 +59,7 @@ def reduce_features(
     code
         Fingerprint of the code, for the record.
     folds, fold
-        Into how many folds the gallery falls, and which of them is searched, from 1; 0: the whole gallery, which the
-        reducers are fitted on, whatever the folds.
+        Into how many folds the gallery falls, and which of them is searched, from 1; both 0: the whole gallery.
     threads
         CPU threads: sums are split among them.
 
@@ -74,11 +73,15 @@ def reduce_features(
     stored = read_features(gallery)
     asked = stored if Path(queries) == Path(gallery) else read_features(queries)
     _check(asked, stored, choices)
-    if not 0 <= fold <= folds:
-        raise InputError(f"got fold {fold} of {folds}; expected 1 to {folds}, or 0 for the whole gallery.")
-    rows = searched_rows(stored.labels, stored.ids, folds if fold else 0, classes=stored.classes)[max(fold, 1) - 1]
+    if not min(folds, 1) <= fold <= folds:
+        raise InputError(
+            f"got fold {fold} of {folds}; expected {f'1 to {folds}' if folds else '0, the whole gallery'}."
+        )
+    rows = searched_rows(stored.labels, stored.ids, folds, classes=stored.classes)[max(fold, 1) - 1]
     learned = np.setdiff1d(np.arange(len(stored)), rows) if fold else rows
     searched = stored.values[rows] if fold else stored.values
+    gallery_ids = [stored.ids[row] for row in rows]
+    query_ids = gallery_ids if asked is stored else asked.ids
     choices[0].make().load()
     made_by = stored.record.get("settings", {}).get("key", {})
     about = {**made_by, "retrieval": retrieval, **({"fold": fold} if fold else {})}
@@ -88,15 +91,15 @@ def reduce_features(
     found: dict[str, Codes] = {}
     with threadpool_limits(limits=max(1, threads)):
         for choice, reducer, fit in _fitted(choices, stored, learned):
-            made = _applied(choice, reducer, asked, searched, same=asked is stored and not fold)
-            _need_numbers(made.gallery, [stored.ids[row] for row in rows], f"codes by {choice.label}")
+            made = _applied(choice, reducer, asked, searched, same=asked is stored)
+            _need_numbers(made.gallery, gallery_ids, f"codes by {choice.label}")
             if made.queries is not None:
-                _need_numbers(made.queries, asked.ids, f"codes by {choice.label}")
+                _need_numbers(made.queries, query_ids, f"codes by {choice.label}")
             made.record.update(fit)
             found[choice.label] = made
             settings = {
                 "key": {**about, "reducer": choice.label},
-                "folds": folds if fold else 0,
+                "folds": folds,
                 "reducer": _settings(choice),
             }
             reducer.save(Path(fitted) / f"{choice.label}.h5", {**described, "settings": settings, "figures": fit})
@@ -105,7 +108,7 @@ def reduce_features(
                      f"; {told}" if told else "")  # fmt: skip
     settings = {
         "key": {**about, "reducer": batch},
-        "folds": folds if fold else 0,
+        "folds": folds,
         "reducers": {choice.label: _settings(choice) for choice in choices},
     }
     seconds = round(time.perf_counter() - begin, 3)
@@ -115,8 +118,8 @@ def reduce_features(
         CodesArtifact(
             codes=found,
             rows=rows,
-            query_ids=asked.ids,
-            gallery_ids=[stored.ids[row] for row in rows],
+            query_ids=query_ids,
+            gallery_ids=gallery_ids,
             record={**described, "settings": settings, "figures": figures},
         ),
     )

@@ -183,13 +183,13 @@ def _chance_of_ranking(ranking: store.RankingArtifact, retrieval: Retrieval) -> 
     level_of = cache(chance_map)
     for rows in searched_rows(ranking.gallery_labels, ranking.gallery_ids, retrieval.folds, classes=ranking.classes):
         counts = np.bincount(shown[rows], minlength=int(max(shown.max(), sought.max())) + 1)
-        among = np.zeros(len(sought), bool)
-        if retrieval.leave_one_out:
-            among[rows] = True
-        for query in np.flatnonzero(ranking.evaluated):
-            relevant = int(counts[sought[query]]) - int(among[query])
+        # In leave-one-out, queries are searched among the others of the part that they are in.
+        own = int(retrieval.leave_one_out)
+        asked = rows if own else np.arange(len(sought))
+        for query in asked[ranking.evaluated[asked]]:
+            relevant = int(counts[sought[query]]) - own
             if relevant > 0:
-                by_query.setdefault(int(query), []).append(level_of(relevant, len(rows) - int(among[query])))
+                by_query.setdefault(int(query), []).append(level_of(relevant, len(rows) - own))
     means = [math.fsum(levels) / len(levels) for levels in by_query.values()]
     return math.fsum(means) / len(means) if means else None
 

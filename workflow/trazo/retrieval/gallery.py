@@ -47,9 +47,10 @@ def rank_gallery(
 ) -> None:
     """Search the gallery for all queries; write the ranking and the metrics.
 
-    With folds each part of the gallery is searched by itself. What counts of a query is the mean over the folds in
-    which something is relevant to it; the rows that name a fold have this one's means, over all classes. The lists
-    kept are those of the first fold.
+    With folds each part of the gallery is searched by itself, by all queries; in leave-one-out by the queries that it
+    holds, which no reducer of this fold was fitted on. What counts of a query is the mean over the folds in which
+    something is relevant to it; the rows that name a fold have this one's means, over all classes. The list kept of a
+    query is that of the first fold that it searches.
 
     Parameters
     ----------
@@ -90,7 +91,7 @@ def rank_gallery(
             f"{retrieval}: the gallery has one item, and a query leaves itself out, so that nothing is left to rank; "
             "expected two items of a class at least."
         )
-    parts = _parts(asked, searched, codes, reducer, settings.get("folds", 0))
+    parts = _parts(asked, searched, codes, reducer, settings.get("folds", 0), own=settings["leave_one_out"])
     for part in parts:
         _check_kind(part.queries, part.gallery, distance)
     choice = ranker_choice(ranker)
@@ -103,20 +104,21 @@ def rank_gallery(
     top = _list_length(settings, min(len(part.rows) for part in parts))
     several: list[Ranking] = []
     listed: list[Searched] = []
-    with bar(len(parts) * len(asked), f"rank by {distance}", "query") as progress:
+    searches = sum(len(part.asked) for part in parts)
+    with bar(searches, f"rank by {distance}", "query") as progress:
         for part in parts:
             task = {
-                "query_labels": sought[0],
+                "query_labels": sought[0][part.asked],
                 "gallery_labels": sought[1][part.rows],
                 "distance": distance,
-                "leave_one_out": part.places(len(asked)) if settings["leave_one_out"] else None,
+                "leave_one_out": np.arange(len(part.rows)) if settings["leave_one_out"] else None,
                 "top": top,
                 "device": str(chosen),
                 "memory_mib": memory_mib,
                 "progress": progress.update,
             }
             if choice.kind.whole:
-                first = None if groups is None else (groups[0], groups[1][part.rows])
+                first = None if groups is None else (groups[0][part.asked], groups[1][part.rows])
                 several.append(
                     rank(part.queries, part.gallery, metrics=settings["metrics"], groups_first=first,
                          tie_order=ties[part.rows], **task)
@@ -126,7 +128,7 @@ def rank_gallery(
                 kept = list(cutoffs(settings["metrics"]))
                 listed.append(search(one, part.queries, part.gallery, metrics=kept, **task))
                 several.append(listed[-1].ranking)
-    found = _joined(several, parts[0].rows)
+    found = _joined(several, parts, len(asked))
     if not found.evaluated.any():
         why = _why_no_object(asked, searched) if by_object else _why_none(asked, searched, settings["leave_one_out"])
         raise InputError(f"{retrieval}: {why}")
@@ -135,7 +137,7 @@ def rank_gallery(
     made_by = asked.record.get("settings", {}).get("key", {})
     key = {**{name: made_by.get(name) for name in ("model", "stage", "epoch", "seed")}, "retrieval": retrieval}
     key["reducer"] = reducer
-    milliseconds = 1000 * _seconds_searching(found) / (len(parts) * len(asked))
+    milliseconds = 1000 * _seconds_searching(found) / searches
     record = describe(
         "rank",
         settings={
@@ -176,7 +178,7 @@ def rank_gallery(
             gallery_ids=searched.ids,
             classes=classes,
             record=record,
-            votes=votes[0] if counts else None,
+            votes=_first_of(votes, parts, len(asked)) if counts else None,
             vote_counts=counts,
             query_objects=sought[0] if by_object else None,
             gallery_objects=sought[1] if by_object else None,
@@ -194,10 +196,11 @@ def rank_gallery(
     }
     # The rows that count come first: they name what all rows are of.
     rows = list(_rows(found, several, parts, listed, votes, query_labels, gallery_labels, classes, counts))
-    for number, one in enumerate(several if len(parts) > 1 else [], start=1):
-        if not one.evaluated.any():
+    for number, part in enumerate(parts if len(parts) > 1 else [], start=1):
+        if not several[number - 1].evaluated.any():
             continue
         mine = (each[number - 1 : number] for each in (several, parts, listed, votes))
+        one = _joined(several[number - 1 : number], [part], len(asked))
         told = _rows(one, *mine, query_labels, gallery_labels, classes, counts, by_class=False)
         rows += [{**row, "fold": number} for row in told]
     write_metrics(metrics, (constant | row for row in rows))
@@ -221,16 +224,23 @@ def _rows(
     measured = [(found.metrics, found.values)]
     if counts:
         # Every query is classified, one without a relevant item wrongly.
-        right = np.mean([each == query_labels[:, None] for each in votes], axis=0)
-        measured.append(([f"knn_accuracy@{count}" for count in counts], right))
+        right = [each == query_labels[part.asked, None] for each, part in zip(votes, parts, strict=True)]
+        measured.append(([f"knn_accuracy@{count}" for count in counts], _mean_of(right, parts, len(query_labels))))
     if listed:
-        shares = np.mean([each.shares for each in listed], axis=0)
-        measured.append(([f"recall_of_exact@{listed[0].depth}"], shares[:, None]))
+        shares = _mean_of([each.shares[:, None] for each in listed], parts, len(query_labels))
+        measured.append(([f"recall_of_exact@{listed[0].depth}"], shares))
+    # Those that search no part of these are no part of what was measured.
+    who = np.unique(np.concatenate([part.asked for part in parts]))
     for names, values in measured:
-        yield from metric_rows(names, values, query_labels, classes, by_class=by_class)
+        yield from metric_rows(names, values[who], query_labels[who], classes, by_class=by_class)
     if counts:
-        where = np.stack([_in_gallery(one.top_indices, part.rows) for one, part in zip(several, parts, strict=True)])
-        labelled = label_rows(where, query_labels, gallery_labels, classes, counts)
+        searched = [_in_gallery(one.top_indices, part.rows) for one, part in zip(several, parts, strict=True)]
+        if all(len(part.asked) == len(query_labels) for part in parts):
+            labelled = label_rows(np.stack(searched), query_labels, gallery_labels, classes, counts)
+        else:
+            # Each query searched one fold.
+            labels = np.concatenate([query_labels[part.asked] for part in parts])
+            labelled = label_rows(np.concatenate(searched), labels, gallery_labels, classes, counts)
         yield from (row for row in labelled if by_class or not row["class"])
 
 
@@ -242,8 +252,10 @@ class _Part:
     ----------
     rows
         (n,) int64 positions in the gallery, ascending.
+    asked
+        (q,) int64 positions of the queries that search it, ascending.
     queries, gallery
-        (Q, D) and (n, D) features or codes.
+        (q, D) and (n, D) features or codes.
     bits
         What a searcher holds of an item.
     method
@@ -251,61 +263,84 @@ class _Part:
     """
 
     rows: np.ndarray
+    asked: np.ndarray
     queries: np.ndarray
     gallery: np.ndarray
     bits: int
     method: str = ""
 
-    def places(self, queries: int) -> np.ndarray:
-        """Return where in this part each of the gallery's items is, which all are queries; −1: in another part."""
-        found = np.full(queries, -1)
-        found[self.rows] = np.arange(len(self.rows))
-        return found
 
+def _parts(
+    asked: Features, searched: Features, codes: Sequence[Path | str], reducer: str, folds: int, *, own: bool
+) -> list[_Part]:
+    """Return what is searched by itself: the folds, or the whole gallery, as features or as codes.
 
-def _parts(asked: Features, searched: Features, codes: Sequence[Path | str], reducer: str, folds: int) -> list[_Part]:
-    """Return what is searched by itself: the folds, or the whole gallery, as features or as codes."""
-    rows = searched_rows(searched.labels, searched.ids, folds, classes=searched.classes)
+    `own`: the queries are the gallery, and each searches the part that it is in.
+    """
+    every = np.arange(len(asked))
+    several = searched_rows(searched.labels, searched.ids, folds, classes=searched.classes)
     if not codes:
         packed = searched.values.dtype == np.uint8
         bits = searched.values.shape[1] * (8 if packed else FLOAT_BITS)
-        return [_Part(own, asked.values, searched.values[own] if folds else searched.values, bits) for own in rows]
-    if len(codes) != len(rows):
-        raise InputError(f"got codes of {len(codes)} parts of the gallery, expected {len(rows)}; delete them.")
+        if not folds:
+            return [_Part(every, every, asked.values, searched.values, bits)]
+        who = [rows if own else every for rows in several]
+        return [
+            _Part(rows, w, asked.values[w], searched.values[rows], bits) for rows, w in zip(several, who, strict=True)
+        ]
+    if len(codes) != len(several):
+        raise InputError(f"got codes of {len(codes)} parts of the gallery, expected {len(several)}; delete them.")
     found = []
-    for path, own in zip(codes, rows, strict=True):
-        artifact = read_codes(path, [reducer], query_ids=asked.ids, gallery_ids=searched.ids)
-        if not np.array_equal(artifact.rows, own):
+    for path, rows in zip(codes, several, strict=True):
+        who = rows if own else every
+        ids = [asked.ids[query] for query in who]
+        artifact = read_codes(path, [reducer], query_ids=ids, gallery_ids=searched.ids)
+        if not np.array_equal(artifact.rows, rows):
             raise InputError(f"{path} is of another part of the gallery than expected; delete it and run again.")
         made = artifact.codes[reducer]
-        values = asked.values if made.queries is None else made.queries
-        found.append(_Part(own, values, made.gallery, int(made.record["bits"]), made.record["method"]))
+        values = asked.values[who] if made.queries is None else made.queries
+        found.append(_Part(rows, who, values, made.gallery, int(made.record["bits"]), made.record["method"]))
     return found
 
 
-def _joined(several: list[Ranking], rows: np.ndarray) -> Ranking:
-    """Return one ranking of all parts of a gallery: per query the mean over those where something is relevant to it.
-
-    `rows` are the positions in the gallery of the first part, whose lists are kept.
-    """
-    first = several[0]
-    if len(several) == 1:
-        return first
-    evaluated = np.stack([one.evaluated for one in several])
-    counted = evaluated.sum(axis=0)
-    sums = np.sum([np.where(one.evaluated[:, None], one.values, 0.0) for one in several], axis=0)
+def _joined(several: list[Ranking], parts: list[_Part], queries: int) -> Ranking:
+    """Return one ranking of all parts of a gallery: per query the mean over those where something is relevant to it."""
+    counted, relevant = np.zeros(queries, np.int64), np.zeros(queries, np.int64)
+    sums = np.zeros((queries, len(several[0].metrics)))
+    for one, part in zip(several, parts, strict=True):
+        counted[part.asked] += one.evaluated
+        relevant[part.asked] += one.relevant
+        sums[part.asked] += np.where(one.evaluated[:, None], one.values, 0.0)
     values = np.full_like(sums, np.nan)
     np.divide(sums, counted[:, None], out=values, where=counted[:, None] > 0)
+    lists = [_in_gallery(one.top_indices, part.rows) for one, part in zip(several, parts, strict=True)]
     return Ranking(
-        metrics=first.metrics,
+        metrics=several[0].metrics,
         values=values,
         evaluated=counted > 0,
-        relevant=np.sum([one.relevant for one in several], axis=0),
-        top_indices=_in_gallery(first.top_indices, rows),
-        top_distances=first.top_distances,
-        seconds={part: sum(one.seconds[part] for one in several) for part in first.seconds},
+        relevant=relevant,
+        top_indices=_first_of(lists, parts, queries, none=-1),
+        top_distances=_first_of([one.top_distances for one in several], parts, queries, none=np.nan),
+        seconds={step: sum(one.seconds[step] for one in several) for step in several[0].seconds},
         excluded=int((counted == 0).sum()),
     )
+
+
+def _first_of(several: Sequence[np.ndarray], parts: list[_Part], queries: int, none: float = -1) -> np.ndarray:
+    """Return what each query found in the first part that it searched, (queries, K); `none` where it searched none."""
+    found = np.full((queries, several[0].shape[1]), none, several[0].dtype)
+    for one, part in zip(reversed(several), reversed(parts), strict=True):
+        found[part.asked] = one
+    return found
+
+
+def _mean_of(several: Sequence[np.ndarray], parts: list[_Part], queries: int) -> np.ndarray:
+    """Return the mean over the parts that each query searched, (queries, M); NaN where it searched none."""
+    sums, counted = np.zeros((queries, several[0].shape[1])), np.zeros((queries, 1))
+    for one, part in zip(several, parts, strict=True):
+        sums[part.asked] += one
+        counted[part.asked] += 1
+    return np.divide(sums, counted, out=np.full_like(sums, np.nan), where=counted > 0)
 
 
 def _in_gallery(where: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -406,8 +407,8 @@ def _need_one_draw(parts: Mapping[str, Objective]) -> None:
 
 def load_objectives() -> None:
     """Import the modules beside this one, which register objectives of their own."""
-    # Here: they are built on what this module defines.
-    from trazo.training import hashing  # noqa: F401
+    # Here, as they are built on what this module defines; by name, so that they count for those alone who use them.
+    import_module("trazo.training.hashing")
 
 
 def _objective(name: str, given: Mapping[str, Any]) -> Objective:
@@ -426,6 +427,7 @@ def facts_of(written: str | Mapping[str, Mapping[str, Any] | None]) -> dict[str,
     found = mixture(written)
     return {
         "objectives": sorted(found.parts),
+        "modules": sorted({type(part).__module__ for part in found.parts.values()} - {__name__}),
         "samplings": found.samplings,
         "uses_logits": found.uses_logits,
         "uses_embeddings": found.uses_embeddings,

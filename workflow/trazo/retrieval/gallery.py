@@ -134,15 +134,14 @@ def rank_gallery(
         raise InputError(f"{retrieval}: {why}")
     if found.excluded:
         log.info("%d of %d queries have no relevant item and are left out", found.excluded, len(asked))
-    made_by = asked.record.get("settings", {}).get("key", {})
-    key = {**{name: made_by.get(name) for name in ("model", "stage", "epoch", "seed")}, "retrieval": retrieval}
-    key["reducer"] = reducer
     milliseconds = 1000 * _seconds_searching(found) / searches
     record = describe(
         "rank",
         settings={
             "key": {
-                **key,
+                **_origin(asked),
+                "retrieval": retrieval,
+                "reducer": reducer,
                 "queries": settings["queries"],
                 "gallery": settings["gallery"],
                 "distance": distance,
@@ -187,24 +186,44 @@ def rank_gallery(
     constant = {
         "study": study,
         "dataset": retrieval,
-        **{name: made_by.get(name) for name in ("model", "stage", "epoch", "seed")},
-        "reducer": parts[0].method or made_by.get("method", "none"),
+        **_origin(asked),
+        "reducer": parts[0].method or _made_by(asked).get("method", "none"),
         "size": equal_floats(parts[0].bits),
         "bits": parts[0].bits,
         "ranker": label,
         "distance": distance,
     }
-    # The rows that count come first: they name what all rows are of.
-    rows = list(_rows(found, several, parts, listed, votes, query_labels, gallery_labels, classes, counts))
-    for number, part in enumerate(parts if len(parts) > 1 else [], start=1):
-        if not several[number - 1].evaluated.any():
-            continue
-        mine = (each[number - 1 : number] for each in (several, parts, listed, votes))
-        one = _joined(several[number - 1 : number], [part], len(asked))
-        told = _rows(one, *mine, query_labels, gallery_labels, classes, counts, by_class=False)
-        rows += [{**row, "fold": number} for row in told]
+    rows = _all_rows(found, several, parts, listed, votes, query_labels, gallery_labels, classes, counts)
     write_metrics(metrics, (constant | row for row in rows))
     log.info("%s%s", f"{len(parts)} folds, " * (len(parts) > 1), _sentence(found, milliseconds))
+
+
+def _made_by(features: Features) -> dict[str, Any]:
+    """Return what the record of features names them by."""
+    return features.record.get("settings", {}).get("key", {})
+
+
+def _origin(features: Features) -> dict[str, Any]:
+    """Return the columns that say what made features."""
+    return {name: _made_by(features).get(name) for name in ("model", "stage", "epoch", "seed")}
+
+
+def _all_rows(
+    found: Ranking,
+    several: list[Ranking],
+    parts: list[_Part],
+    listed: list[Searched],
+    votes: list[np.ndarray],
+    *of: Any,
+) -> Iterator[dict[str, Any]]:
+    """Yield tidy rows of all parts joined, and then of each by itself; `of`: labels, classes and counts of `_rows`."""
+    # The rows that count come first: they name what all rows are of.
+    yield from _rows(found, several, parts, listed, votes, *of)
+    for number, part in enumerate(parts if len(parts) > 1 else [], start=1):
+        if several[number - 1].evaluated.any():
+            mine = (each[number - 1 : number] for each in (several, parts, listed, votes))
+            one = _joined(several[number - 1 : number], [part], len(of[0]))
+            yield from ({**row, "fold": number} for row in _rows(one, *mine, *of, by_class=False))
 
 
 def _rows(

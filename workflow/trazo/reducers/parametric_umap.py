@@ -89,7 +89,7 @@ class ParametricUmap(Reducer):
 
     def fit(self, values: np.ndarray) -> ParametricUmap:
         """As `Reducer.fit`."""
-        return self.fit_several([self.options], values)[0]
+        return self._learn(learnable_graphs([self], values))
 
     @classmethod
     def fit_several(cls, options: Sequence[ParametricUmapOptions], values: np.ndarray) -> list[ParametricUmap]:

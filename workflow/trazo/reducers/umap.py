@@ -77,7 +77,7 @@ class Umap(Reducer):
 
     def fit(self, values: np.ndarray) -> Umap:
         """As `Reducer.fit`."""
-        return self.fit_several([self.options], values)[0]
+        return self._lay_out(learnable_graphs([self], values))
 
     @classmethod
     def fit_several(cls, options: Sequence[UmapOptions], values: np.ndarray) -> list[Umap]:

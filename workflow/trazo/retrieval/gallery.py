@@ -302,7 +302,7 @@ def _parts(
         packed = searched.values.dtype == np.uint8
         bits = searched.values.shape[1] * (8 if packed else FLOAT_BITS)
         if not folds:
-            return [_Part(every, every, asked.values, searched.values, bits)]
+            return [_Part(several[0], every, asked.values, searched.values, bits)]
         who = [rows if own else every for rows in several]
         return [
             _Part(rows, w, asked.values[w], searched.values[rows], bits) for rows, w in zip(several, who, strict=True)

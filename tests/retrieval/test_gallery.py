@@ -224,11 +224,12 @@ def test_predicted_classes_of_a_fold_are_those_of_its_items(tmp_path):
     features = made(1)
     ranking, _ = ranked(tmp_path, features, rerank="predicted_class", folds=3)
     predicted = features.logits.argmax(1)
-    first = searched_rows(features.labels, features.ids, 3, classes=CLASSES)[0]
+    parts = searched_rows(features.labels, features.ids, 3, classes=CLASSES)
     far = np.linalg.norm(features.values[:, None].astype(np.float64) - features.values, axis=2)
     far += 1000 * (predicted[:, None] != predicted)
     np.fill_diagonal(far, np.inf)
-    wanted = [[row for row in line if row in first][:5] for line in far.argsort(axis=1)]
+    own = [next(part for part in parts if query in part) for query in range(60)]
+    wanted = [[row for row in line if row in mine][:5] for line, mine in zip(far.argsort(axis=1), own, strict=True)]
     np.testing.assert_array_equal(ranking.top_indices, wanted)
 
 
@@ -237,14 +238,16 @@ def test_folds_that_cannot_be_searched_are_one_sentence(tmp_path):
         ranked(tmp_path, made(labels=np.concatenate([np.zeros(58), [2, 2]]).astype(np.int64)), folds=3)
     with pytest.raises(InputError, match="'p@20' goes beyond the gallery, which has 19 items once"):
         ranked(tmp_path, made(labels=np.arange(60) % 3), metrics=["p@20"], folds=3)
-    features = made()
-    paths = write_parts(tmp_path, features, features, 3, lambda _, rows: Codes(
-        features.values, features.values[rows], {"bits": 256, "method": "pca"}))  # fmt: skip
+    queries, features = made(2, 20), made()
+    paths = write_parts(tmp_path, queries, features, 3, lambda _, rows: Codes(
+        queries.values, features.values[rows], {"bits": 256, "method": "pca"}))  # fmt: skip
     given = {"reducer": "pca-size2-whiten", "folds": 3}
     with pytest.raises(InputError, match="got codes of 2 parts of the gallery, expected 3"):
-        ranked(tmp_path, features, codes=paths[:2], **given)
+        ranked(tmp_path, queries, features, codes=paths[:2], **given)
     with pytest.raises(InputError, match=r"0\.h5 is of another part of the gallery than expected"):
-        ranked(tmp_path, features, codes=[paths[0], paths[0], paths[2]], **given)
+        ranked(tmp_path, queries, features, codes=[paths[0], paths[0], paths[2]], **given)
+    with pytest.raises(InputError, match="its codes are of other queries than the features"):
+        ranked(tmp_path, features, codes=paths, **given)
 
 
 def test_reranking_by_predicted_class(tmp_path):

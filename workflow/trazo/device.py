@@ -21,7 +21,7 @@ from trazo.progress import log
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device for "auto", "cpu" or "cuda": of several GPUs one that no other process of this user computes on.
+    """Return the device for "auto", "cpu" or "cuda": of several GPUs one that no other process of this user has.
 
     A GPU is this process's own until it ends. Where all are taken, it waits, and the log says for whom.
 

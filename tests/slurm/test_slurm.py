@@ -1,0 +1,235 @@
+"""The workflow on a real SLURM, by its profile: GPU jobs ask for a GPU, and what is killed goes on."""
+
+import csv
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from tests.slurm.cluster import CPUS, Cluster, processes_of
+from tests.workflow.conftest import ROOT, STUDY, Project, changed, copy_project
+
+pytestmark = pytest.mark.workflow
+
+# The profile, but for a small machine and an impatient person.
+COMMAND = (
+    *(sys.executable, "-m", "snakemake", "--profile", "workflow/profiles/slurm"),
+    *("--cores", str(CPUS), "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10"),
+)
+# The tiny study has two models.
+MODELS = tuple(STUDY["models"])
+# Of a wait for what takes seconds on an idle machine.
+LONG = 240
+
+
+@dataclass
+class Run:
+    """A run of Snakemake in a project, whose jobs a cluster does."""
+
+    project: Project
+    cluster: Cluster
+    arguments: tuple[str, ...] = ()
+
+    def start(self) -> subprocess.Popen:
+        """Start it, and return at once."""
+        self.screen.parent.mkdir(exist_ok=True)
+        with self.screen.open("a") as output:
+            return subprocess.Popen(
+                [*COMMAND, *self.arguments],
+                cwd=self.project.folder,
+                env={**self.cluster.environment, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @property
+    def screen(self) -> Path:
+        """What it printed."""
+        return self.project.folder.parent / "screen.txt"
+
+    def finish(self, started: subprocess.Popen, seconds: float = LONG) -> None:
+        """Wait for its good end."""
+        try:
+            ended = started.wait(seconds)
+        except subprocess.TimeoutExpired:
+            ended = f"no end in {seconds} s"
+        finally:
+            end(started)
+        assert ended == 0, f"{ended}: {self.screen.read_text()[-6000:]}"
+
+    def jobs(self, of: str) -> list[dict[str, str]]:
+        """Return what SLURM knows of this run's jobs of a rule and its wildcards, or of a group, in order."""
+        return [
+            job
+            for _, job in sorted(self.cluster.jobs().items())
+            if job["WorkDir"] == str(self.project.folder) and re.match(rf"rule_{of}(_|$)", job["Comment"])
+        ]
+
+    def wait(self, until, what: str) -> object:
+        """Wait for something on the cluster; say what was printed if it does not come."""
+        try:
+            return self.cluster.wait(until, LONG, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n--- the run\n{self.screen.read_text()[-4000:]}") from None
+
+    def stop_training(self, model: str) -> int:
+        """Stop a model's training in its tracks after its first epoch, and return its job's number."""
+        resume = self.project.folder / f"{checkpoint(model)}.resume"
+        self.wait(resume.exists, f"the first epoch of {model}")
+        (job,) = [int(job["JobId"]) for job in self.jobs(f"train_stage_wildcards_tiny_{model}")]
+        processes = processes_of(job, "train_stage.py")
+        assert processes, f"no process of job {job} trains {model}"
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        assert resume.exists(), f"{model} was trained to the end before it could be stopped"
+        return job
+
+    def log(self, model: str) -> str:
+        """Return the log of a model's training."""
+        return (self.project.folder / f"results/tiny/logs/train_stage/{model}/seed0/classify.log").read_text()
+
+
+def checkpoint(model: str) -> str:
+    """Return what a training makes."""
+    return f"results/tiny/models/{model}/seed0/classify/checkpoint.pt"
+
+
+def end(run: subprocess.Popen) -> None:
+    """End a run that may still go on, and what it started here."""
+    if run.poll() is None:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+
+
+def went_on(log: str) -> bool:
+    """Return whether a training went on from an epoch that it had finished before."""
+    return re.search(r"going on after epoch [1-9]\d* of \d+", log) is not None
+
+
+def seconds(limit: str) -> int:
+    """Return seconds of a time limit in hours, minutes and seconds, as SLURM writes them below a day."""
+    hours, minutes, rest = map(int, limit.split(":"))
+    return (hours * 60 + minutes) * 60 + rest
+
+
+def trained(folder: Path, model: str) -> dict[str, torch.Tensor]:
+    """Return the weights after the last epoch."""
+    from trazo.models.checkpoint import load_checkpoint
+
+    weights = load_checkpoint(folder / checkpoint(model)).weights
+    return weights[max(weights)]
+
+
+def copied(folder: Path, epochs: int) -> Project:
+    """Return the project with the tiny study, whose models train for so many epochs."""
+    project = copy_project(folder / "trazo")
+    study = changed(("models", "one", "stages", 0, "epochs"), epochs)
+    study["models"]["two"]["stages"][0]["epochs"] = epochs
+    project.write_study(study)
+    return project
+
+
+@pytest.fixture(scope="module")
+def demo(cluster, tmp_path_factory) -> Run:
+    """The demo study with few and small drawings, run through SLURM to its report."""
+    project = copy_project(tmp_path_factory.mktemp("demo") / "trazo")
+    study = yaml.safe_load((ROOT / "workflow/studies/demo.yaml").read_text())
+    (stage,) = study["models"]["small"]["stages"]
+    (retrieval,) = study["retrievals"]
+    less = {
+        "datasets": {"doodles": {"split": {"train": 4, "test": 3}, "size": 32}},
+        "models": {"small": {"stages": [{**stage, "epochs": 2, "batch_size": 12}]}},
+        "retrievals": [{**retrieval, "epochs": [0, 2]}],
+    }
+    config = {"studies": ["demo"], "device": "auto", "threads": 1, "overrides": {"demo": less}}
+    (project.folder / "config.yaml").write_text(yaml.safe_dump(config))
+    run = Run(project, cluster)
+    run.finish(run.start(), 2 * LONG)
+    return run
+
+
+def test_the_demo_runs_through_slurm_to_its_report(demo):
+    results = demo.project.folder / "results/demo"
+    assert (results / "report.html").stat().st_size > 0
+    with (results / "metrics.csv").open(newline="") as file:
+        epochs = {row["epoch"] for row in csv.DictReader(file) if row["metric"] == "map"}
+    assert epochs == {"0", "2"}
+    jobs = [job for job in demo.cluster.jobs().values() if job["WorkDir"] == str(demo.project.folder)]
+    assert {job["JobState"] for job in jobs} == {"COMPLETED"}
+
+
+def test_jobs_that_compute_on_a_gpu_ask_slurm_for_one_and_no_other_does(demo):
+    gpus = {of: [job.get("TresPerJob") for job in demo.jobs(of)] for of in ("train_stage", "features", "rankings")}
+    assert gpus == {"train_stage": ["gres:gpu:1"], "features": ["gres:gpu:1"], "rankings": ["gres:gpu:1"]}
+    for of in ("draw_doodles", "build_images", "accuracies", "report"):
+        assert [job.get("TresPerJob") for job in demo.jobs(of)] in ([None], [None, None]), of
+
+
+def test_small_steps_share_a_submission(demo):
+    # Two extractions, four rankings, two accuracies, and 15 steps from metrics to the report.
+    assert [len(demo.jobs(of)) for of in ("features", "rankings", "accuracies", "report")] == [1, 1, 1, 1]
+
+
+@pytest.fixture(scope="module")
+def disturbed(cluster, tmp_path_factory) -> Run:
+    """Two trainings through SLURM: `one` is cancelled after an epoch, `two` is held up until its time is over."""
+    project = copied(tmp_path_factory.mktemp("disturbed"), epochs=60)
+    # A minute is the shortest limit there is.
+    run = Run(project, cluster, ("--set-resources", "train_stage:runtime=attempt", "--", *map(checkpoint, MODELS)))
+    started = run.start()
+    try:
+        stopped = {model: run.stop_training(model) for model in MODELS}
+        cluster.run("scancel", str(stopped["one"]))
+    except BaseException:
+        end(started)
+        raise
+    run.finish(started, 2 * LONG)
+    return run
+
+
+@pytest.mark.parametrize(("model", "how"), [("one", "CANCELLED"), ("two", "TIMEOUT")])
+def test_a_training_that_slurm_ends_is_retried_and_goes_on(disturbed, model, how):
+    first, second = disturbed.jobs(f"train_stage_wildcards_tiny_{model}")
+    assert (first["JobState"], second["JobState"]) == (how, "COMPLETED")
+    assert went_on(disturbed.log(model))
+    # The second attempt asks for more.
+    assert [seconds(job["TimeLimit"]) for job in (first, second)] == [60, 120]
+    memory = [int(job["MinMemoryNode"].removesuffix("M")) for job in (first, second)]
+    assert memory[1] == 2 * memory[0]
+
+
+def test_a_training_that_slurm_ended_has_the_weights_of_an_undisturbed_one(disturbed, tmp_path):
+    shutil.copytree(disturbed.project.folder, tmp_path / "trazo")
+    shutil.rmtree(tmp_path / "trazo/results/tiny/models")
+    whole = Project(tmp_path / "trazo")
+    whole.snakemake(*map(checkpoint, MODELS))
+    for model in MODELS:
+        expected, found = (trained(folder, model) for folder in (whole.folder, disturbed.project.folder))
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(expected[name], found[name]) for name in expected), model
+
+
+def test_a_cancelled_run_goes_on_with_the_next_command(cluster, tmp_path):
+    run = Run(copied(tmp_path, epochs=60), cluster, (checkpoint("one"),))
+    started = run.start()
+    try:
+        job = run.stop_training("one")
+        started.send_signal(signal.SIGINT)
+        run.wait(lambda: started.poll() is not None, "the run to end")
+        assert started.returncode != 0
+        run.wait(lambda: job not in cluster.active(), "its job to be cancelled")
+    finally:
+        end(started)
+    assert not (run.project.folder / checkpoint("one")).exists()
+    run.finish(run.start())
+    assert [job["JobState"] for job in run.jobs("train_stage")] == ["CANCELLED", "COMPLETED"]
+    assert went_on(run.log("one"))

@@ -48,8 +48,9 @@ def default_threads():
     except WorkflowError:
         return 8
     gpus = workflow.global_resources.get("gpu")
-    jobs = gpus.value if gpus is not None and workflow.local_exec else 1
-    return max(1, cores // max(1, jobs))
+    # With `--jobs`, cores are those of each of a cluster's jobs.
+    shared = gpus is not None and workflow.nodes is None
+    return max(1, cores // max(1, gpus.value)) if shared else cores
 
 
 def growing(amount):

@@ -22,6 +22,7 @@ rule reduce_features:
     # Jobs run side by side; the bits of what one thread learns do not depend on how many there are.
     threads: 1
     resources:
+        gpu=lambda w: plan_of(w).reducing_gpus(w.retrieval, w.batch),
         mem_mb=memory(8000, times=8),
         runtime=growing(240),
     params:

@@ -71,7 +71,7 @@ class Run:
         return [
             job
             for _, job in sorted(self.cluster.jobs().items())
-            if job["WorkDir"] == str(self.project.folder) and re.match(rf"rule_{of}(_|$)", job["Comment"])
+            if job["WorkDir"] == str(self.project.folder) and re.match(rf"rule_{of}(_|-|$)", job["Comment"])
         ]
 
     def wait(self, until, what: str) -> object:
@@ -168,15 +168,15 @@ def test_the_demo_runs_through_slurm_to_its_report(demo):
 
 
 def test_jobs_that_compute_on_a_gpu_ask_slurm_for_one_and_no_other_does(demo):
-    gpus = {of: [job.get("TresPerJob") for job in demo.jobs(of)] for of in ("train_stage", "features", "rankings")}
-    assert gpus == {"train_stage": ["gres:gpu:1"], "features": ["gres:gpu:1"], "rankings": ["gres:gpu:1"]}
+    for of in ("train_stage", "features", "rankings"):
+        assert {job.get("TresPerJob") for job in demo.jobs(of)} == {"gres:gpu:1"}, of
     for of in ("draw_doodles", "build_images", "accuracies", "report"):
-        assert [job.get("TresPerJob") for job in demo.jobs(of)] in ([None], [None, None]), of
+        assert {job.get("TresPerJob") for job in demo.jobs(of)} == {None}, of
 
 
 def test_small_steps_share_a_submission(demo):
-    # Two extractions, four rankings, two accuracies, and 15 steps from metrics to the report.
-    assert [len(demo.jobs(of)) for of in ("features", "rankings", "accuracies", "report")] == [1, 1, 1, 1]
+    # Features, and accuracies, of two epochs; rankings of each by two distances; 15 steps from metrics to the report.
+    assert [len(demo.jobs(of)) for of in ("features", "accuracies", "rankings", "report")] == [1, 1, 2, 1]
 
 
 @pytest.fixture(scope="module")

@@ -66,8 +66,8 @@ class Run:
             end(started)
         assert ended == 0, f"{ended}: {self.screen.read_text()[-6000:]}"
 
-    def jobs(self, of: str) -> list[dict[str, str]]:
-        """Return what SLURM knows of this run's jobs of a rule and its wildcards, or of a group, in order."""
+    def jobs(self, of: str = r"\w+?") -> list[dict[str, str]]:
+        """Return what SLURM knows of this run's jobs, in order: all, of a rule and its wildcards, or of a group."""
         return [
             job
             for _, job in sorted(self.cluster.jobs().items())
@@ -129,6 +129,18 @@ def trained(folder: Path, model: str) -> dict[str, torch.Tensor]:
     return weights[max(weights)]
 
 
+def less_of_the_demo() -> dict:
+    """Return what lays few and small drawings, and little training, over the demo study."""
+    study = yaml.safe_load((ROOT / "workflow/studies/demo.yaml").read_text())
+    (stage,) = study["models"]["small"]["stages"]
+    (retrieval,) = study["retrievals"]
+    return {
+        "datasets": {"doodles": {"split": {"train": 4, "test": 3}, "size": 32}},
+        "models": {"small": {"stages": [{**stage, "epochs": 2, "batch_size": 12}]}},
+        "retrievals": [{**retrieval, "epochs": [0, 2]}],
+    }
+
+
 def copied(folder: Path, epochs: int) -> Project:
     """Return the project with the tiny study, whose models train for so many epochs."""
     project = copy_project(folder / "trazo")
@@ -138,82 +150,57 @@ def copied(folder: Path, epochs: int) -> Project:
     return project
 
 
-@pytest.fixture(scope="module")
-def demo(cluster, tmp_path_factory) -> Run:
-    """The demo study with few and small drawings, run through SLURM to its report."""
-    project = copy_project(tmp_path_factory.mktemp("demo") / "trazo")
-    study = yaml.safe_load((ROOT / "workflow/studies/demo.yaml").read_text())
-    (stage,) = study["models"]["small"]["stages"]
-    (retrieval,) = study["retrievals"]
-    less = {
-        "datasets": {"doodles": {"split": {"train": 4, "test": 3}, "size": 32}},
-        "models": {"small": {"stages": [{**stage, "epochs": 2, "batch_size": 12}]}},
-        "retrievals": [{**retrieval, "epochs": [0, 2]}],
-    }
-    config = {"studies": ["demo"], "device": "auto", "threads": 1, "overrides": {"demo": less}}
-    (project.folder / "config.yaml").write_text(yaml.safe_dump(config))
+# One test for each run: test runners may give tests of a file to several processes, each of which would run it anew.
+
+
+def test_the_demo_runs_through_slurm_and_jobs_that_compute_on_a_gpu_ask_for_one(cluster, tmp_path):
+    project = copy_project(tmp_path / "trazo")
+    (project.folder / "config.yaml").write_text(
+        yaml.safe_dump({"studies": ["demo"], "device": "auto", "threads": 1, "overrides": {"demo": less_of_the_demo()}})
+    )
     run = Run(project, cluster)
     run.finish(run.start(), 2 * LONG)
-    return run
 
-
-def test_the_demo_runs_through_slurm_to_its_report(demo):
-    results = demo.project.folder / "results/demo"
+    results = project.folder / "results/demo"
     assert (results / "report.html").stat().st_size > 0
     with (results / "metrics.csv").open(newline="") as file:
         epochs = {row["epoch"] for row in csv.DictReader(file) if row["metric"] == "map"}
     assert epochs == {"0", "2"}
-    jobs = [job for job in demo.cluster.jobs().values() if job["WorkDir"] == str(demo.project.folder)]
-    assert {job["JobState"] for job in jobs} == {"COMPLETED"}
-
-
-def test_jobs_that_compute_on_a_gpu_ask_slurm_for_one_and_no_other_does(demo):
+    assert {job["JobState"] for job in run.jobs()} == {"COMPLETED"}
     for of in ("train_stage", "features", "rankings"):
-        assert {job.get("TresPerJob") for job in demo.jobs(of)} == {"gres:gpu:1"}, of
+        assert {job.get("TresPerJob") for job in run.jobs(of)} == {"gres:gpu:1"}, of
     for of in ("draw_doodles", "build_images", "accuracies", "report"):
-        assert {job.get("TresPerJob") for job in demo.jobs(of)} == {None}, of
-
-
-def test_small_steps_share_a_submission(demo):
+        assert {job.get("TresPerJob") for job in run.jobs(of)} == {None}, of
     # Features, and accuracies, of two epochs; rankings of each by two distances; 15 steps from metrics to the report.
-    assert [len(demo.jobs(of)) for of in ("features", "accuracies", "rankings", "report")] == [1, 1, 2, 1]
+    assert [len(run.jobs(of)) for of in ("features", "accuracies", "rankings", "report")] == [1, 1, 2, 1]
 
 
-@pytest.fixture(scope="module")
-def disturbed(cluster, tmp_path_factory) -> Run:
-    """Two trainings through SLURM: `one` is cancelled after an epoch, `two` is held up until its time is over."""
-    project = copied(tmp_path_factory.mktemp("disturbed"), epochs=60)
+def test_trainings_that_slurm_ends_are_retried_and_go_on_to_the_same_weights(cluster, tmp_path):
+    """`one` is cancelled after an epoch, `two` is held up then until its time is over."""
+    project = copied(tmp_path, epochs=60)
+    whole = Project(tmp_path / "whole")
+    shutil.copytree(project.folder, whole.folder)
+    whole.snakemake(*map(checkpoint, MODELS))
+
     # A minute is the shortest limit there is.
     run = Run(project, cluster, ("--set-resources", "train_stage:runtime=attempt", "--", *map(checkpoint, MODELS)))
     started = run.start()
     try:
         stopped = {model: run.stop_training(model) for model in MODELS}
         cluster.run("scancel", str(stopped["one"]))
-    except BaseException:
+        run.finish(started, 2 * LONG)
+    finally:
         end(started)
-        raise
-    run.finish(started, 2 * LONG)
-    return run
 
-
-@pytest.mark.parametrize(("model", "how"), [("one", "CANCELLED"), ("two", "TIMEOUT")])
-def test_a_training_that_slurm_ends_is_retried_and_goes_on(disturbed, model, how):
-    first, second = disturbed.jobs(f"train_stage_wildcards_tiny_{model}")
-    assert (first["JobState"], second["JobState"]) == (how, "COMPLETED")
-    assert went_on(disturbed.log(model))
-    # The second attempt asks for more.
-    assert [seconds(job["TimeLimit"]) for job in (first, second)] == [60, 120]
-    memory = [int(job["MinMemoryNode"].removesuffix("M")) for job in (first, second)]
-    assert memory[1] == 2 * memory[0]
-
-
-def test_a_training_that_slurm_ended_has_the_weights_of_an_undisturbed_one(disturbed, tmp_path):
-    shutil.copytree(disturbed.project.folder, tmp_path / "trazo")
-    shutil.rmtree(tmp_path / "trazo/results/tiny/models")
-    whole = Project(tmp_path / "trazo")
-    whole.snakemake(*map(checkpoint, MODELS))
-    for model in MODELS:
-        expected, found = (trained(folder, model) for folder in (whole.folder, disturbed.project.folder))
+    for model, how in zip(MODELS, ("CANCELLED", "TIMEOUT"), strict=True):
+        first, second = run.jobs(f"train_stage_wildcards_tiny_{model}")
+        assert (first["JobState"], second["JobState"]) == (how, "COMPLETED")
+        assert went_on(run.log(model))
+        # The second attempt asks for more.
+        assert [seconds(job["TimeLimit"]) for job in (first, second)] == [60, 120]
+        memory = [int(job["MinMemoryNode"].removesuffix("M")) for job in (first, second)]
+        assert memory[1] == pytest.approx(2 * memory[0], abs=1)
+        expected, found = (trained(folder, model) for folder in (whole.folder, project.folder))
         assert expected.keys() == found.keys()
         assert all(torch.equal(expected[name], found[name]) for name in expected), model
 

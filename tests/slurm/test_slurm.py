@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from trazo.models.checkpoint import load_checkpoint
 
 from tests.slurm.cluster import CPUS, Cluster, processes_of
 from tests.workflow.conftest import ROOT, STUDY, Project, changed, copy_project
@@ -123,8 +124,6 @@ def seconds(limit: str) -> int:
 
 def trained(folder: Path, model: str) -> dict[str, torch.Tensor]:
     """Return the weights after the last epoch."""
-    from trazo.models.checkpoint import load_checkpoint
-
     weights = load_checkpoint(folder / checkpoint(model)).weights
     return weights[max(weights)]
 
@@ -156,9 +155,9 @@ def copied(folder: Path, epochs: int) -> Project:
 def test_the_demo_runs_through_slurm_and_jobs_that_compute_on_a_gpu_ask_for_one(cluster, tmp_path):
     project = copy_project(tmp_path / "trazo")
     (project.folder / "config.yaml").write_text(
-        yaml.safe_dump({"studies": ["demo"], "device": "auto", "threads": 1, "overrides": {"demo": less_of_the_demo()}})
+        yaml.safe_dump({"studies": ["demo"], "device": "auto", "overrides": {"demo": less_of_the_demo()}})
     )
-    run = Run(project, cluster)
+    run = Run(project, cluster, ("--cores", "1"))
     run.finish(run.start(), 2 * LONG)
 
     results = project.folder / "results/demo"
@@ -171,6 +170,9 @@ def test_the_demo_runs_through_slurm_and_jobs_that_compute_on_a_gpu_ask_for_one(
         assert {job.get("TresPerJob") for job in run.jobs(of)} == {"gres:gpu:1"}, of
     for of in ("draw_doodles", "build_images", "accuracies", "report"):
         assert {job.get("TresPerJob") for job in run.jobs(of)} == {None}, of
+    # A training has the threads that its job asked for, however many cores there are where it runs.
+    assert [job["NumCPUs"] for job in run.jobs("train_stage")] == ["1"]
+    assert load_checkpoint(results / "models/small/seed0/classify/checkpoint.pt").record["figures"]["threads"] == 1
     # Features, and accuracies, of two epochs; rankings of each by two distances; 15 steps from metrics to the report.
     assert [len(run.jobs(of)) for of in ("features", "accuracies", "rankings", "report")] == [1, 1, 2, 1]
 

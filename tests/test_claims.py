@@ -50,7 +50,9 @@ def hold(tmp_path):
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
 
 
 def said(process: subprocess.Popen) -> str:

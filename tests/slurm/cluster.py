@@ -197,6 +197,12 @@ class Cluster:
         }
         self._launch("munged", "--foreground", "--force", *(f"{option}={path}" for option, path in files.items()))
         self.wait(lambda: (folder / "munge.socket").exists(), 20, "munged to listen")
+        # The executor runs jobs by an srun without the variables of SLURM, of which one says where the rest is said.
+        srun = shutil.which("srun", path=self.environment["PATH"])
+        (folder / "bin").mkdir()
+        (folder / "bin/srun").write_text(f"#!/bin/sh\nSLURM_CONF='{folder}/slurm.conf' exec '{srun}' \"$@\"\n")
+        (folder / "bin/srun").chmod(0o755)
+        self.environment["PATH"] = f"{folder / 'bin'}{os.pathsep}{self.environment['PATH']}"
         self._launch("slurmctld", "-D")
         stepd = next((path / "slurmstepd" for path in programs.paths if (path / "slurmstepd").exists()), None)
         self._launch("slurmd", "-D", *(["-d", str(stepd)] if stepd else []))

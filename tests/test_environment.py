@@ -46,6 +46,17 @@ def test_the_conda_file_has_the_locked_versions():
         assert version in locked(name), f"{pin} is not what the lock file has"
 
 
+def test_the_container_has_what_runs_need():
+    recipe = (ROOT / "envs" / "Dockerfile").read_text()
+    minimum = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    python = re.search(r"^FROM python:(\d+\.\d+)-slim$", recipe, flags=re.MULTILINE).group(1)
+    assert tuple(map(int, python.split("."))) >= tuple(map(int, minimum.split(".")))
+    assert "--require-hashes --requirement envs/requirements.lock" in recipe
+    copied = {name for line in re.findall(r"^COPY (.+) \S+$", recipe, flags=re.MULTILINE) for name in line.split()}
+    assert copied == {"envs", "Snakefile", "config.yaml", "workflow"}
+    assert all((ROOT / name).exists() for name in copied)
+
+
 def test_what_benchmarks_add_is_locked_apart():
     text = (ROOT / "envs" / "bench.lock").read_text()
     blocks = re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)[1:]

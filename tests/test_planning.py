@@ -125,6 +125,16 @@ def test_every_fold_has_codes_of_its_own_and_rankings_search_them_all(planned):
     assert [found.ranking_threads(cores) for cores in (1, 2, 8)] == [1, 1, 2]
 
 
+def test_a_reducer_asks_for_a_gpu_only_if_its_options_do(planned):
+    on = {device: {"parametric_umap": {"size": 2, "n_neighbors": 3, "device": device}} for device in ("cpu", "cuda")}
+    asked = []
+    for reducers in ([{"pca": {"size": 2}}], [on["cpu"]], [on["cuda"]]):
+        found = planned(reducers=reducers)
+        (label,) = found._batches["mine"]
+        asked.append(found.reducing_gpus("mine", label))
+    assert asked == [0, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -36,11 +36,36 @@ def planned(values):
 
 
 def default_threads():
-    """Return all cores of a local run; on a cluster, where the number is not given, 8."""
+    """Return the threads of a job that takes what it can get; on a cluster 8, unless `--cores` says otherwise.
+
+    In a local run these are all cores, shared out among as many jobs as there are GPUs (`--resources gpu=…`).
+    A job of a cluster reads this file on its own machine, where it has other cores: it takes what it was given.
+    """
+    if workflow.remote_exec:
+        return int(os.getenv("TRAZO_THREADS", 8))
     try:
-        return workflow.cores
+        cores = workflow.cores
     except WorkflowError:
         return 8
+    gpus = workflow.global_resources.get("gpu")
+    # With `--jobs`, cores are those of each of a cluster's jobs.
+    shared = gpus is not None and workflow.nodes is None
+    return max(1, cores // max(1, gpus.value)) if shared else cores
+
+
+def growing(amount):
+    """Return a resource that grows with every attempt: a job that ran out of it gets more the next time."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def memory(megabytes, times):
+    """Return the main memory, MB, of a job that needs so many and its input files' size so many times over.
+
+    It grows with every attempt. Images lie compressed in their files, and take up a multiple in memory.
+    """
+    return lambda wildcards, input, attempt: round(
+        (megabytes + times * input.size_mb) * attempt
+    )
 
 
 plans = planned(config)
@@ -48,6 +73,8 @@ settings = next(iter(plans.values())).settings
 configured = list(plans.values())
 # Of a job that computes with torch. Results are the same bytes for the same number only: it splits sums.
 THREADS = settings.threads or default_threads()
+# What jobs of a cluster read this file with.
+os.environ["TRAZO_THREADS"] = str(default_threads())
 
 
 wildcard_constraints:

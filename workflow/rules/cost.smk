@@ -20,6 +20,8 @@ rule measure_cost:
     threads: default_threads()
     resources:
         gpu=int(settings.device != "cpu"),
+        mem_mb=memory(8000, times=8),
+        runtime=growing(120),
     params:
         code=lambda w: code_of(
             "measure_cost",

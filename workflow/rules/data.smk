@@ -5,6 +5,12 @@
 #   results/<study>/images/<dataset>/<split>.h5         pixels, labels, ids
 
 
+# On a cluster they run where the command was given: its other machines often reach no network.
+localrules:
+    download_drawings,
+    download_archive,
+
+
 # Draws the embedded animals: the data of a study that names no source.
 rule draw_doodles:
     output:
@@ -66,6 +72,9 @@ rule build_images:
     priority: 10
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=growing(12000),
+        runtime=growing(120),
     params:
         code=lambda w: code_of(
             "build_images", parts=plan_of(w).parts_of_images(w.dataset)

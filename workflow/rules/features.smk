@@ -19,6 +19,8 @@ rule extract_features:
     resources:
         gpu=int(settings.device != "cpu"),
         workers=settings.workers,
+        mem_mb=memory(8000, times=8),
+        runtime=growing(30),
     params:
         code=lambda w: code_of(
             "extract_features",
@@ -43,6 +45,8 @@ rule import_features:
         "results/{study}/logs/import_features/{imported}/{side}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(2000, times=4),
     params:
         code=code_of("import_features"),
     script:

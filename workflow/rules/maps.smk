@@ -15,6 +15,9 @@ rule map_features:
         "results/{study}/logs/map_features/{origin}/{map}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(8000, times=8),
+        runtime=growing(60),
     params:
         code=lambda w: code_of("map_features", parts=plan_of(w).parts_of_map(w.map)),
         settings=lambda w: plan_of(w).map_settings(w.map),

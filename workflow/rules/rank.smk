@@ -23,6 +23,8 @@ rule rank_gallery:
     threads: lambda w: plan_of(w).ranking_threads(THREADS)
     resources:
         gpu=int(settings.device != "cpu"),
+        mem_mb=memory(4000 + settings.memory_mib, times=4),
+        runtime=growing(30),
     params:
         code=lambda w: code_of(
             "rank_gallery",

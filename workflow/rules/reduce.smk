@@ -21,6 +21,10 @@ rule reduce_features:
         "../../envs/environment.yaml"
     # Jobs run side by side; the bits of what one thread learns do not depend on how many there are.
     threads: 1
+    resources:
+        gpu=lambda w: plan_of(w).reducing_gpus(w.retrieval, w.batch),
+        mem_mb=memory(8000, times=8),
+        runtime=growing(240),
     params:
         code=lambda w: code_of(
             "reduce_features", plan_of(w).reducer_module(w.retrieval, w.batch)

@@ -22,6 +22,9 @@ rule train_stage:
     resources:
         gpu=int(settings.device != "cpu"),
         workers=settings.workers,
+        mem_mb=memory(8000, times=8),
+        # A training that runs out of time goes on from its last epoch.
+        runtime=growing(240),
     params:
         code=lambda w: code_of(
             "train_stage",

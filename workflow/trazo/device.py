@@ -10,25 +10,61 @@ import platform
 import resource
 import sys
 import time
+from collections.abc import Sequence
+from functools import cache
 
 import torch
 
+from trazo.claims import claim, own_folder
 from trazo.errors import InputError
+from trazo.progress import log
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device for "auto", "cpu" or "cuda".
+    """Return the device for "auto", "cpu" or "cuda": of several GPUs one that no other process of this user has.
+
+    A GPU is this process's own until it ends. Where all are taken, it waits, and the log says for whom.
 
     Raises
     ------
     InputError
         If a GPU is asked for and there is none.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
         raise InputError("device: got 'cuda', but torch sees no GPU here; use 'auto' or 'cpu'.")
-    return torch.device(name)
+    return torch.device("cuda", _claimed_gpu())
+
+
+@cache
+def _claimed_gpu() -> int:
+    """Return the number of the GPU that is this process's own, counted among those it can see."""
+    names = gpu_names(
+        os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+        [str(torch.cuda.get_device_properties(number).uuid) for number in range(torch.cuda.device_count())],
+    )
+    number = claim(
+        names, own_folder("trazo-gpus"), waiting=lambda holders: log.info("waiting for a GPU: taken are %s", holders)
+    )
+    # Some calls take the current device: it should be the same.
+    torch.cuda.set_device(number)
+    return number
+
+
+def gpu_names(visible: str, uuids: Sequence[str]) -> list[str]:
+    """Return names of GPUs that are the same in every process, whatever it sees of them and in which order.
+
+    Parameters
+    ----------
+    visible
+        CUDA_VISIBLE_DEVICES. It may name parts of one GPU (MIG-…), which all have its UUID.
+    uuids
+        UUIDs of the GPUs seen, in order.
+    """
+    listed = visible.split(",")
+    parts = len(listed) == len(uuids) and all(name.strip().startswith("MIG-") for name in listed)
+    return [name.strip() for name in listed] if parts else [f"GPU-{uuid}" for uuid in uuids]
 
 
 def device_name(device: torch.device) -> str:

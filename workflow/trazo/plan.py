@@ -586,6 +586,11 @@ class Plan:
         """Return the library module that defines the reducers of a batch of a retrieval."""
         return reducer_choice(next(iter(self.batch(retrieval, label).values()))).kind.__module__
 
+    def reducing_gpus(self, retrieval: str, label: str) -> int:
+        """Return the GPUs of a job that fits a batch: one if a reducer has an option `device` that allows it."""
+        choices = [reducer_choice(written) for written in self.batch(retrieval, label).values()]
+        return int(any(getattr(choice.options, "device", "cpu") != "cpu" for choice in choices))
+
     @cached_property
     def _rankings(self) -> dict[str, list[str]]:
         """By retrieval, the paths of its rankings."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from trazo.errors import InputError
 from trazo.reducers.contract import Reducer, ReducerOptions, load_reducers, read_reducer, reducer_choice, reducers
-from trazo.store import ArtifactError, FittedReducer, write_fitted, _seal
+from trazo.store import ArtifactError, FittedReducer, _seal, write_fitted
 
 WRITTEN = [
     {"pca": {"size": 3}},

@@ -557,8 +557,8 @@ def _opened(path: Path | str, kind: str) -> Iterator[h5py.File]:
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist; expected {kind}.")
     damage = (
-        f"{path} is damaged or was cut short: its bytes are not those that were written. Delete it and run again, which "
-        "makes it anew."
+        f"{path} is damaged or was cut short: its bytes are not those that were written. Delete it and run again, "
+        "which makes it anew."
     )
     # First of all, as HDF5 may do anything with bytes that are not its own.
     sealed = _is_sealed(path)

@@ -10,10 +10,20 @@ import platform
 import resource
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 
-from trazo.errors import InputError
+from trazo.errors import InputError, TrazoError
+from trazo.progress import log
+
+Result = TypeVar("Result")
+
+
+class DeviceMemoryError(TrazoError):
+    """A computation that does not fit into the device's memory, not even in the smallest blocks."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -62,6 +72,96 @@ def make_repeatable(device: torch.device, threads: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # The gradient of max pooling has no strictly deterministic kernel on a GPU: warn there, insist on a CPU.
     torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+
+
+class Blocks:
+    """How many items are computed with at a time: halved, and said, whenever the device's memory does not suffice.
+
+    Once smaller, blocks stay so: what did not fit will not fit the next time.
+
+    Parameters
+    ----------
+    size
+        Items of a block, as long as that fits.
+    what
+        What is done with them, for messages ("ranking, queries a block").
+    remedy
+        What to do where not even a block of `least` fits; a sentence's end, after "or".
+
+    Attributes
+    ----------
+    size
+        Items of a block from now on.
+    """
+
+    def __init__(self, size: int, what: str, *, remedy: str = "use device: cpu", least: int = 1) -> None:
+        self.size = max(size, least)
+        self._what = what
+        self._remedy = remedy
+        self._least = least
+
+    def over(self, count: int, work: Callable[[slice], Result]) -> Iterator[tuple[slice, Result]]:
+        """Yield (part, work(part)) of consecutive parts of `count` items; a part that does not fit is done again, smaller.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If a block of the least size does not fit.
+        """
+        first = 0
+        while first < count:
+            part, done = self._one(first, count, work)
+            yield part, done
+            first = part.stop
+
+    def _one(self, first: int, count: int, work: Callable[[slice], Result]) -> tuple[slice, Result]:
+        while True:
+            part = slice(first, min(first + self.size, count))
+            try:
+                return part, work(part)
+            except torch.OutOfMemoryError as error:
+                self._shrink(part.stop - part.start, error)
+            # Here and not above: the error's traceback holds whatever the failed attempt had computed.
+            free_cached()
+
+    def _shrink(self, tried: int, error: torch.OutOfMemoryError) -> None:
+        if tried <= self._least:
+            raise DeviceMemoryError(
+                f"{self._what}: the device's memory does not suffice for {tried} at a time, the fewest possible "
+                f"({first_line(error)}). End other programs that use the device, or {self._remedy}, and run again."
+            ) from error
+        self.size = max(self._least, tried // 2)
+        log.warning(
+            "%s: the device's memory does not suffice for %d at a time, going on with %d", self._what, tried, self.size
+        )
+
+
+@contextmanager
+def fits_or_says(remedy: str) -> Iterator[None]:
+    """Turn running out of the device's memory within the block into one sentence that ends in what to do.
+
+    For computations whose result depends on how many items they take at a time, so that no smaller blocks are tried.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If the device's memory does not suffice.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceMemoryError(f"the device's memory does not suffice ({first_line(error)}). {remedy}") from error
+
+
+def free_cached() -> None:
+    """Give memory that torch keeps for later back to the device, in whole pieces: larger ones than the free ones fit."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def first_line(error: Exception) -> str:
+    """Return the first sentence of what an error of torch's says, which goes on for long."""
+    return (str(error).splitlines() or [""])[0].partition(". ")[0].rstrip(".") or type(error).__name__
 
 
 class Stopwatch:

@@ -120,17 +120,18 @@ def _checksum(state: Mapping[str, torch.Tensor]) -> int:
 class _CheckedWeights(Mapping[int, dict[str, torch.Tensor]]):
     """State dicts by epoch, each compared with its checksum when it is asked for: the others stay unread."""
 
-    def __init__(
-        self, path: Path | str, weights: dict[int, dict[str, torch.Tensor]], checksums: dict[int, int]
-    ) -> None:
+    def __init__(self, path: Path | str, weights: dict[int, dict[str, torch.Tensor]], checksums: dict[int, int]):
         self._path = path
         self._weights = weights
+        # Those that are still to be compared.
         self._checksums = checksums
 
     def __getitem__(self, epoch: int) -> dict[str, torch.Tensor]:
         state = self._weights[epoch]
-        if self._checksums.pop(epoch, None) not in (None, _checksum(state)):
-            raise ArtifactError(_damaged(self._path, f"the weights of epoch {epoch}"))
+        if epoch in self._checksums:
+            if self._checksums[epoch] != _checksum(state):
+                raise ArtifactError(_damaged(self._path, f"the weights of epoch {epoch}"))
+            del self._checksums[epoch]
         return state
 
     def __iter__(self) -> Iterator[int]:
@@ -164,7 +165,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     need_sound(path, whole=False)
     mean_image = content["mean_image"]
     # Checkpoints of earlier versions have no checksums.
-    if mean_image is not None and content.get("mean_checksum") not in (None, _checksum({"mean_image": mean_image})):
+    if "mean_checksum" in content and content["mean_checksum"] != _checksum({"mean_image": mean_image}):
         raise ArtifactError(_damaged(path, "the pixels of the mean image"))
     return Checkpoint(
         architecture=content["architecture"],

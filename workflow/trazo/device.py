@@ -20,6 +20,8 @@ from trazo.errors import InputError, TrazoError
 from trazo.progress import log
 
 Result = TypeVar("Result")
+# How the libraries below torch say it.
+_OUT_OF_MEMORY = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
 
 
 class DeviceMemoryError(TrazoError):
@@ -84,9 +86,9 @@ class Blocks:
     size
         Items of a block, as long as that fits.
     what
-        What is done with them, for messages ("ranking, queries a block").
+        What is done with how much, for messages ("ranking, queries at a time").
     remedy
-        What to do where not even a block of `least` fits; a sentence's end, after "or".
+        What else may help where not even a block of `least` fits.
 
     Attributes
     ----------
@@ -101,44 +103,56 @@ class Blocks:
         self._least = least
 
     def over(self, count: int, work: Callable[[slice], Result]) -> Iterator[tuple[slice, Result]]:
-        """Yield (part, work(part)) of consecutive parts of `count` items; a part that does not fit is done again, smaller.
+        """Yield (part, work(part)) of consecutive parts of `count` items; one that does not fit is done again, smaller.
 
         Raises
         ------
         DeviceMemoryError
             If a block of the least size does not fit.
         """
+
+        def from_first(size: int) -> tuple[slice, Result]:
+            part = slice(first, first + size)
+            return part, work(part)
+
         first = 0
         while first < count:
-            part, done = self._one(first, count, work)
+            part, done = self.fit(from_first, most=count - first)
             yield part, done
             first = part.stop
 
-    def _one(self, first: int, count: int, work: Callable[[slice], Result]) -> tuple[slice, Result]:
+    def fit(self, work: Callable[[int], Result], most: int | None = None) -> Result:
+        """Return work(size) for the largest size that fits: the present one (`most` at most), its half, and so on.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If the least size does not fit.
+        """
         while True:
-            part = slice(first, min(first + self.size, count))
+            tried = self.size if most is None else min(self.size, most)
             try:
-                return part, work(part)
-            except torch.OutOfMemoryError as error:
-                self._shrink(part.stop - part.start, error)
-            # Here and not above: the error's traceback holds whatever the failed attempt had computed.
+                return work(tried)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._shrink(tried, error)
+            # Here and not above: the error's traceback holds on to what the failed attempt had computed.
             free_cached()
 
-    def _shrink(self, tried: int, error: torch.OutOfMemoryError) -> None:
+    def _shrink(self, tried: int, error: RuntimeError) -> None:
         if tried <= self._least:
             raise DeviceMemoryError(
-                f"{self._what}: the device's memory does not suffice for {tried} at a time, the fewest possible "
-                f"({first_line(error)}). End other programs that use the device, or {self._remedy}, and run again."
+                f"{self._what}: the device's memory does not suffice for {tried}, the fewest possible "
+                f"({first_sentence(error)}). End other programs that use the device, or {self._remedy}, and run again."
             ) from error
         self.size = max(self._least, tried // 2)
-        log.warning(
-            "%s: the device's memory does not suffice for %d at a time, going on with %d", self._what, tried, self.size
-        )
+        log.warning("%s: the device's memory does not suffice for %d, going on with %d", self._what, tried, self.size)
 
 
 @contextmanager
 def fits_or_says(remedy: str) -> Iterator[None]:
-    """Turn running out of the device's memory within the block into one sentence that ends in what to do.
+    """Turn running out of the device's memory within the block into a message that ends in what to do.
 
     For computations whose result depends on how many items they take at a time, so that no smaller blocks are tried.
 
@@ -149,18 +163,25 @@ def fits_or_says(remedy: str) -> Iterator[None]:
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise DeviceMemoryError(f"the device's memory does not suffice ({first_line(error)}). {remedy}") from error
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceMemoryError(f"the device's memory does not suffice ({first_sentence(error)}). {remedy}") from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that the device's memory does not suffice."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def free_cached() -> None:
-    """Give memory that torch keeps for later back to the device, in whole pieces: larger ones than the free ones fit."""
+    """Give the device back what torch keeps for later, so that larger pieces can be had."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
-def first_line(error: Exception) -> str:
-    """Return the first sentence of what an error of torch's says, which goes on for long."""
+def first_sentence(error: Exception) -> str:
+    """Return the first sentence of an error of torch's, which may go on for many lines."""
     return (str(error).splitlines() or [""])[0].partition(". ")[0].rstrip(".") or type(error).__name__
 
 

@@ -37,8 +37,7 @@ _CHUNK_BYTES = 1 << 20
 _SEAL_BYTES = 512
 _SEAL = b"trazo artifact, crc32 of all bytes after these 512: "
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FORBIDDEN = {errno.EROFS: "it is on a disk mounted for reading only", errno.EACCES: "this user may not write there",
-              errno.EPERM: "this user may not write there"}  # fmt: skip
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 # What a process on another machine left is removed once nobody has written to it for so long, in seconds.
 _ABANDONED = 24 * 3600
 
@@ -70,7 +69,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f"{_part_prefix(path)}{_maker()}.", suffix=".part", dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise _unwritable(path, None, error) or error from error
+        _tell_unwritable(path, error)
+        raise
     part = Path(name)
     try:
         yield part
@@ -82,9 +82,10 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        if (told := _unwritable(path, part, error)) is None:
-            raise
-        raise told from error
+        # What the block reads is none of this: there, the error names another file.
+        if error.errno in (*_NO_ROOM, errno.EROFS) or str(error.filename) == name:
+            _tell_unwritable(path, error, part)
+        raise
     finally:
         with suppress(OSError):
             part.unlink()
@@ -126,25 +127,24 @@ def _runs(process: int) -> bool:
     return True
 
 
-def _unwritable(path: Path, part: Path | None, error: OSError) -> UnwritableError | None:
-    """Return what to say where `path` cannot be written because of the disk or its rights, None for other errors."""
+def _tell_unwritable(path: Path, error: OSError, part: Path | None = None) -> None:
+    """Raise an `UnwritableError` if an error is about a disk's room or the right to write there."""
     folder = next(each for each in (path.parent, *path.absolute().parents) if each.exists())
     if error.errno in _NO_ROOM:
         disk = shutil.disk_usage(folder)
         written = part.stat().st_size if part is not None and part.exists() else 0
-        return UnwritableError(
+        raise UnwritableError(
             f"{path} cannot be written: {os.strerror(error.errno)}. {_mebibytes(written)} of it were written when "
             f"{_mebibytes(disk.free)} were left of the {_mebibytes(disk.total)} of the disk that holds {folder}; they "
             "are deleted again. Make room there, or make `results` a link to a folder on a larger disk, and run again: "
             "what was finished before stays."
-        )
-    about = str(error.filename or folder)
-    if error.errno in _FORBIDDEN and (about == str(part) or Path(about) in (folder, *path.parents) or part is None):
-        return UnwritableError(
-            f"{path} cannot be written: {_FORBIDDEN[error.errno]} ({os.strerror(error.errno)}). Give this user the "
-            "right to write there, or run in a folder of your own, and run again: what was finished before stays."
-        )
-    return None
+        ) from error
+    if error.errno in _FORBIDDEN:
+        why = "its disk is for reading only" if error.errno == errno.EROFS else f"{folder} is not this user's to change"
+        raise UnwritableError(
+            f"{path} cannot be written: {why} ({os.strerror(error.errno)}). Give this user the right to write there, "
+            "or run in a folder of your own, and run again: what was finished before stays."
+        ) from error
 
 
 def _mebibytes(count: int) -> str:
@@ -160,12 +160,13 @@ def need_writable(folder: Path | str) -> None:
         If not; the message says why, and what to do.
     """
     folder = Path(folder)
-    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    there = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
     try:
-        with tempfile.TemporaryFile(dir=there) as file:
-            file.write(b"x")
+        with tempfile.TemporaryFile(dir=there):
+            pass
     except OSError as error:
-        raise _unwritable(folder / "x", None, error) or error from error
+        _tell_unwritable(folder, error)
+        raise
 
 
 class Sink(io.FileIO):

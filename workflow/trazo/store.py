@@ -31,8 +31,6 @@ from trazo.streams import Pixels, StreamedPixels
 
 FORMAT = 1
 _CHUNK_BYTES = 1 << 20
-
-
 # Before the HDF5 data of an artifact: its checksum (HDF5's "user block", which readers of HDF5 pass over).
 _SEAL_BYTES = 512
 _SEAL = b"trazo artifact, crc32 of all bytes after these 512: "
@@ -103,13 +101,16 @@ def _maker() -> str:
 def _remove_leftovers(path: Path) -> None:
     """Delete the temporary files of `path` whose process is gone."""
     here, own = _maker().partition("-")[0], os.getpid()
-    for part in path.parent.iterdir():
-        if not (part.name.startswith(_part_prefix(path)) and part.suffix == ".part"):
-            continue
-        machine, _, number = part.name.removeprefix(_part_prefix(path)).partition(".")[0].partition("-")
-        with suppress(OSError):
-            if machine == here and number.isdigit():
-                gone = int(number) != own and not _runs(int(number))
+    # Clearing up is no reason to fail.
+    with suppress(OSError):
+        names = [part.name for part in os.scandir(path.parent)]
+        for name in names:
+            if not (name.startswith(_part_prefix(path)) and name.endswith(".part")):
+                continue
+            part = path.parent / name
+            machine, _, process = name.removeprefix(_part_prefix(path)).partition(".")[0].partition("-")
+            if machine == here and process.isdigit():
+                gone = int(process) != own and not _runs(int(process))
             else:
                 gone = time.time() - part.stat().st_mtime > _ABANDONED
             if gone:

@@ -130,7 +130,7 @@ def _runs(process: int) -> bool:
 
 def _tell_unwritable(path: Path, error: OSError, part: Path | None = None) -> None:
     """Raise an `UnwritableError` if an error is about a disk's room or the right to write there."""
-    folder = next(each for each in (path.parent, *path.absolute().parents) if each.exists())
+    folder = _first_there(*path.parents, *path.absolute().parents)
     if error.errno in _NO_ROOM:
         disk = shutil.disk_usage(folder)
         written = part.stat().st_size if part is not None and part.exists() else 0
@@ -148,6 +148,11 @@ def _tell_unwritable(path: Path, error: OSError, part: Path | None = None) -> No
         ) from error
 
 
+def _first_there(*folders: Path) -> Path:
+    # Not `Path.exists`, which fails below a folder that this user may not look into.
+    return next(folder for folder in folders if os.path.isdir(folder))
+
+
 def _mebibytes(count: int) -> str:
     return f"{count / (1 << 20):.1f} MiB"
 
@@ -161,9 +166,8 @@ def need_writable(folder: Path | str) -> None:
         If not; the message says why, and what to do.
     """
     folder = Path(folder)
-    there = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
     try:
-        with tempfile.TemporaryFile(dir=there):
+        with tempfile.TemporaryFile(dir=_first_there(folder, *folder.parents, *folder.absolute().parents)):
             pass
     except OSError as error:
         _tell_unwritable(folder, error)

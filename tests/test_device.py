@@ -81,8 +81,8 @@ def test_what_does_not_fit_at_all_says_what_to_do():
         list(blocks.over(9, fail))
     assert tried == [9, 4, 2]
     assert str(caught.value) == (
-        "adding, items at a time: the device's memory does not suffice for 2, the fewest possible (CUDA out of memory). "
-        "End other programs that use the device, or add on paper, and run again."
+        "adding, items at a time: the device's memory does not suffice for 2, the fewest possible (CUDA out of "
+        "memory). End other programs that use the device, or add on paper, and run again."
     )
 
 
@@ -135,13 +135,13 @@ def test_features_are_the_same_in_smaller_batches(made_for_features, monkeypatch
     shrunk = [line for line in said() if "does not suffice" in line]
     assert [line.rpartition(" ")[2] for line in shrunk] == ["5", "2"]
     monkeypatch.setattr(features, "prepare", fails_above(0, features.prepare, len))
-    with pytest.raises(DeviceMemoryError, match="features, images at a time.*use device: cpu"):
+    with pytest.raises(DeviceMemoryError, match=r"features, images at a time.*use device: cpu"):
         extract(folder)
 
 
 def test_a_network_that_does_not_fit_says_what_to_do(made_for_features, monkeypatch):  # noqa: F811
     monkeypatch.setattr(StagedNetwork, "to", fails_above(0, None, lambda *_: 1))
-    with pytest.raises(DeviceMemoryError, match="does not even hold the network: .*device: cpu"):
+    with pytest.raises(DeviceMemoryError, match=r"does not even hold the network: .*device: cpu"):
         extract(made_for_features[0])
 
 
@@ -158,9 +158,10 @@ def test_rankings_are_the_same_in_smaller_blocks(tmp_path, monkeypatch, said, re
     np.testing.assert_array_equal(smaller.top_indices, whole.top_indices)
     np.testing.assert_array_equal(smaller.top_distances, whole.top_distances)
     assert same == rows
-    assert any("ranking, queries at a time: " in line and "going on with 7" in line for line in said())
+    shrunk = [line for line in said() if line.startswith("ranking, queries at a time: ")]
+    assert int(shrunk[-1].rpartition(" ")[2]) <= 9
     monkeypatch.setattr(ranking, "_nearest_and_groups", fails_above(0, found, lambda keys, *_: len(keys)))
-    with pytest.raises(DeviceMemoryError, match="ranking, queries at a time.*fewest possible.*use device: cpu"):
+    with pytest.raises(DeviceMemoryError, match=r"ranking, queries at a time.*fewest possible.*use device: cpu"):
         ranked(tmp_path, queries, gallery, metrics=metrics)
 
 
@@ -205,8 +206,8 @@ def test_a_gallery_without_room_for_its_copy_is_ranked_without_one(monkeypatch, 
 
 def test_a_gallery_that_does_not_fit_says_how_large_it_is(monkeypatch):
     rows = np.zeros((1 << 14, 128), np.float32)
-    monkeypatch.setattr(torch.Tensor, "to", fails_above(0, None, len))
-    with pytest.raises(DeviceMemoryError, match="16384 items of the gallery take 8 MiB there: .*use device: cpu"):
+    monkeypatch.setattr(torch.Tensor, "to", fails_above(0, None, lambda tensor, *_: len(tensor)))
+    with pytest.raises(DeviceMemoryError, match=r"16384 items of the gallery take 8 MiB there: .*use device: cpu"):
         ranking.laid_out(distances.Euclidean, rows, "cpu", 1 << 20)
 
 
@@ -262,7 +263,8 @@ def test_a_training_set_too_large_for_the_device_stays_in_the_computer_s_memory(
     to = torch.Tensor.to
 
     def limited(self, *arguments, **options):
-        if self.dtype == torch.uint8 and len(self) == 96:
+        # Batches are copied without waiting for it.
+        if self.dtype == torch.uint8 and len(self) == 96 and not options:
             raise torch.OutOfMemoryError(OUT_OF_MEMORY)
         return to(self, *arguments, **options)
 
@@ -288,7 +290,7 @@ def test_costs_are_measured_with_as_many_queries_as_fit(monkeypatch, said):
 
 
 def test_a_fit_that_needs_too_much_names_its_options(monkeypatch):
-    monkeypatch.setattr(parametric_umap, "batch_loss", fails_above(0, None, len))
+    monkeypatch.setattr(parametric_umap, "batch_loss", fails_above(0, None, lambda codes, *_: len(codes)))
     reducer = reducer_choice({"parametric_umap": {"size": 2, "n_neighbors": 8, "epochs": 1}}).make()
     values = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32)
     with pytest.raises(DeviceMemoryError, match=r"parametric_umap: choose `batch_size` below 1000 .*`device: cpu`"):

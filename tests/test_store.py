@@ -410,11 +410,8 @@ def test_a_folder_that_is_somebody_else_s_is_told_in_a_sentence(tmp_path):
 
 
 def test_what_the_block_could_not_read_is_not_taken_for_a_file_that_cannot_be_written(tmp_path):
-    for error in (
-        PermissionError(13, "Permission denied", "source.bin"),
-        FileNotFoundError(2, "No such file", "s.bin"),
-    ):
-        with pytest.raises(type(error), match=r"s.*\.bin"), atomic_path(tmp_path / "file.txt"):
+    for error in (PermissionError(13, "Permission denied", "s.bin"), FileNotFoundError(2, "No such file", "s.bin")):
+        with pytest.raises(type(error), match=r"s\.bin"), atomic_path(tmp_path / "file.txt"):
             raise error
     assert not list(tmp_path.iterdir())
 

@@ -143,10 +143,10 @@ def test_a_checkpoint_without_checksums_loads(tmp_path):
 
 
 def test_weights_of_any_kind_and_layout_have_a_checksum(tmp_path):
-    state = small_checkpoint().weights[7]
     state = {
-        **{key: value.to(memory_format=torch.channels_last) if value.ndim == 4 else value for key, value in state.items()},
+        "image": torch.rand(2, 3, 4, 4).to(memory_format=torch.channels_last), "count": torch.tensor(7),
         "half": torch.ones(3, dtype=torch.bfloat16), "flag": torch.tensor(True), "none": torch.empty(0, 4),
+        "part": torch.rand(6, 4)[::2, 1:3],
     }  # fmt: skip
     save_checkpoint(tmp_path / "c.pt", replace(small_checkpoint(), weights={1: state}))
     back = load_checkpoint(tmp_path / "c.pt").weights[1]

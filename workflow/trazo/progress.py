@@ -54,14 +54,20 @@ def step(log_file: Path | str, title: str) -> Iterator[None]:
     An error that a user can put right (`TrazoError`) exits with its message and no traceback; any other error
     goes to the log file in full. Asked to end (SIGTERM: `scancel`, a time limit), it says so and clears up before.
     """
-    Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-    file = _PatientFileHandler(log_file, mode="w", encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     screen = _BarFriendlyHandler()
     screen.setFormatter(logging.Formatter(f"{title}: %(message)s"))
     log.setLevel(logging.INFO)
-    log.handlers[:] = [file, screen]
+    log.handlers[:] = [screen]
     log.propagate = False
+    try:
+        Path(log_file).parent.mkdir(parents=True, exist_ok=True)
+        file: logging.Handler = _PatientFileHandler(log_file, mode="w", encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        log.handlers.insert(0, file)
+    except OSError as error:
+        # Whatever keeps the log from being written is told better where the step itself meets it.
+        file = logging.NullHandler()
+        log.warning("%s cannot be written (%s); what it would say is said here only", log_file, error.strerror)
     try:
         with _ends_when_asked():
             yield

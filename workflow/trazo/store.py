@@ -217,8 +217,10 @@ class Sink(io.FileIO):
     def readinto(self, buffer: Any) -> int:
         """Read as from a file that ends in zeros: HDF5 reads what it believes to have written."""
         view = memoryview(buffer).cast("B")
-        got = super().readinto(view) or 0
-        view[got:] = bytes(len(view) - got)
+        done = 0
+        while more := super().readinto(view[done:]):
+            done += more
+        view[done:] = bytes(len(view) - done)
         return len(view)
 
 

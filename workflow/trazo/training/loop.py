@@ -302,7 +302,8 @@ def _learner(
     device: torch.device,
     precision: torch.dtype,
 ) -> Learner:
-    network = network.to(device, memory_format=torch.channels_last)
+    with fits_or_says("It does not even hold the network: end other programs that use the device, or use device: cpu."):
+        network = network.to(device, memory_format=torch.channels_last)
     name, values = settings.optimizer.chosen
     kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
     return Learner(

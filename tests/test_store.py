@@ -284,10 +284,11 @@ LIMITED = """
     import resource, sys
     sys.path[:0] = [sys.argv[1], sys.argv[2]]
     from tests import test_store
+    from trazo.store import UnwritableError
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.RLIM_INFINITY))
     try:
         test_store.WRITERS[sys.argv[3]]("out/file")
-    except test_store.UnwritableError as error:
+    except UnwritableError as error:
         print(error)
 """
 

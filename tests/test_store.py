@@ -323,8 +323,15 @@ WRITERS = {
 }
 
 
-@pytest.mark.parametrize("writer", WRITERS)
-@pytest.mark.parametrize("room", [0, 2000, 1_500_000])
+@pytest.mark.parametrize(
+    ("writer", "room"),
+    [
+        (writer, room)
+        for writer in WRITERS
+        for room in (0, 2000, 1_500_000)
+        if room > 2000 or writer in ("images", "text")
+    ],
+)
 def test_a_disk_that_is_full_is_told_in_a_sentence_and_nothing_stays(tmp_path, writer, room):
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(LIMITED), str(WORKFLOW), str(WORKFLOW.parent), writer, str(room)],

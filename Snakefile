@@ -21,6 +21,11 @@ include: "workflow/rules/maps.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    # Snakemake itself says only which folder it could not make.
+    need_writable_results()
+
+
 onsuccess:
     # `make` says it itself, also when there was nothing to do.
     if not os.getenv("MAKELEVEL"):

@@ -1,6 +1,13 @@
 """Artifacts come back as they were written, are never half there, and say what is wrong with them."""
 
 import csv
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -11,23 +18,33 @@ from trazo.store import (
     Codes,
     CodesArtifact,
     Features,
+    FittedReducer,
+    MapArtifact,
     RankingArtifact,
+    atomic_file,
     atomic_path,
+    need_writable,
     read_codes,
     read_features,
+    read_fitted,
     read_history,
     read_images,
+    read_map,
     read_ranking,
     read_record,
     write_codes,
     write_features,
+    write_fitted,
     write_history,
     write_images,
+    write_map,
     write_metrics,
     write_ranking,
+    write_text,
 )
 from trazo.streams import StreamedPixels
 
+WORKFLOW = Path(__file__).resolve().parents[1] / "workflow"
 RECORD = {"step": "test", "settings": {"size": 8}, "figures": {"seconds": 0.5}}
 
 
@@ -180,6 +197,237 @@ def test_damage_is_named(tmp_path):
             read_images(tmp_path / name)
     with pytest.raises(ArtifactError, match="holds images, expected features"):
         read_features(tmp_path / "images.h5")
+
+
+def some_values():
+    return np.random.default_rng(3).normal(size=(60, 8)).astype(np.float32)
+
+
+def some_features(path):
+    write_features(path, Features(some_values(), np.zeros(60, int), [f"i{i}" for i in range(60)], ["a"], record=RECORD))
+
+
+def some_ranking(path):
+    nearest = np.zeros((3, 2), int)
+    write_ranking(
+        path,
+        RankingArtifact(
+            ["map"], np.ones((3, 1)), np.ones(3, bool), np.ones(3, int), nearest, nearest.astype(np.float32),
+            np.zeros(3, int), np.zeros(3, int), list("abc"), list("abc"), ["x"], RECORD,
+        ),
+    )  # fmt: skip
+
+
+def some_map(path):
+    items = np.arange(60)
+    write_map(path, MapArtifact(some_values()[:, :2], items, items * 0, ["i"] * 60, ["x"], {"q": 0.5}, "UMAP", RECORD))
+
+
+def some_fitted(path):
+    write_fitted(path, FittedReducer("pca", {"size": 2}, {"mean": some_values()}, RECORD))
+
+
+ARTIFACTS = {
+    "images": (some_images, read_images),
+    "features": (some_features, read_features),
+    "codes": (lambda path: some_codes(path), read_codes),
+    "ranking": (some_ranking, read_ranking),
+    "map": (some_map, read_map),
+    "reducer": (some_fitted, read_fitted),
+}
+
+
+@pytest.mark.parametrize("kind", ARTIFACTS)
+def test_a_flipped_byte_or_a_lost_end_is_found_wherever_it_is(tmp_path, kind):
+    write, read = ARTIFACTS[kind]
+    write(tmp_path / "a.h5")
+    read(tmp_path / "a.h5")
+    whole = (tmp_path / "a.h5").read_bytes()
+    draw = np.random.default_rng(0)
+    # The checksum and what lies beside it, and places all over the file.
+    places = {*range(0, 600, 7), *draw.integers(0, len(whole), 60).tolist(), len(whole) - 1}
+    damaged = [whole[:at] + bytes([whole[at] ^ 1 << draw.integers(8)]) + whole[at + 1 :] for at in sorted(places)]
+    for content in (*damaged, b"", whole[:100], whole[:512], whole[: len(whole) // 2], whole[:-1], whole + b"x"):
+        (tmp_path / "b.h5").write_bytes(content)
+        with pytest.raises(ArtifactError, match=r"b\.h5 .*[Dd]elete it and run again"):
+            read(tmp_path / "b.h5")
+
+
+def test_a_record_that_was_hit_is_not_taken_for_one(tmp_path):
+    some_features(tmp_path / "a.h5")
+    whole = (tmp_path / "a.h5").read_bytes()
+    at = whole.index(b'"size": 8')
+    (tmp_path / "b.h5").write_bytes(whole[: at + 8] + b"9" + whole[at + 9 :])
+    with pytest.raises(ArtifactError, match=r"b\.h5 carries no record .*not the one that was written"):
+        read_record(tmp_path / "b.h5")
+
+
+def test_files_without_a_checksum_are_read(tmp_path):
+    """Those of earlier versions, and those that others make."""
+    some_features(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5") as old, h5py.File(tmp_path / "b.h5", "w") as new:
+        for name in old:
+            old.copy(name, new)
+        new.attrs.update({name: value for name, value in old.attrs.items() if name != "record_crc32"})
+    np.testing.assert_array_equal(read_features(tmp_path / "b.h5").values, some_values())
+    assert read_record(tmp_path / "b.h5") == RECORD
+
+
+def test_other_readers_of_hdf5_pass_over_the_checksum(tmp_path):
+    some_features(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5") as file:
+        np.testing.assert_array_equal(file["values"][:], some_values())
+
+
+# As a disk that is full after so many bytes, for a process of its own: HDF5 ends the process that it is not kept from.
+LIMITED = """
+    import resource, sys
+    sys.path[:0] = [sys.argv[1], sys.argv[2]]
+    from tests import test_store
+    from trazo.store import UnwritableError
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.RLIM_INFINITY))
+    try:
+        test_store.WRITERS[sys.argv[3]]("out/file")
+    except UnwritableError as error:
+        print(error)
+"""
+
+
+def many_images(path):
+    draw = np.random.default_rng(0)
+    blocks = (draw.integers(0, 256, (100, 32, 32), dtype=np.uint8) for _ in range(50))
+    write_images(
+        path, blocks, shape=(5000, 32, 32), labels=np.zeros(5000), ids=[f"i{i}" for i in range(5000)], classes=["a"],
+        record=RECORD,
+    )  # fmt: skip
+
+
+def large_features(path):
+    values = np.zeros((20000, 64), np.float32)
+    ids = [f"item {i}" for i in range(20000)]
+    write_features(path, Features(values, np.zeros(20000, int), ids, ["a"], values, ["x"] * 64, RECORD, ids))
+
+
+def tensors(path):
+    import torch
+
+    with atomic_file(path) as file:
+        torch.save([torch.randn(500, 100) for _ in range(20)], file)
+
+
+WRITERS = {
+    "images": many_images,
+    "features": large_features,
+    "tensors": tensors,
+    "text": lambda path: write_text(path, "x" * 5_000_000),
+}
+
+
+@pytest.mark.parametrize(
+    ("writer", "room"),
+    [
+        (writer, room)
+        for writer in WRITERS
+        for room in (0, 2000, 1_500_000)
+        if room > 2000 or writer in ("images", "text")
+    ],
+)
+def test_a_disk_that_is_full_is_told_in_a_sentence_and_nothing_stays(tmp_path, writer, room):
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(LIMITED), str(WORKFLOW), str(WORKFLOW.parent), writer, str(room)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "out/file cannot be written" in done.stdout
+    assert "Make room there" in done.stdout
+    assert not list((tmp_path / "out").iterdir())
+
+
+# Writes half of a file, says so, and waits to be killed.
+HALF = """
+    import sys, time
+    from pathlib import Path
+    sys.path.insert(0, sys.argv[1])
+    from trazo.store import atomic_path
+    with atomic_path("file.txt") as part:
+        part.write_text("half")
+        Path("half").touch()
+        time.sleep(60)
+"""
+
+
+def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(HALF), str(WORKFLOW)], cwd=tmp_path)
+    limit = time.monotonic() + 60
+    while not (tmp_path / "half").exists():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    (left,) = tmp_path.glob(".file.txt.*.part")
+    write_text(tmp_path / "file.txt", "of another process")
+    # Its process still runs.
+    assert left.exists()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (tmp_path / "file.txt").read_text() == "of another process"
+    elsewhere = tmp_path / ".file.txt.0123abcd-17.x.part"
+    others = tmp_path / ".file.txt.old.0123abcd-17.x.part"
+    elsewhere.touch()
+    others.touch()
+    write_text(tmp_path / "file.txt", "new")
+    assert not left.exists()
+    assert elsewhere.exists()
+    os.utime(elsewhere, (time.time() - 2 * 24 * 3600,) * 2)
+    write_text(tmp_path / "file.txt", "newer")
+    assert not elsewhere.exists()
+    assert others.exists()
+
+
+# As a user who is not root, whom permissions do not bind.
+FORBIDDEN = """
+    import os, sys
+    sys.path.insert(0, sys.argv[1])
+    from trazo.store import UnwritableError, need_writable, write_text
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    actions = (lambda: write_text("mine.csv", "x"), lambda: write_text("deep/mine.csv", "x"))
+    for action in (*actions, lambda: need_writable("results")):
+        try:
+            action()
+        except UnwritableError as error:
+            print(error)
+"""
+
+
+def test_a_folder_that_is_somebody_else_s_is_told_in_a_sentence(tmp_path):
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    folder.chmod(0o555)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FORBIDDEN), str(WORKFLOW)], cwd=folder, capture_output=True, text=True
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3, done.stderr[-2000:]
+    for line, name in zip(lines, ("mine.csv", "deep/mine.csv", "results"), strict=True):
+        assert line.startswith(f"{name} cannot be written: . is not this user's to change (Permission denied). ")
+        assert "or run in a folder of your own" in line
+    assert not list(folder.iterdir())
+
+
+def test_what_the_block_could_not_read_is_not_taken_for_a_file_that_cannot_be_written(tmp_path):
+    for error in (PermissionError(13, "Permission denied", "s.bin"), FileNotFoundError(2, "No such file", "s.bin")):
+        with pytest.raises(type(error), match=r"s\.bin"), atomic_path(tmp_path / "file.txt"):
+            raise error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_can_be_written_to_stays_as_it_is(tmp_path):
+    need_writable(tmp_path)
+    need_writable(tmp_path / "not" / "yet")
+    assert not list(tmp_path.iterdir())
 
 
 def test_metrics_are_tidy_and_finite(tmp_path):

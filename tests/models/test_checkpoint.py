@@ -12,6 +12,7 @@ import torch
 from trazo.errors import InputError
 from trazo.models.checkpoint import Checkpoint, load_checkpoint, load_safely, mean_of, prepare, save_checkpoint
 from trazo.models.factory import build
+from trazo.models.weights import read_weights
 from trazo.store import ArtifactError
 
 CPU = torch.device("cpu")
@@ -93,6 +94,63 @@ def test_damage_is_named(tmp_path):
     for name in ("cut.pt", "empty.pt", "foreign.pt", "list.pt", "missing.pt"):
         with pytest.raises(ArtifactError, match=name):
             load_checkpoint(tmp_path / name)
+
+
+def flipped(path, at):
+    content = bytearray(path.read_bytes())
+    content[at] ^= 16
+    path.with_name("flipped.pt").write_bytes(content)
+    return path.with_name("flipped.pt")
+
+
+def test_a_flipped_byte_is_found_in_the_weights_that_are_asked_for(tmp_path):
+    checkpoint = small_checkpoint()
+    save_checkpoint(tmp_path / "c.pt", checkpoint)
+    whole = (tmp_path / "c.pt").read_bytes()
+    inside = checkpoint.weights[7]["stages.stage3.0.conv1.weight"].numpy().tobytes()
+    back = load_checkpoint(flipped(tmp_path / "c.pt", whole.index(inside) + len(inside) // 2))
+    # The other epoch is whole, and does not suffer.
+    assert torch.equal(back.network(0).stages["head"].weight, checkpoint.weights[0]["stages.head.weight"])
+    for _ in range(2):
+        with pytest.raises(ArtifactError, match=r"flipped\.pt is damaged: the weights of epoch 7 .*Delete it and run"):
+            back.network(7)
+    with pytest.raises(ArtifactError, match=r"the weights of epoch 7"):
+        read_weights(tmp_path / "flipped.pt", epoch=7)
+    mean = checkpoint.mean_image.numpy().tobytes()
+    with pytest.raises(ArtifactError, match=r"damaged: the pixels of the mean image"):
+        load_checkpoint(flipped(tmp_path / "c.pt", whole.index(mean) + 5))
+
+
+def test_a_flipped_byte_is_found_in_what_says_which_weights_there_are(tmp_path):
+    checkpoint = replace(small_checkpoint(), record={"settings": {"note": "as it was"}})
+    save_checkpoint(tmp_path / "c.pt", checkpoint)
+    at = (tmp_path / "c.pt").read_bytes().index(b"as it was")
+    with pytest.raises(ArtifactError, match=r"flipped\.pt is damaged: its bytes"):
+        load_checkpoint(flipped(tmp_path / "c.pt", at + 3))
+
+
+def test_a_checkpoint_without_checksums_loads(tmp_path):
+    """Those of earlier versions."""
+    checkpoint = small_checkpoint()
+    save_checkpoint(tmp_path / "c.pt", checkpoint)
+    content = torch.load(tmp_path / "c.pt", weights_only=True)
+    for key in ("checksums", "mean_checksum"):
+        del content[key]
+    torch.save(content, tmp_path / "old.pt")
+    back = load_checkpoint(tmp_path / "old.pt")
+    assert torch.equal(back.mean_image, checkpoint.mean_image)
+    assert torch.equal(back.network(7).stages["head"].weight, checkpoint.weights[7]["stages.head.weight"])
+
+
+def test_weights_of_any_kind_and_layout_have_a_checksum(tmp_path):
+    state = {
+        "image": torch.rand(2, 3, 4, 4).to(memory_format=torch.channels_last), "count": torch.tensor(7),
+        "half": torch.ones(3, dtype=torch.bfloat16), "flag": torch.tensor(True), "none": torch.empty(0, 4),
+        "part": torch.rand(6, 4)[::2, 1:3],
+    }  # fmt: skip
+    save_checkpoint(tmp_path / "c.pt", replace(small_checkpoint(), weights={1: state}))
+    back = load_checkpoint(tmp_path / "c.pt").weights[1]
+    assert all(torch.equal(back[key], value) for key, value in state.items())
 
 
 @pytest.mark.parametrize(

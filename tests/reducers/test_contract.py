@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from trazo.errors import InputError
 from trazo.reducers.contract import Reducer, ReducerOptions, load_reducers, read_reducer, reducer_choice, reducers
-from trazo.store import ArtifactError, FittedReducer, write_fitted
+from trazo.store import ArtifactError, FittedReducer, _seal, write_fitted
 
 WRITTEN = [
     {"pca": {"size": 3}},
@@ -208,6 +208,8 @@ def test_a_file_of_something_else_is_named(fitted, tmp_path):
         path.write_bytes(whole)
         with h5py.File(path, "a") as file:
             change(file)
+        with path.open("r+b") as file:
+            _seal(file)
         with pytest.raises(InputError, match=words):
             read_reducer(path)
     path.write_bytes(whole[: len(whole) // 2])

@@ -1,6 +1,7 @@
 """A stage learns, repeats itself exactly, and goes on after being killed as if nothing had happened."""
 
 import json
+import logging
 import math
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -245,6 +247,20 @@ def test_a_damaged_resume_file_is_not_used(tmp_path):
     assert load_state(path, "print") is None
 
 
+def test_a_resume_file_with_a_flipped_byte_is_not_used(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("trazo"), "propagate", True)
+    path = tmp_path / "x.resume"
+    weights = torch.arange(1000, dtype=torch.float32)
+    save_state(path, {"epoch": 3, "network": {"w": weights}}, "print")
+    whole = path.read_bytes()
+    at = whole.index(weights[600:604].numpy().tobytes())
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+    caplog.set_level(logging.INFO, "trazo")
+    assert load_state(path, "print") is None
+    assert "starting over" in caplog.text
+    assert "x.resume is damaged" in caplog.text
+
+
 def test_changed_data_are_not_mixed_with_an_interrupted_training(tmp_path, data):
     other = write_bars(tmp_path / "other.h5", 193, 9)
     fresh = train(tmp_path / "fresh", other, settings(2))
@@ -287,6 +303,31 @@ def test_a_loss_that_is_no_number_stops_with_epoch_and_step(tmp_path, data):
     with pytest.raises(TrainingError, match=r"epoch \d+, by step \d+ of \d+.*learning rate"):
         train(tmp_path, data, model)
     assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_the_state_before_a_loss_that_is_no_number_is_kept_and_gone_on_from(tmp_path, data, monkeypatch):
+    model = settings(3)
+    whole = train(tmp_path / "whole", data, model)
+    steps = []
+
+    def poisoned(self, *batch, **options):
+        found = outcome(self, *batch, **options)
+        steps.append(1)
+        # In the second epoch of 6 steps, by the third.
+        return replace(found, loss=found.loss * math.nan) if len(steps) == 9 else found
+
+    outcome = Learner.outcome
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "outcome", poisoned)
+        with pytest.raises(
+            TrainingError, match=r"became nan in epoch 2, by step 6 of 6; the state after epoch 1 is kept"
+        ):
+            train(tmp_path / "cut", data, model)
+    assert not (tmp_path / "cut" / "checkpoint.pt").exists()
+    state = torch.load(tmp_path / "cut" / "checkpoint.pt.resume", weights_only=True)["state"]
+    assert state["epoch"] == 1
+    assert all(torch.isfinite(value).all() for value in state["network"].values())
+    assert same_weights(whole, train(tmp_path / "cut", data, model))
 
 
 def test_a_later_stage_starts_from_the_one_before(tmp_path, data):

@@ -25,6 +25,7 @@ from trazo.errors import TrazoError
 from trazo.plan import PUBLISHED
 from trazo.planning import make_plans
 from trazo.provenance import code_fingerprint
+from trazo.store import need_writable
 
 
 def planned(values):
@@ -33,6 +34,14 @@ def planned(values):
         return make_plans(read_settings(values), cache=Path(".snakemake") / "trazo")
     except TrazoError as error:
         raise WorkflowError(f"The configuration cannot be run.\n{error}") from None
+
+
+def need_writable_results():
+    """End the run before its first job where results cannot be written."""
+    try:
+        need_writable("results")
+    except TrazoError as error:
+        raise WorkflowError(f"Nothing can be run.\n{error}") from None
 
 
 def default_threads():

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from trazo.device import choose_device, device_name
+from trazo.device import Blocks, choose_device, device_name, fits_or_says
 from trazo.errors import InputError
 from trazo.progress import log
 from trazo.reducers.contract import NONE, Reducer, read_reducer
@@ -145,7 +145,8 @@ def measure_cost(
                 "ranker": _EXACT,
                 "distance": distance,
             }
-            with threadpool_limits(limits=max(1, threads)):
+            needs = fits_or_says("Measure on the CPU: use device: cpu, and run again.")
+            with threadpool_limits(limits=max(1, threads)), needs:
                 taken = time_queries(one, timed, distance, chosen)
             rows["sizes"] += [identity | row for row in _size_rows(one)]
             rows["times"] += [identity | row for row in _time_rows(taken)]
@@ -218,9 +219,10 @@ def time_queries(held: Held, queries: np.ndarray, distance: str, device: torch.d
         search(query)
     seconds = np.array([search(query) for query in single])
     batch = queries[np.linspace(0, len(queries), min(_BATCH, len(queries)), endpoint=False).astype(int)]
-    search(batch)
-    whole = [sum(search(batch)) for _ in range(_ROUNDS)]
-    return Times(*(1000 * seconds.T), batch=1000 * float(np.median(whole)) / len(batch))
+    fitting = Blocks(len(batch), "costs, queries in a batch")
+    fitting.fit(lambda count: search(batch[:count]))
+    shares = [fitting.fit(lambda count: sum(search(batch[:count])) / count) for _ in range(_ROUNDS)]
+    return Times(*(1000 * seconds.T), batch=1000 * float(np.median(shares)))
 
 
 class Searcher:

@@ -10,14 +10,24 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
+from typing import TypeVar
 
 import torch
 
 from trazo.claims import claim, own_folder
-from trazo.errors import InputError
+from trazo.errors import InputError, TrazoError
 from trazo.progress import log
+
+Result = TypeVar("Result")
+# How the libraries below torch say it.
+_OUT_OF_MEMORY = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+
+
+class DeviceMemoryError(TrazoError):
+    """A computation that does not fit into the device's memory, not even in the smallest blocks."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -98,6 +108,115 @@ def make_repeatable(device: torch.device, threads: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # The gradient of max pooling has no strictly deterministic kernel on a GPU: warn there, insist on a CPU.
     torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+
+
+class Blocks:
+    """How many items are computed with at a time: halved, and said, whenever the device's memory does not suffice.
+
+    Once smaller, blocks stay so: what did not fit will not fit the next time.
+
+    Parameters
+    ----------
+    size
+        Items of a block, as long as that fits.
+    what
+        What is done with how much, for messages ("ranking, queries at a time").
+    remedy
+        What else may help where not even a block of `least` fits.
+
+    Attributes
+    ----------
+    size
+        Items of a block from now on.
+    """
+
+    def __init__(self, size: int, what: str, *, remedy: str = "use device: cpu", least: int = 1) -> None:
+        self.size = max(size, least)
+        self._what = what
+        self._remedy = remedy
+        self._least = least
+
+    def over(self, count: int, work: Callable[[slice], Result]) -> Iterator[tuple[slice, Result]]:
+        """Yield (part, work(part)) of consecutive parts of `count` items; one that does not fit is done again, smaller.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If a block of the least size does not fit.
+        """
+
+        def from_first(size: int) -> tuple[slice, Result]:
+            part = slice(first, first + size)
+            return part, work(part)
+
+        first = 0
+        while first < count:
+            part, done = self.fit(from_first, most=count - first)
+            yield part, done
+            first = part.stop
+
+    def fit(self, work: Callable[[int], Result], most: int | None = None) -> Result:
+        """Return work(size) for the largest size that fits: the present one (`most` at most), its half, and so on.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If the least size does not fit.
+        """
+        while True:
+            tried = self.size if most is None else min(self.size, most)
+            try:
+                return work(tried)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._shrink(tried, error)
+            # Here and not above: the error's traceback holds on to what the failed attempt had computed.
+            free_cached()
+
+    def _shrink(self, tried: int, error: RuntimeError) -> None:
+        if tried <= self._least:
+            raise DeviceMemoryError(
+                f"{self._what}: the device's memory does not suffice for {tried}, the fewest possible "
+                f"({first_sentence(error)}). End other programs that use the device, or {self._remedy}, and run again."
+            ) from error
+        self.size = max(self._least, tried // 2)
+        log.warning("%s: the device's memory does not suffice for %d, going on with %d", self._what, tried, self.size)
+
+
+@contextmanager
+def fits_or_says(remedy: str) -> Iterator[None]:
+    """Turn running out of the device's memory within the block into a message that ends in what to do.
+
+    For computations whose result depends on how many items they take at a time, so that no smaller blocks are tried.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If the device's memory does not suffice.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceMemoryError(f"the device's memory does not suffice ({first_sentence(error)}). {remedy}") from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that the device's memory does not suffice."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+def free_cached() -> None:
+    """Give the device back what torch keeps for later, so that larger pieces can be had."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def first_sentence(error: Exception) -> str:
+    """Return the first sentence of an error of torch's, which may go on for many lines."""
+    return (str(error).splitlines() or [""])[0].partition(". ")[0].rstrip(".") or type(error).__name__
 
 
 class Stopwatch:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trazo.device import Stopwatch, choose_device, make_repeatable
+from trazo.device import Blocks, Stopwatch, choose_device, fits_or_says, make_repeatable
 from trazo.errors import InputError
 from trazo.loading import WORKERS, source_of
 from trazo.models.branches import DOMAINS
@@ -54,7 +54,7 @@ def extract_features(
     code, key
         Fingerprint of the code, and what the artifact is about, for its record.
     device, threads, batch_size
-        "auto", "cpu" or "cuda"; CPU threads; images a pass.
+        "auto", "cpu" or "cuda"; CPU threads; images a pass, fewer where the device's memory does not suffice.
     domain
         What the images are, "sketch" or "photo"; only a network with branches needs it.
     workers
@@ -70,29 +70,37 @@ def extract_features(
     make_repeatable(chosen, threads)
     watch = Stopwatch(chosen)
     trained = load_checkpoint(checkpoint)
-    network = trained.network(epoch).to(chosen, memory_format=torch.channels_last).eval()
+    with fits_or_says("It does not even hold the network: end other programs that use the device, or use device: cpu."):
+        network = trained.network(epoch).to(chosen, memory_format=torch.channels_last).eval()
     data = read_images(images)
     branch = None if domain is None else DOMAINS.index(domain)
     mean_image = None if trained.mean_image is None else trained.mean_image.to(chosen)
     features: list[np.ndarray] = []
     logits: list[np.ndarray] = []
     blocks = torch.arange(len(data)).split(batch_size)
+    fitting = Blocks(batch_size, "features, images at a time")
+
+    def embedded(pixels: torch.Tensor) -> tuple[np.ndarray, np.ndarray | None]:
+        batch = prepare(
+            pixels,
+            channels=trained.channels,
+            size=trained.size,
+            mean_image=mean_image,
+            device=chosen,
+            normalise=trained.normalise,
+        )
+        feature, logit = network.embed(batch, layer, branch)
+        return feature.cpu().numpy(), logit.float().cpu().numpy() if trained.classifier else None
+
     opened = source_of(data.pixels, chosen, workers=workers)
     with torch.inference_mode(), opened as source, bar(len(data), "features", "img") as progress:
         for pixels in source.batches(blocks):
-            batch = prepare(
-                pixels,
-                channels=trained.channels,
-                size=trained.size,
-                mean_image=mean_image,
-                device=chosen,
-                normalise=trained.normalise,
-            )
-            feature, logit = network.embed(batch, layer, branch)
-            features.append(feature.cpu().numpy())
-            if trained.classifier:
-                logits.append(logit.float().cpu().numpy())
-            progress.update(len(batch))
+            # In parts, where a whole batch does not fit.
+            for _, (feature, logit) in fitting.over(len(pixels), lambda part, batch=pixels: embedded(batch[part])):
+                features.append(feature)
+                if logit is not None:
+                    logits.append(logit)
+            progress.update(len(pixels))
     values = np.concatenate(features).astype(np.float32, copy=False)
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad):

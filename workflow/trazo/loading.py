@@ -19,7 +19,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from trazo.device import free_cached, is_out_of_memory
 from trazo.errors import InputError, TrazoError
+from trazo.progress import log
 from trazo.streams import JoinedPixels, LazyPixels, Pixels
 
 WORKERS = 2
@@ -67,14 +69,31 @@ def source_of(pixels: Pixels, device: torch.device, *, workers: int = WORKERS, r
     workers
         Processes that decode streamed pixels, for each streamed dataset; 0: this process decodes.
     resident
-        Whether what is in memory is laid on the device whole, for who goes over it again and again.
+        Whether what is in memory is laid on the device whole, for who goes over it again and again. Where the device's
+        memory does not suffice for that, it stays where it is, and the log says so.
     """
     if isinstance(pixels, JoinedPixels):
         return Joined(pixels, [source_of(p, device, workers=workers, resident=resident) for p in pixels.parts])
     if isinstance(pixels, LazyPixels):
         return Streamed(pixels, device, workers)
     held = torch.from_numpy(pixels)
-    return Held(held.to(device) if resident else held)
+    return Held(_resident(held, device) if resident else held)
+
+
+def _resident(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
+    try:
+        return pixels.to(device)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    free_cached()
+    log.warning(
+        "the %d images take %d MiB, for which the device's memory does not suffice: they stay in the computer's, and "
+        "batches are copied",
+        len(pixels),
+        pixels.nbytes >> 20,
+    )
+    return pixels
 
 
 def laid_on(batches: Sequence[torch.Tensor], device: torch.device) -> Sequence[torch.Tensor]:

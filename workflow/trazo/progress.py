@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,27 +52,61 @@ def step(log_file: Path | str, title: str) -> Iterator[None]:
     """Run a step: its log goes to `log_file` and to standard error, and a mistake ends it with one clear sentence.
 
     An error that a user can put right (`TrazoError`) exits with its message and no traceback; any other error
-    goes to the log file in full.
+    goes to the log file in full. Asked to end (SIGTERM: `scancel`, a time limit), it says so and clears up before.
     """
-    Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(log_file, mode="w", encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     screen = _BarFriendlyHandler()
     screen.setFormatter(logging.Formatter(f"{title}: %(message)s"))
     log.setLevel(logging.INFO)
-    log.handlers[:] = [file, screen]
+    log.handlers[:] = [screen]
     log.propagate = False
     try:
-        yield
+        Path(log_file).parent.mkdir(parents=True, exist_ok=True)
+        file: logging.Handler = _PatientFileHandler(log_file, mode="w", encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        log.handlers.insert(0, file)
+    except OSError as error:
+        # Whatever keeps the log from being written is told better where the step itself meets it.
+        file = logging.NullHandler()
+        log.warning("%s cannot be written (%s); what it would say is said here only", log_file, error.strerror)
+    try:
+        with _ends_when_asked():
+            yield
     except TrazoError as error:
         log.error("error: %s", error)
         sys.exit(1)
     except Exception:
         log.exception("failed")
         sys.exit(1)
+    except SystemExit as ended:
+        if ended.code == _ASKED_TO_END:
+            log.error("asked to end (SIGTERM); the next run goes on from what was finished")
+        raise
     finally:
         file.close()
         log.handlers.clear()
+
+
+# What a shell reports of a program that SIGTERM ended.
+_ASKED_TO_END = 128 + signal.SIGTERM
+
+
+@contextmanager
+def _ends_when_asked() -> Iterator[None]:
+    """Within the block, SIGTERM ends the program as `sys.exit` does: what clears up has its turn."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        # Asked twice, at once.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        sys.exit(_ASKED_TO_END)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -83,6 +119,18 @@ def warnings_in_the_log(library: str) -> Iterator[None]:
         yield
     for text in dict.fromkeys(str(warning.message).strip() for warning in caught):
         log.warning("%s: %s", library, text)
+
+
+class _PatientFileHandler(logging.FileHandler):
+    """Writes what it can: on a full disk a line is lost, and the step goes on to its own error message."""
+
+    def handleError(self, record: Any) -> None:
+        """Say nothing: what could not be written is on the screen."""
+
+    def close(self) -> None:
+        """Close the file, whether or not its last lines can be written."""
+        with suppress(OSError):
+            super().close()
 
 
 class _BarFriendlyHandler(logging.Handler):

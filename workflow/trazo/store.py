@@ -1,45 +1,74 @@
 """The artifacts on disk: images, features and rankings in HDF5, each with the record of how it was made.
 
-The only module that knows their layout. Every write goes to a temporary name and is renamed when complete.
+The only module that knows their layout. Every write goes to a temporary name and is renamed when complete; every HDF5
+file carries a checksum of its bytes, which reading compares.
 Checkpoints hold weights and live in `trazo.models.checkpoint`; they share the atomic writing.
 """
 
 from __future__ import annotations
 
 import csv
+import errno
+import io
 import json
 import os
+import shutil
+import socket
 import tempfile
+import time
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
 
-from trazo.errors import InputError
+from trazo.errors import InputError, TrazoError
 from trazo.streams import Pixels, StreamedPixels
 
 FORMAT = 1
 _CHUNK_BYTES = 1 << 20
+# Before the HDF5 data of an artifact: its checksum (HDF5's "user block", which readers of HDF5 pass over).
+_SEAL_BYTES = 512
+_SEAL = b"trazo artifact, crc32 of all bytes after these 512: "
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+# What a process on another machine left is removed once nobody has written to it for so long, in seconds.
+_ABANDONED = 24 * 3600
 
 
 class ArtifactError(InputError):
     """An artifact that is missing, cut short, of another kind or of another format."""
 
 
+class UnwritableError(TrazoError):
+    """A file that cannot be written: the disk is full or for reading only, or the folder is somebody else's."""
+
+
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well, else delete it.
 
-    The file is flushed to disk before the rename, so a machine that dies leaves the old file or the new one.
+    The file is flushed to disk before the rename, so a machine that dies leaves the old file or the new one. What a
+    process that was killed left of the same file is deleted.
+
+    Raises
+    ------
+    UnwritableError
+        If the disk is full or nothing may be written there; the message says what to do.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        handle, name = tempfile.mkstemp(prefix=f"{_part_prefix(path)}{_maker()}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        _tell_unwritable(path, error)
+        raise
     part = Path(name)
     try:
         yield part
@@ -50,8 +79,217 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(path)
+    except OSError as error:
+        # What the block reads is none of this: there, the error names another file.
+        if error.errno in (*_NO_ROOM, errno.EROFS) or str(error.filename) == name:
+            _tell_unwritable(path, error, part)
+        raise
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
+
+
+def _part_prefix(path: Path) -> str:
+    return f".{path.name}."
+
+
+def _maker() -> str:
+    """Return what tells this process from others, on this machine and elsewhere, in a temporary file's name."""
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}-{os.getpid()}"
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Delete the temporary files of `path` whose process is gone."""
+    here, own = _maker().partition("-")[0], os.getpid()
+    # Clearing up is no reason to fail.
+    with suppress(OSError):
+        names = [part.name for part in os.scandir(path.parent)]
+        for name in names:
+            if not (name.startswith(_part_prefix(path)) and name.endswith(".part")):
+                continue
+            part = path.parent / name
+            machine, _, process = name.removeprefix(_part_prefix(path)).partition(".")[0].partition("-")
+            if machine == here and process.isdigit():
+                gone = int(process) != own and not _runs(int(process))
+            else:
+                gone = time.time() - part.stat().st_mtime > _ABANDONED
+            if gone:
+                part.unlink()
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        # It is there, and another user's.
+        return True
+    return True
+
+
+def _tell_unwritable(path: Path, error: OSError, part: Path | None = None) -> None:
+    """Raise an `UnwritableError` if an error is about a disk's room or the right to write there."""
+    folder = _first_there(*path.parents, *path.absolute().parents)
+    if error.errno in _NO_ROOM:
+        disk = shutil.disk_usage(folder)
+        written = part.stat().st_size if part is not None and part.exists() else 0
+        raise UnwritableError(
+            f"{path} cannot be written: {os.strerror(error.errno)}. {_mebibytes(written)} of it were written when "
+            f"{_mebibytes(disk.free)} were left of the {_mebibytes(disk.total)} of the disk that holds {folder}; they "
+            "are deleted again. Make room there, or make `results` a link to a folder on a larger disk, and run again: "
+            "what was finished before stays."
+        ) from error
+    if error.errno in _FORBIDDEN:
+        why = "its disk is for reading only" if error.errno == errno.EROFS else f"{folder} is not this user's to change"
+        raise UnwritableError(
+            f"{path} cannot be written: {why} ({os.strerror(error.errno)}). Give this user the right to write there, "
+            "or run in a folder of your own, and run again: what was finished before stays."
+        ) from error
+
+
+def _first_there(*folders: Path) -> Path:
+    # Not `Path.exists`, which fails below a folder that this user may not look into.
+    return next(folder for folder in folders if os.path.isdir(folder))
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / (1 << 20):.1f} MiB"
+
+
+def need_writable(folder: Path | str) -> None:
+    """Do nothing if files can be made in `folder`, or in the one that it will be made in.
+
+    Raises
+    ------
+    UnwritableError
+        If not; the message says why, and what to do.
+    """
+    folder = Path(folder)
+    try:
+        with tempfile.TemporaryFile(dir=_first_there(folder, *folder.parents, *folder.absolute().parents)):
+            pass
+    except OSError as error:
+        _tell_unwritable(folder, error)
+        raise
+
+
+class Sink(io.FileIO):
+    """A file that never fails while it is written; the first error is kept, and whatever comes after it is dropped.
+
+    HDF5 ends the process with a segmentation fault where a disk is full for the second time, as it lets go of what it
+    could not write; torch's writer forgets what went wrong.
+
+    Attributes
+    ----------
+    error
+        The first error, None while there is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+b")
+        self.error: OSError | None = None
+
+    def need_sound(self) -> None:
+        """Raise the error that was kept, if any."""
+        if self.error is not None:
+            raise self.error
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, or pretend to."""
+        view = memoryview(data).cast("B")
+        done = 0
+        while self.error is None and done < len(view):
+            try:
+                done += super().write(view[done:])
+            except OSError as error:
+                self.error = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """As of any file, or pretend to."""
+        try:
+            return super().truncate(size) if self.error is None else size or 0
+        except OSError as error:
+            self.error = error
+            return size or 0
+
+    def readinto(self, buffer: Any) -> int:
+        """Read as from a file that ends in zeros: HDF5 reads what it believes to have written."""
+        view = memoryview(buffer).cast("B")
+        done = 0
+        while more := super().readinto(view[done:]):
+            done += more
+        view[done:] = bytes(len(view) - done)
+        return len(view)
+
+
+@contextmanager
+def atomic_file(path: Path | str) -> Iterator[Sink]:
+    """As `atomic_path`, but yield a file that is open for reading and writing.
+
+    Raises
+    ------
+    UnwritableError
+        Whatever else its not being written led to.
+    """
+    with atomic_path(path) as part, Sink(part) as sink:
+        try:
+            yield sink
+        finally:
+            sink.need_sound()
+
+
+class _NewArtifact(h5py.File):
+    """An artifact that is being written."""
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__(sink, "w", userblock_size=_SEAL_BYTES)
+        self._sink = sink
+
+    def need_room(self) -> None:
+        """Raise an OSError if something could not be written: to be asked now and then where much is written."""
+        self._sink.need_sound()
+
+
+@contextmanager
+def _new_artifact(path: Path | str, kind: str, record: dict[str, Any]) -> Iterator[_NewArtifact]:
+    """Yield an HDF5 file to fill; stamped and sealed, it becomes `path` when the block ends well."""
+    with atomic_file(path) as sink:
+        with _NewArtifact(sink) as file:
+            yield file
+            _stamp(file, kind, record)
+        sink.need_sound()
+        _seal(sink)
+
+
+def _seal(file: BinaryIO) -> None:
+    """Write the checksum of an artifact into the bytes that are free for it."""
+    seal = _seal_of(file)
+    file.seek(0)
+    file.write(seal)
+
+
+def _seal_of(file: BinaryIO) -> bytes:
+    """Return what the first bytes of an artifact should be."""
+    found, block = 0, bytearray(1 << 20)
+    file.seek(_SEAL_BYTES)
+    end = os.fstat(file.fileno()).st_size
+    for start in range(_SEAL_BYTES, end, len(block)):
+        view = memoryview(block)[: min(len(block), end - start)]
+        file.readinto(view)
+        found = zlib.crc32(view, found)
+    return (_SEAL + f"{found:08x}\n".encode()).ljust(_SEAL_BYTES, b"\0")
+
+
+def _is_sealed(path: Path) -> bool | None:
+    """Return whether an artifact's bytes are those that were written; None where there is no checksum.
+
+    Files made by others have none, nor have those of earlier versions.
+    """
+    with path.open("rb") as file:
+        head = file.read(_SEAL_BYTES)
+        return head == _seal_of(file) if head.startswith(_SEAL) else None
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -307,7 +545,17 @@ def _get_instances(file: h5py.File) -> list[str] | None:
 def _stamp(file: h5py.File, kind: str, record: dict[str, Any]) -> None:
     file.attrs["artifact"] = kind
     file.attrs["format"] = FORMAT
-    file.attrs["record"] = json.dumps(record, sort_keys=True, default=str)
+    text = json.dumps(record, sort_keys=True, default=str)
+    file.attrs["record"] = text
+    # Of its own, as it is also read without the rest.
+    file.attrs["record_crc32"] = zlib.crc32(text.encode())
+
+
+def _get_record(file: h5py.File) -> dict[str, Any]:
+    text = file.attrs["record"]
+    if file.attrs.get("record_crc32", zlib.crc32(text.encode())) != zlib.crc32(text.encode()):
+        raise KeyError("its record is not the one that was written")
+    return json.loads(text)
 
 
 @contextmanager
@@ -316,6 +564,14 @@ def _opened(path: Path | str, kind: str) -> Iterator[h5py.File]:
     path = Path(path)
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist; expected {kind}.")
+    damage = (
+        f"{path} is damaged or was cut short: its bytes are not those that were written. Delete it and run again, "
+        "which makes it anew."
+    )
+    # First of all, as HDF5 may do anything with bytes that are not its own.
+    sealed = _is_sealed(path)
+    if sealed is False:
+        raise ArtifactError(damage)
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -331,9 +587,14 @@ def _opened(path: Path | str, kind: str) -> Iterator[h5py.File]:
                 f"{path} has format {file.attrs.get('format')}, this version reads format {FORMAT}; "
                 "delete it and run again."
             )
+        if file.userblock_size and sealed is None:
+            # The checksum itself was hit.
+            raise ArtifactError(damage)
         try:
             yield file
-        except (KeyError, OSError) as error:
+        except ArtifactError:
+            raise
+        except (KeyError, OSError, RuntimeError, ValueError) as error:
             raise ArtifactError(f"{path} is damaged ({error}); delete it and run again.") from error
 
 
@@ -355,8 +616,8 @@ def read_record(path: Path | str) -> dict[str, Any]:
         return read_history(path)[0]
     try:
         with h5py.File(path, "r") as file:
-            return json.loads(file.attrs["record"])
-    except (OSError, KeyError) as error:
+            return _get_record(file)
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise ArtifactError(
             f"{path} carries no record ({error}); expected an .h5 artifact or a history.json (a checkpoint's record is "
             "in the history.json beside it)."
@@ -394,7 +655,7 @@ def write_images(
     ArtifactError
         If the blocks do not add up to `shape`, or there are more or fewer ids or instances than labels.
     """
-    with atomic_path(path) as part, h5py.File(part, "w") as file:
+    with _new_artifact(path, "images", record) as file:
         if isinstance(blocks, StreamedPixels):
             written = _put_streamed(file, blocks)
         else:
@@ -403,10 +664,9 @@ def write_images(
             raise ArtifactError(f"{path}: got {written} images, expected {shape[0]}.")
         _put_items(file, path, labels, ids, instances)
         _put_strings(file, "classes", classes)
-        _stamp(file, "images", record)
 
 
-def _put_blocks(file: h5py.File, path: Path | str, blocks: Iterable[np.ndarray], shape: tuple[int, ...]) -> int:
+def _put_blocks(file: _NewArtifact, path: Path | str, blocks: Iterable[np.ndarray], shape: tuple[int, ...]) -> int:
     """Write pixels block by block; return how many images they are."""
     item = int(np.prod(shape[1:]))
     chunk = (max(1, min(shape[0], _CHUNK_BYTES // max(item, 1))), *shape[1:])
@@ -417,6 +677,7 @@ def _put_blocks(file: h5py.File, path: Path | str, blocks: Iterable[np.ndarray],
         if block.shape[1:] != tuple(shape[1:]) or start + len(block) > shape[0]:
             raise ArtifactError(f"{path}: a block of {block.shape} does not fit images of {shape}.")
         pixels[start : start + len(block)] = block
+        file.need_room()
         start += len(block)
     return start
 
@@ -459,7 +720,7 @@ def read_images(path: Path | str, rows: np.ndarray | None = None) -> Images:
             labels=file["labels"][:][take],
             ids=[str(i) for i in ids],
             classes=_get_strings(file, "classes"),
-            record=json.loads(file.attrs["record"]),
+            record=_get_record(file),
             instances=None if instances is None else np.array(instances, dtype=object)[take].tolist(),
         )
 
@@ -484,14 +745,13 @@ def write_features(path: Path | str, features: Features) -> None:
     ArtifactError
         If there are more or fewer ids or instances than labels.
     """
-    with atomic_path(path) as part, h5py.File(part, "w") as file:
+    with _new_artifact(path, "features", features.record) as file:
         file.create_dataset("values", data=features.values)
         _put_items(file, path, features.labels, features.ids, features.instances)
         _put_strings(file, "classes", features.classes)
         if features.logits is not None:
             file.create_dataset("logits", data=features.logits)
             _put_strings(file, "logit_classes", features.logit_classes)
-        _stamp(file, "features", features.record)
 
 
 def read_features(path: Path | str) -> Features:
@@ -511,7 +771,7 @@ def read_features(path: Path | str) -> Features:
             classes=_get_strings(file, "classes"),
             logits=file["logits"][:] if has_logits else None,
             logit_classes=_get_strings(file, "logit_classes") if has_logits else [],
-            record=json.loads(file.attrs["record"]),
+            record=_get_record(file),
             instances=_get_instances(file),
         )
 
@@ -522,7 +782,7 @@ _OWN, _SAME, _FEATURES = "own", "gallery", "features"
 
 def write_codes(path: Path | str, artifact: CodesArtifact) -> None:
     """Write codes, whole or not at all; queries that are the gallery are written once."""
-    with atomic_path(path) as part, h5py.File(part, "w") as file:
+    with _new_artifact(path, "codes", artifact.record) as file:
         file.create_dataset("rows", data=np.asarray(artifact.rows, dtype=np.int64))
         _put_strings(file, "query_ids", artifact.query_ids)
         _put_strings(file, "gallery_ids", artifact.gallery_ids)
@@ -536,7 +796,6 @@ def write_codes(path: Path | str, artifact: CodesArtifact) -> None:
             elif codes.queries is not None:
                 group.create_dataset("queries", data=codes.queries)
             group.attrs["record"] = json.dumps(codes.record, sort_keys=True, default=str)
-        _stamp(file, "codes", artifact.record)
 
 
 def read_codes(
@@ -573,7 +832,7 @@ def read_codes(
             rows=file["rows"][:],
             query_ids=_get_strings(file, "query_ids"),
             gallery_ids=_get_strings(file, "gallery_ids"),
-            record=json.loads(file.attrs["record"]),
+            record=_get_record(file),
         )
     expected = None if gallery_ids is None else [gallery_ids[row] for row in found.rows if row < len(gallery_ids)]
     sides = (("other queries", found.query_ids, query_ids), ("another gallery", found.gallery_ids, expected))
@@ -606,7 +865,7 @@ _RANKING_OBJECTS = ("query_objects", "gallery_objects")
 
 def write_ranking(path: Path | str, ranking: RankingArtifact) -> None:
     """Write `ranking.h5`, whole or not at all."""
-    with atomic_path(path) as part, h5py.File(part, "w") as file:
+    with _new_artifact(path, "ranking", ranking.record) as file:
         for name in _RANKING_ARRAYS:
             file.create_dataset(name, data=getattr(ranking, name))
         for name in _RANKING_STRINGS:
@@ -617,7 +876,6 @@ def write_ranking(path: Path | str, ranking: RankingArtifact) -> None:
         if ranking.query_objects is not None:
             for name in _RANKING_OBJECTS:
                 file.create_dataset(name, data=getattr(ranking, name))
-        _stamp(file, "ranking", ranking.record)
 
 
 def read_ranking(path: Path | str) -> RankingArtifact:
@@ -634,7 +892,7 @@ def read_ranking(path: Path | str) -> RankingArtifact:
         return RankingArtifact(
             **arrays,
             **strings,
-            record=json.loads(file.attrs["record"]),
+            record=_get_record(file),
             votes=file["votes"][:] if "votes" in file else None,
             vote_counts=file["vote_counts"][:].tolist() if "votes" in file else [],
             **{name: file[name][:] for name in _RANKING_OBJECTS if name in file},
@@ -643,7 +901,7 @@ def read_ranking(path: Path | str) -> RankingArtifact:
 
 def write_map(path: Path | str, drawn: MapArtifact) -> None:
     """Write a map, whole or not at all."""
-    with atomic_path(path) as part, h5py.File(part, "w") as file:
+    with _new_artifact(path, "map", drawn.record) as file:
         file.create_dataset("coordinates", data=np.asarray(drawn.coordinates, dtype=np.float32))
         file.create_dataset("rows", data=np.asarray(drawn.rows, dtype=np.int64))
         file.create_dataset("labels", data=np.asarray(drawn.labels, dtype=np.int64))
@@ -651,7 +909,6 @@ def write_map(path: Path | str, drawn: MapArtifact) -> None:
         _put_strings(file, "classes", drawn.classes)
         file.attrs["quality"] = json.dumps(drawn.quality)
         file.attrs["title"] = drawn.title
-        _stamp(file, "map", drawn.record)
 
 
 def read_map(path: Path | str) -> MapArtifact:
@@ -671,7 +928,7 @@ def read_map(path: Path | str) -> MapArtifact:
             classes=_get_strings(file, "classes"),
             quality=json.loads(file.attrs["quality"]),
             title=str(file.attrs["title"]),
-            record=json.loads(file.attrs["record"]),
+            record=_get_record(file),
         )
 
 
@@ -680,13 +937,12 @@ _FITTED = "fitted reducer"
 
 def write_fitted(path: Path | str, fitted: FittedReducer) -> None:
     """Write a fitted reducer, whole or not at all."""
-    with atomic_path(path) as part, h5py.File(part, "w") as file:
+    with _new_artifact(path, _FITTED, fitted.record) as file:
         file.attrs["name"] = fitted.name
         file.attrs["options"] = json.dumps(fitted.options, sort_keys=True)
         arrays = file.create_group("arrays")
         for name, values in fitted.arrays.items():
             arrays.create_dataset(name, data=values)
-        _stamp(file, _FITTED, fitted.record)
 
 
 def read_fitted(path: Path | str) -> FittedReducer:
@@ -709,7 +965,7 @@ def read_fitted(path: Path | str) -> FittedReducer:
             name=str(file.attrs["name"]),
             options=options,
             arrays={name: np.atleast_1d(part[()]) for name, part in saved.items()},
-            record=json.loads(file.attrs["record"]),
+            record=_get_record(file),
         )
 
 

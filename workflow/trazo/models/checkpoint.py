@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,7 +16,7 @@ import torch
 from trazo.errors import InputError
 from trazo.models.factory import build
 from trazo.models.network import StagedNetwork
-from trazo.store import ArtifactError, atomic_path
+from trazo.store import ArtifactError, atomic_file
 
 FORMAT = 1
 
@@ -51,7 +53,7 @@ class Checkpoint:
     size: int
     classes: list[str]
     mean_image: torch.Tensor | None
-    weights: dict[int, dict[str, torch.Tensor]]
+    weights: Mapping[int, dict[str, torch.Tensor]]
     record: dict[str, Any] = field(default_factory=dict)
     classifier: bool = True
     normalise: str = "none"
@@ -96,17 +98,58 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         "normalise": checkpoint.normalise,
         "shared_from": checkpoint.shared_from,
         "head": json.dumps(checkpoint.head),
-        "weights": checkpoint.weights,
+        "weights": dict(checkpoint.weights),
+        "checksums": {epoch: _checksum(state) for epoch, state in checkpoint.weights.items()},
         "record": json.dumps(checkpoint.record, sort_keys=True, default=str),
     }
-    with atomic_path(path) as part:
-        torch.save(content, part)
+    if checkpoint.mean_image is not None:
+        content["mean_checksum"] = _checksum({"mean_image": checkpoint.mean_image})
+    with atomic_file(path) as file:
+        torch.save(content, file)
+
+
+def _checksum(state: Mapping[str, torch.Tensor]) -> int:
+    """Return the CRC-32 of all bytes of a state dict, in the order of its keys."""
+    found = 0
+    for value in state.values():
+        plain = value.detach().to("cpu").contiguous()
+        found = zlib.crc32(plain.reshape(-1).view(torch.uint8).numpy(), found)
+    return found
+
+
+class _CheckedWeights(Mapping[int, dict[str, torch.Tensor]]):
+    """State dicts by epoch, each compared with its checksum when it is asked for: the others stay unread."""
+
+    def __init__(self, path: Path | str, weights: dict[int, dict[str, torch.Tensor]], checksums: dict[int, int]):
+        self._path = path
+        self._weights = weights
+        # Those that are still to be compared.
+        self._checksums = checksums
+
+    def __getitem__(self, epoch: int) -> dict[str, torch.Tensor]:
+        state = self._weights[epoch]
+        if epoch in self._checksums:
+            if self._checksums[epoch] != _checksum(state):
+                raise ArtifactError(_damaged(self._path, f"the weights of epoch {epoch}"))
+            del self._checksums[epoch]
+        return state
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+
+def _damaged(path: Path | str, what: str) -> str:
+    return f"{path} is damaged: {what} are not those that were written. Delete it and run again, which makes it anew."
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint without running anything that it may contain.
 
-    Weights are mapped from disk, so that the epochs nobody asks for cost nothing.
+    Weights are mapped from disk, so that the epochs nobody asks for cost nothing; those of an epoch are compared with
+    their checksum when they are first asked for, which may raise the same.
 
     Raises
     ------
@@ -119,14 +162,19 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
             f"{path} is no trazo checkpoint of format {FORMAT} (found {content.get('artifact')!r}, "
             f"format {content.get('format')!r}); delete it and run again."
         )
+    need_sound(path, whole=False)
+    mean_image = content["mean_image"]
+    # Checkpoints of earlier versions have no checksums.
+    if "mean_checksum" in content and content["mean_checksum"] != _checksum({"mean_image": mean_image}):
+        raise ArtifactError(_damaged(path, "the pixels of the mean image"))
     return Checkpoint(
         architecture=content["architecture"],
         options=json.loads(content["options"]),
         channels=content["channels"],
         size=content["size"],
         classes=list(content["classes"]),
-        mean_image=content["mean_image"],
-        weights=content["weights"],
+        mean_image=mean_image,
+        weights=_CheckedWeights(path, content["weights"], dict(content.get("checksums", {}))),
         record=json.loads(content["record"]),
         # Checkpoints made before there was a choice do not say it.
         classifier=content.get("classifier", True),
@@ -134,6 +182,34 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         shared_from=content.get("shared_from", ""),
         head=json.loads(content.get("head", "null")),
     )
+
+
+def need_sound(path: Path | str, *, whole: bool) -> None:
+    """Compare the members of a file of torch's with the checksums that it writes, and never reads.
+
+    Parameters
+    ----------
+    path
+        A file that this library wrote.
+    whole
+        Whether the bytes of tensors count too; if not, only what says which tensors there are.
+
+    Raises
+    ------
+    ArtifactError
+        If they differ.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                # Tensors are below archive/data/.
+                if whole or name.partition("/")[2].partition("/")[0] != "data":
+                    with archive.open(name) as member:
+                        while member.read(1 << 20):
+                            pass
+    # What a mangled zip file ends the reader with is manifold.
+    except Exception as error:
+        raise ArtifactError(_damaged(path, f"its bytes ({error})")) from error
 
 
 def load_safely(

@@ -101,7 +101,7 @@ class ParametricUmap(Reducer):
     def _learn(self, graphs: Graphs) -> ParametricUmap:
         import torch
 
-        from trazo.device import choose_device, make_repeatable
+        from trazo.device import choose_device, fits_or_says, make_repeatable
 
         options = self.options
         device = choose_device(options.device)
@@ -115,7 +115,11 @@ class ParametricUmap(Reducer):
         scale = np.sqrt(inputs.var(axis=0).mean())
         apart = np.median(np.linalg.norm(items - items[nearest[:, 1]], axis=1))
         jitter = options.noise * float(apart / scale) / np.sqrt(items.shape[1])
-        network = self._train(torch.from_numpy((inputs / scale).astype(np.float32)).to(device), jitter, graphs)
+        with fits_or_says(
+            f"parametric_umap: choose `batch_size` below {options.batch_size} or `units` below {options.units}, or fit "
+            "it with `device: cpu`, and run again."
+        ):
+            network = self._train(torch.from_numpy((inputs / scale).astype(np.float32)).to(device), jitter, graphs)
         layers = [layer for layer in network if isinstance(layer, torch.nn.Linear)]
         self.mean_ = mean.astype(np.float32)
         self.weights_ = [layer.weight.detach().cpu().numpy().copy() for layer in layers]

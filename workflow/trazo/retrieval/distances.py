@@ -23,6 +23,8 @@ distances: Registry[type[Distance]] = Registry("distance")
 # the least, a matrix product may have other bits than of more.
 _TILE, _GRAIN = 384, 64
 _LEAST_ROWS, _LEAST_COLUMNS = 4, 16
+# Numbers that are computed with at a time on a GPU where that takes several copies of them.
+_PIECE = 1 << 22
 
 
 class Distance:
@@ -104,6 +106,12 @@ def _cuts(size: int, tile: int) -> list[tuple[int, int]]:
     pieces = max(1, round(size / tile))
     bounds = sorted({size * i // pieces // _GRAIN * _GRAIN for i in range(pieces)} | {0})
     return list(zip(bounds, [*bounds[1:], size], strict=True))
+
+
+def _row_pieces(rows: int, width: int) -> list[slice]:
+    """Return slices that cover (rows, width) numbers, `_PIECE` or fewer each, of one row at least."""
+    step = max(1, _PIECE // max(1, width))
+    return [slice(first, first + step) for first in range(0, rows, step)]
 
 
 def _column_cuts(size: int, tile: int) -> list[tuple[int, int]]:
@@ -322,9 +330,10 @@ class SquaredEuclidean(Distance):
         from trazo.retrieval.kernels import over_rows, scale_and_shift
 
         if rows.device.type != "cpu":
-            device = rows.device
-            moved = rows * torch.from_numpy(scales).to(device)[:, None] - torch.from_numpy(self._centre).to(device)
-            moved = moved.float()
+            factors, centre = (torch.from_numpy(each).to(rows.device) for each in (scales, self._centre))
+            moved = torch.empty(rows.shape, dtype=torch.float32, device=rows.device)
+            for piece in _row_pieces(*rows.shape):
+                moved[piece] = (rows[piece] * factors[piece, None] - centre).float()
             return moved, torch.linalg.vector_norm(moved, dim=1, dtype=torch.float64).square().float()
         array = rows.numpy()
         moved, norms = torch.empty(rows.shape, dtype=torch.float32).numpy(), np.empty(len(array), np.float32)
@@ -434,7 +443,7 @@ class SquaredEuclidean(Distance):
         close_queries, close_items = (products <= self._tolerance * both).nonzero(as_tuple=True)
         own = torch.from_numpy(scales).to(queries.device)
         others = torch.from_numpy(gallery_scales).to(queries.device)
-        chunk = max(1, (1 << 24) // gallery.shape[1])
+        chunk = max(1, _PIECE // gallery.shape[1])
         for start in range(0, len(close_queries), chunk):
             i, j = close_queries[start : start + chunk], close_items[start : start + chunk]
             difference = queries[i] * own[i, None] - gallery[j] * others[j, None]
@@ -494,7 +503,8 @@ class Cosine(SquaredEuclidean):
             scaled_sums(self.gallery.numpy(), self._scales, 0, len(norms), sums)
         else:
             scales = torch.from_numpy(self._scales).to(self.gallery.device)
-            sums = (scales @ self.gallery.double()).cpu().numpy()
+            pieces = (scales[piece] @ self.gallery[piece].double() for piece in _row_pieces(*self.gallery.shape))
+            sums = sum(pieces).cpu().numpy()
         return np.ones_like(norms), sums
 
     def finish(self, keys: np.ndarray) -> np.ndarray:

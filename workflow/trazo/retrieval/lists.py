@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from trazo.device import Blocks
 from trazo.errors import InputError
 from trazo.retrieval.distances import distances
 from trazo.retrieval.metrics import TieGroups, evaluate, validate_metric
 from trazo.retrieval.rankers import Ranker
-from trazo.retrieval.ranking import Ranking, Task, block_size_for, prepared
+from trazo.retrieval.ranking import Ranking, Task, block_size_for, laid_out, prepared
 
 
 @dataclass
@@ -177,13 +178,11 @@ def share_of_exact(
     Among items at one distance it does not matter which were returned.
     """
     queries, depth = where.shape
-    kind = distances.get(distance)
-    gallery = torch.from_numpy(task.gallery).to(device)
-    to_gallery = kind(gallery, (memory_mib << 20) // 2)
-    block = block_size_for((memory_mib << 20) // 2, len(gallery), depth, queries, device)
+    to_gallery = laid_out(distances.get(distance), task.gallery, device, (memory_mib << 20) // 2)
+    block = block_size_for((memory_mib << 20) // 2, len(task.gallery), depth, queries, device)
     shares = np.empty(queries)
-    for first in range(0, queries, block):
-        part = slice(first, min(first + block, queries))
+
+    def compare(part: slice) -> None:
         keys = to_gallery(torch.from_numpy(task.queries[part]).to(device)).float()
         own = torch.from_numpy(task.own[part]).to(device)
         masked = (own >= 0).nonzero().flatten()
@@ -192,6 +191,8 @@ def share_of_exact(
         there = torch.from_numpy(where[part]).to(device)
         near = (keys.gather(1, there.clamp(min=0)) <= limit) & (there >= 0)
         shares[part] = near.double().mean(1).cpu().numpy()
+
+    for part, _ in Blocks(block, "comparing with exact lists, queries at a time").over(queries, compare):
         if progress is not None:
             progress(part.stop - part.start)
     return shares

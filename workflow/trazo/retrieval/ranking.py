@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from trazo.device import Blocks, fits_or_says
 from trazo.errors import InputError
 from trazo.retrieval import kernels
-from trazo.retrieval.distances import distances
+from trazo.retrieval.distances import Distance, distances
 from trazo.retrieval.metrics import Metric, TieGroups, evaluate, expand_metrics, validate_metric
 
 # Up to this many times log2(N) relevant items, comparing all N with each takes less time than sorting them.
@@ -190,7 +191,7 @@ def rank(
     memory_mib
         What may be used beside the arrays given, MiB. It decides the size of a block.
     block_size
-        Queries in a block, in place of what `memory_mib` would allow.
+        Queries in a block, in place of what `memory_mib` would allow. Fewer where the device's memory does not suffice.
     progress
         Called with the number of queries finished, after each block.
 
@@ -199,6 +200,8 @@ def rank(
     InputError
         If the arrays do not fit each other, hold NaN or infinity (rows are named), or a zero vector under cosine;
         if k or `top` exceeds what there is to rank; if a name is unknown.
+    DeviceMemoryError
+        If the device's memory does not suffice for the gallery and one query.
     """
     started = time.perf_counter()
     if block_size is not None and block_size < 1:
@@ -212,8 +215,7 @@ def rank(
     regroup = OwnGroupFirst.of(groups_first, len(queries), len(gallery), device)
 
     budget = memory_mib << 20
-    gallery_tensor = torch.from_numpy(gallery).to(device)
-    to_gallery = _naming("gallery", lambda: kind(gallery_tensor, budget // 2))
+    to_gallery = _naming("gallery", lambda: laid_out(kind, gallery, device, budget // 2))
     block = block_size or block_size_for(budget // 2, len(gallery), int(relevant.max(initial=0)), len(queries), device)
     if regroup and block_size is None:
         # The keys of the two parts are float64, beside the float32 distances they are made from.
@@ -234,7 +236,7 @@ def rank(
         started = time.perf_counter()
         square = to_gallery.among_itself()
         result.seconds["distances"] += time.perf_counter() - started
-    find = _nearest_and_groups if gallery_tensor.device.type == "cpu" else nearest_and_groups_on_device
+    find = _nearest_and_groups if to_gallery.gallery.device.type == "cpu" else nearest_and_groups_on_device
 
     def rank_block(part: slice) -> None:
         started = time.perf_counter()
@@ -260,12 +262,39 @@ def rank(
         result.seconds["ranking"] += time.perf_counter() - measured
 
     # A function a block: what one block took is given back before the next one asks.
-    for first in range(0, len(queries), block):
-        part = slice(first, min(first + block, len(queries)))
-        rank_block(part)
+    for part, _ in Blocks(block, "ranking, queries at a time").over(len(queries), rank_block):
         if progress is not None:
             progress(part.stop - part.start)
     return result
+
+
+def laid_out(kind: type[Distance], gallery: np.ndarray, device: str, kept_bytes: int) -> Distance:
+    """Return a distance to the items of a gallery on a device, with less of a prepared copy where that does not fit.
+
+    Parameters
+    ----------
+    kind
+        The distance.
+    gallery : (N, D) or (N, bytes)
+    device
+        A torch device.
+    kept_bytes
+        As of `Distance`.
+
+    Raises
+    ------
+    InputError
+        As the distance does.
+    DeviceMemoryError
+        If the device's memory does not suffice for the gallery as it is.
+    """
+    with fits_or_says(
+        f"The {len(gallery)} items of the gallery take {gallery.nbytes >> 20} MiB there: end other programs that use "
+        "the device, or use device: cpu, and run again."
+    ):
+        items = torch.from_numpy(gallery).to(device)
+    copies = Blocks(kept_bytes, "preparing the gallery, bytes of a copy", least=1 << 20)
+    return copies.fit(lambda kept: kind(items, kept))
 
 
 @dataclass(frozen=True)

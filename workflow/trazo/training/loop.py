@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from trazo.config import PRETRAINED, Model, OtherModel, Stage
-from trazo.device import Stopwatch, choose_device, choose_precision, make_repeatable
+from trazo.device import Stopwatch, choose_device, choose_precision, fits_or_says, make_repeatable
 from trazo.errors import InputError, TrazoError
 from trazo.loading import WORKERS, Source, laid_on, source_of
 from trazo.models.checkpoint import Checkpoint, load_checkpoint, mean_of, save_checkpoint
@@ -99,6 +99,8 @@ def train_stage(
     ------
     TrainingError
         If the loss is no longer a number; the message names epoch and step.
+    DeviceMemoryError
+        If the device's memory does not suffice for a batch, which no smaller one can stand for.
     InputError
         If data and network, or network and weights, do not fit, or a streamed image cannot be read.
     TrazoError
@@ -300,7 +302,8 @@ def _learner(
     device: torch.device,
     precision: torch.dtype,
 ) -> Learner:
-    network = network.to(device, memory_format=torch.channels_last)
+    with fits_or_says("It does not even hold the network: end other programs that use the device, or use device: cpu."):
+        network = network.to(device, memory_format=torch.channels_last)
     name, values = settings.optimizer.chosen
     kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
     return Learner(
@@ -365,7 +368,8 @@ def _train(
     first = state["epoch"] + 1 if state is not None else 1
     for epoch in range(first, settings.epochs + 1):
         _set_rate(optimizer, settings, epoch)
-        history.append(train_epoch(course, epoch, kept=epoch in settings.kept_epochs))
+        with fits_or_says(_if_too_large(course, settings, epoch)):
+            history.append(train_epoch(course, epoch, kept=epoch in settings.kept_epochs))
         log.info("%s", _sentence(history[-1], settings.epochs))
         if epoch in settings.kept_epochs:
             kept[epoch] = _weights(network)
@@ -383,6 +387,17 @@ def _train(
             fingerprint,
         )
     return kept, history
+
+
+def _if_too_large(course: Course, settings: Stage, epoch: int) -> str:
+    """Return what to do where a batch does not fit into the device's memory."""
+    size = course.learner.size
+    return (
+        f"It was in epoch {epoch} of stage {settings.name}, with batch_size {settings.batch_size} and images of "
+        f"{size}×{size} pixels; the state after epoch {epoch - 1} is kept. End other programs that use the device and "
+        "run again, which goes on from there; or, which starts anew and gives another result, choose a smaller "
+        "`batch_size`, or `precision: bfloat16`."
+    )
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, settings: Stage, epoch: int) -> None:

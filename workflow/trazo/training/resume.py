@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 
-from trazo.models.checkpoint import load_safely
+from trazo.models.checkpoint import load_safely, need_sound
 from trazo.progress import log
-from trazo.store import ArtifactError, atomic_path
+from trazo.store import ArtifactError, atomic_file
 
 
 def save_state(path: Path, state: dict[str, Any], fingerprint: str) -> None:
     """Write the state reached after an epoch, whole or not at all."""
-    with atomic_path(path) as part:
-        torch.save({"fingerprint": fingerprint, "state": state}, part)
+    with atomic_file(path) as file:
+        torch.save({"fingerprint": fingerprint, "state": state}, file)
 
 
 def load_state(path: Path, fingerprint: str) -> dict[str, Any] | None:
@@ -24,6 +24,7 @@ def load_state(path: Path, fingerprint: str) -> dict[str, Any] | None:
         return None
     try:
         content = load_safely(path, kind="resume file")
+        need_sound(path, whole=True)
     except ArtifactError as error:
         log.info("starting over: %s", error)
         return None

@@ -5,9 +5,12 @@ The weights are frozen meanwhile: dropout and the batch's own statistics, which 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
+from trazo.device import Blocks
 from trazo.loading import Source
 from trazo.store import Images
 from trazo.training.joined import members_of, subset
@@ -67,6 +70,7 @@ class Validation:
         self.prefix = prefix
         domains = members_of(images).domains
         self._domains = None if domains is None else torch.from_numpy(domains)
+        self._fitting = Blocks(_BATCH, f"{prefix}, images at a time")
         self._batches = {name: _fixed_batches(part, images, batch_size) for name, part in objective.parts.items()}
 
     def measure(self, learner: Learner) -> dict[str, float]:
@@ -78,8 +82,9 @@ class Validation:
         with torch.inference_mode():
             blocks = torch.arange(len(labels)).split(_BATCH)
             outputs = [
-                learner.outputs(pixels, None if self._domains is None else self._domains[rows])
+                output
                 for rows, pixels in zip(blocks, self.source.batches(blocks))
+                for output in self._outputs(learner, pixels, None if self._domains is None else self._domains[rows])
             ]
             logits = torch.cat([logits for logits, _ in outputs])
             embeddings = torch.cat([e for _, e in outputs]) if learner.objective.uses_embeddings else None
@@ -99,6 +104,16 @@ class Validation:
                 if part.uses_logits:
                     measured[f"{self.prefix}_accuracy"] = int(correct) / items
         return {f"{self.prefix}_loss": loss, **measured}
+
+    def _outputs(
+        self, learner: Learner, pixels: torch.Tensor, domains: torch.Tensor | None
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
+        """Yield the outputs of a batch, in parts where the device's memory does not suffice for all of it at once."""
+
+        def outputs(part: slice) -> tuple[torch.Tensor, torch.Tensor | None]:
+            return learner.outputs(pixels[part], None if domains is None else domains[part])
+
+        return (output for _, output in self._fitting.over(len(pixels), outputs))
 
 
 def _fixed_batches(part: Objective, images: Images, batch_size: int) -> list[torch.Tensor]:

@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from trazo.errors import TrazoError
+from trazo.printable import printable
 
 log = logging.getLogger("trazo")
 
@@ -54,9 +55,10 @@ def step(log_file: Path | str, title: str) -> Iterator[None]:
     """
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
     file = logging.FileHandler(log_file, mode="w", encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    file.setFormatter(_PrintableFormatter("%(asctime)s %(message)s"))
     screen = _BarFriendlyHandler()
-    screen.setFormatter(logging.Formatter(f"{title}: %(message)s"))
+    # A `%` of a title is text, not a field of the record.
+    screen.setFormatter(_PrintableFormatter(f"{title.replace('%', '%%')}: %(message)s"))
     log.setLevel(logging.INFO)
     log.handlers[:] = [file, screen]
     log.propagate = False
@@ -83,6 +85,14 @@ def warnings_in_the_log(library: str) -> Iterator[None]:
         yield
     for text in dict.fromkeys(str(warning.message).strip() for warning in caught):
         log.warning("%s: %s", library, text)
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Lines that may hold names of files and classes from anywhere, and do nothing to a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one record as text."""
+        return printable(super().format(record))
 
 
 class _BarFriendlyHandler(logging.Handler):

@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 
 from trazo.errors import InputError
+from trazo.hdf5 import LeadsOutError, OverstatedError, need_self_contained
 from trazo.streams import Pixels, StreamedPixels
 
 FORMAT = 1
@@ -331,6 +332,10 @@ def _opened(path: Path | str, kind: str) -> Iterator[h5py.File]:
                 f"{path} has format {file.attrs.get('format')}, this version reads format {FORMAT}; "
                 "delete it and run again."
             )
+        try:
+            need_self_contained(file)
+        except (LeadsOutError, OverstatedError) as error:
+            raise ArtifactError(f"{path} was not written by trazo: {error}; delete it and run again.") from error
         try:
             yield file
         except (KeyError, OSError) as error:

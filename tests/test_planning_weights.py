@@ -108,6 +108,7 @@ RESULTS = "results/s/models"
         (f"{RESULTS}/bse/seed0/one/checkpoint.pt", ["unknown model 'bse'", "'base'"]),
         (f"{RESULTS}/base/seed0/oen/checkpoint.pt", ["unknown stage 'oen'", "'one'"]),
         (f"{RESULTS}/base/seed7/one/checkpoint.pt", ["seeds [0]"]),
+        ("results/../models/base/seed0/one/checkpoint.pt", ["is no file"]),
         (f"{RESULTS}/mine/seed0/one/checkpoint.pt", ["itself", "s/mine from s/mine"]),
         ("results/dmo/models/small/seed0/classify/checkpoint.pt", ["'dmo'", "'demo'", "elsewhere"]),
         ({"model": "grey"}, ["channels is 3", "grey is 1"]),

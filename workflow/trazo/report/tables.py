@@ -614,15 +614,15 @@ def table_legend(grid: Grid) -> list[str]:
 
 
 # What makes a spreadsheet compute a cell, or take it apart, instead of showing it.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = re.compile(r"(?![+-]?[\d.]+$)[=+\-@\t\r]")
 
 
 def spreadsheet(text: str) -> str:
     """Return text that a spreadsheet shows as it is: an apostrophe before what it would take for a formula.
 
-    OWASP, "CSV Injection". Numbers are written without it.
+    OWASP, "CSV Injection". Numbers have none.
     """
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~$&])")

@@ -99,7 +99,8 @@ def test_damage_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"architecture": None, "weights": None}, "no whole checkpoint"),
+        ({"weights": None}, "no attribute 'items'"),
+        ({"weights": {1: [1, 2]}}, "no attribute 'values'"),
         ({"weights": {1: {"a": "text"}}}, "weights of epoch 1 are not tensors by name"),
         ({"weights": {"last": {}}}, "weights of epoch 'last' are not tensors by name"),
         ({"options": "{"}, "Expecting property name"),
@@ -111,7 +112,7 @@ def test_a_checkpoint_of_other_content_is_named(tmp_path, change, words):
     save_checkpoint(tmp_path / "c.pt", small_checkpoint())
     content = torch.load(tmp_path / "c.pt", weights_only=True)
     torch.save({**content, **change}, tmp_path / "other.pt")
-    with pytest.raises(ArtifactError, match=rf"other\.pt is no whole checkpoint: .*{words}|{words}"):
+    with pytest.raises(ArtifactError, match=rf"other\.pt is no whole checkpoint: .*{words}"):
         load_checkpoint(tmp_path / "other.pt")
     for key in ("architecture", "classes", "weights", "mean_image"):
         torch.save({name: value for name, value in content.items() if name != key}, tmp_path / "less.pt")

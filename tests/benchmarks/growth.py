@@ -296,7 +296,7 @@ def _reduce_by_umap(folder: Path, output: Path) -> None:
 
 
 def _report(folder: Path, output: Path) -> None:
-    from trazo.config import Settings, Study
+    from trazo.config import Settings
     from trazo.report.comparison import compare
     from trazo.report.drawing import Material
     from trazo.report.figures import render_figure
@@ -404,7 +404,7 @@ STEPS: dict[str, Step] = {
         2_500,
         _put_64_wide,
         _rank_all,
-        "N queries in N items are N² distances, and time is 2 by nature; none of them is kept: memory is that of blocks",
+        "N queries in N items are N² distances: 2 by nature in time; they are made in blocks and forgotten, not in memory",
     ),
     "pca": Step(
         "PCA of 256 values to 32, fitted and applied",

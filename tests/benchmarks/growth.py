@@ -404,7 +404,7 @@ STEPS: dict[str, Step] = {
         2_500,
         _put_64_wide,
         _rank_all,
-        "N queries in N items are N² distances: 2 by nature in time; they are made in blocks and forgotten, not in memory",
+        "N queries in N items are N² distances, hence 2 in time; made in blocks and forgotten, hence not in memory",
     ),
     "pca": Step(
         "PCA of 256 values to 32, fitted and applied",

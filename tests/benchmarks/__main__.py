@@ -6,17 +6,21 @@ import argparse
 import os
 from pathlib import Path
 
-from tests.benchmarks import growth, tables
+from tests.benchmarks import full_studies, growth, tables
 from tests.benchmarks.harness import as_record, compare, cores, load, machine, taken_by_others
 
 ROOT = Path(__file__).resolve().parents[2]
-GROWTH = "growth"
+# Benchmarks with tables of their own.
+OWN = {
+    "growth": ("How time and memory grow with the data", growth.run),
+    "full_studies": ("What training the full studies costs", full_studies.run),
+}
 
 
 def main() -> None:
     known = load()
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    names = [*known, GROWTH]
+    names = [*known, *OWN]
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--small", action="store_true", help="try everything on small arrays; nothing is kept")
@@ -26,9 +30,10 @@ def main() -> None:
         os.environ[name] = str(cores())
     folder = ROOT / "results" / "reference" / "benchmarks"
     for name in given.only:
-        if name == GROWTH:
-            print(f"How time and memory grow with the data ({name})", flush=True)
-            growth.run(folder, ROOT / "README.md", small=given.small)
+        if name in OWN:
+            title, run = OWN[name]
+            print(f"{title} ({name})", flush=True)
+            run(folder, ROOT / "README.md", small=given.small)
             continue
         print(f"{known[name].title} ({name})", flush=True)
         others = taken_by_others()

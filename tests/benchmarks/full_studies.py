@@ -179,7 +179,7 @@ def forward_flops(network: Network) -> float:
     """Return the floating-point operations of one image forward; a multiplication with its addition counts two."""
     images = torch.empty(1, network.channels, network.size, network.size, device="meta")
     counter = FlopCounterMode(display=False)
-    with counter, torch.inference_mode():
+    with counter, torch.no_grad():
         _built(network).to("meta").eval()(images)
     return float(counter.get_total_flops())
 

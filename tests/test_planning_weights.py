@@ -28,7 +28,8 @@ DEEP = {"architecture": "resnet50", "options": {"width": 4}}
 def with_models(tmp_path, monkeypatch):
     """Return a function that plans studies of models, from their names to the changes of `MODEL`."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "w.pth").write_bytes(b"weights")
+    for name in ("w.pth", "{w}.pth"):
+        (tmp_path / name).write_bytes(b"weights")
     (tmp_path / "folder").mkdir()
 
     def told(requests, written, _):
@@ -102,6 +103,7 @@ RESULTS = "results/s/models"
         ("pretraned", ["'pretrained'"]),
         ("gone", ["'gone' is nowhere.pth, which is no file"]),
         ("folder", ["'folder' is no file"]),
+        ("{w}.pth", ["'{w}.pth' has braces", "rename"]),
         ("there", ["is a URL", "download it"]),
         ("https://a.b/c.pth", ["is a URL", "download it"]),
         ("pretrained", ["no pretrained weights of resnet18", "resnet50"]),

@@ -26,7 +26,7 @@ CLASSES = [
     "{study} %s %(name)s * [a-z] \\",
     "\x1b]0;title\x07\x01",
 ]
-DRAWN = ["two\nlines", "$(touch ran); 'x' & <blink>\"y\"", "- {dataset} *"]
+DRAWN = ["two\nlines", "$(touch ran); 'x' & <blink>\"y\"", "- ñ * [a] #'"]
 
 
 class Tags(HTMLParser):

@@ -360,7 +360,7 @@ def _study(classes: list[str]) -> Any:
                 }
             ],
             "tables": {"by-class": {"title": "By class", "metrics": ["map"]}},
-            "figures": {"bars": {"title": "By class", "kind": "class_bars"}},
+            "figures": {"bars": {"title": "By class", "kind": "class_bars", "options": {"limit": 1000}}},
         }
     )
 

@@ -74,7 +74,7 @@ def with_second(first_starts=None, **second):
         ({"threads": -1}, ["threads", "-1"]),
         ({"studies": []}, ["studies"]),
         ({"studies": ["a/x.yaml", "b/x.yaml"]}, ["studies", "share a name"]),
-        ({"sources": {"../up": "http://a.b/c"}}, ["sources", "'../up'", "without '/' and braces"]),
+        ({"sources": {"../up": "http://a.b/c"}}, ["sources", "'../up'", "without '/', braces"]),
         ({"sources": {"..": "http://a.b/c"}}, ["sources", "'..'"]),
         ({"sources": {"a{b}": "http://a.b/c"}}, ["sources", "'a{b}'"]),
         ({"sources": {"a\\b": "x"}}, ["sources", "cannot be the name of a source"]),

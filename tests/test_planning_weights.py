@@ -103,7 +103,7 @@ RESULTS = "results/s/models"
         ("pretraned", ["'pretrained'"]),
         ("gone", ["'gone' is nowhere.pth, which is no file"]),
         ("folder", ["'folder' is no file"]),
-        ("{w}.pth", ["'{w}.pth' has braces", "rename"]),
+        ("{w}.pth", ["'{w}' in '{w}.pth'", "rename"]),
         ("there", ["is a URL", "download it"]),
         ("https://a.b/c.pth", ["is a URL", "download it"]),
         ("pretrained", ["no pretrained weights of resnet18", "resnet50"]),

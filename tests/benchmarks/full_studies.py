@@ -178,9 +178,11 @@ def _built(network: Network) -> torch.nn.Module:
 def forward_flops(network: Network) -> float:
     """Return the floating-point operations of one image forward; a multiplication with its addition counts two."""
     images = torch.empty(1, network.channels, network.size, network.size, device="meta")
+    # Building it looks for shapes, which would be counted too.
+    built = _built(network).to("meta").eval()
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        _built(network).to("meta").eval()(images)
+        built(images)
     return float(counter.get_total_flops())
 
 

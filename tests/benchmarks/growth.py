@@ -203,7 +203,7 @@ def _train(folder: Path, output: Path) -> None:
         history=output / "history.json",
         model={
             "architecture": "sknet",
-            "options": {"widths": [16, 32, 32, 64]},
+            "options": {"form": "padded", "widths": [16, 32, 32, 64]},
             "channels": 1,
             "feature": "fc1",
             "stages": [stage],
@@ -522,8 +522,8 @@ def as_markdown(records: Sequence[dict[str, str]]) -> str:
         factors = [float(r["factor"]) for r in mine]
         seconds, peaks = ([float(r[key]) for r in mine] for key in ("seconds", "peak_mib"))
         last = mine[-1]
-        shown = [_seconds(value) for value in seconds] + [f"**{exponent(factors, seconds):.2f}**"]
-        shown += [f"{value:.0f} MiB" for value in peaks] + [f"**{exponent(factors, peaks):.2f}**"]
+        shown = [_seconds(value) for value in seconds] + [_power(factors, seconds)]
+        shown += [f"{value:.0f} MiB" for value in peaks] + [_power(factors, peaks)]
         start = f"{_seconds(float(last['started']))}, {float(last['held_mib']):.0f} MiB"
         grown = f"{step.grows}, from {int(mine[0]['count']):,}"
         lines.append(f"| {step.title} | {grown} | {' | '.join(shown)} | {start} | {step.why} |")
@@ -532,6 +532,11 @@ def as_markdown(records: Sequence[dict[str, str]]) -> str:
     beside = f" Other programs kept up to {busy:.1f} cores busy as steps began." if busy > 0.2 else ""
     lines += ["", f"Measured on {'; '.join(machines)}.{beside}"]
     return "\n".join(lines) + "\n"
+
+
+def _power(factors: Sequence[float], values: Sequence[float]) -> str:
+    # What is rounded to −0 is 0.
+    return f"**{round(exponent(factors, values), 2) + 0.0:.2f}**"
 
 
 def _seconds(value: float) -> str:

@@ -1177,9 +1177,9 @@ class Settings(_Strict):
     def _names_of_sources(cls, sources: dict[str, str]) -> dict[str, str]:
         for name in sources:
             # What is downloaded lies in a folder of this name.
-            if not name or name.startswith(".") or set(name) & set("/\\{}") or not name.isprintable():
+            if not name or name.startswith(".") or set(name) & set("/\\{}<>") or not name.isprintable():
                 raise ValueError(
-                    f"{name!r} cannot be the name of a source; use text without '/' and braces, not beginning with '.'"
+                    f"{name!r} cannot be the name of a source; use text without '/', braces and the like, not beginning with '.'"
                 )
         return sources
 

@@ -152,10 +152,11 @@ def _files_by_name(plan: Plan, dataset: str) -> list[str]:
 def _need_no_wildcards(files: Iterable[str], where: str) -> None:
     """Refuse files that Snakemake would look for under another name."""
     for file in files:
-        if re.search(r"\{.*\}", file, flags=re.DOTALL):
+        found = re.search(r"\{.*?\}|<.*?>", file, flags=re.DOTALL)
+        if found:
             raise ConfigError(
-                f"{where}: {file!r} has braces, and Snakemake takes what stands in them for the name of a wildcard; "
-                "rename the file or folder."
+                f"{where}: Snakemake would take {found[0]!r} in {file!r} for something to fill in; rename the file or "
+                "folder, without braces and angle brackets."
             )
 
 

@@ -1179,7 +1179,8 @@ class Settings(_Strict):
             # What is downloaded lies in a folder of this name.
             if not name or name.startswith(".") or set(name) & set("/\\{}<>") or not name.isprintable():
                 raise ValueError(
-                    f"{name!r} cannot be the name of a source; use text without '/', braces and the like, not beginning with '.'"
+                    f"{name!r} cannot be the name of a source; use text without '/', braces and the like, and not "
+                    "beginning with '.'"
                 )
         return sources
 

@@ -53,7 +53,7 @@ reference:
 	  echo "Kept results/reference/$$study"; \
 	done
 
-# Speed and memory beside other libraries, about half an hour; one benchmark: make bench ONLY=leave_one_out
+# Speed and memory, beside other libraries and as data grow, three quarters of an hour; one: make bench ONLY=leave_one_out
 bench: bench-environment
 	@PYTHONPATH=workflow $(BENCH)/bin/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
@@ -80,5 +80,5 @@ help:
 	@echo "make            the demo study, then where its report is"
 	@echo "make STUDIES=animals SCALE=quick   another study, sized for two CPU cores"
 	@echo "make test       lint, unit tests and workflow tests"
-	@echo "make bench      speed and memory beside other libraries (about half an hour)"
+	@echo "make bench      speed and memory beside other libraries, and as data grow (three quarters of an hour)"
 	@echo "make clean      remove results (results/reference stays)"

@@ -1,6 +1,7 @@
 """A mistake in the configuration is one sentence that names the key and the choices."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -73,6 +74,13 @@ def with_second(first_starts=None, **second):
         ({"threads": -1}, ["threads", "-1"]),
         ({"studies": []}, ["studies"]),
         ({"studies": ["a/x.yaml", "b/x.yaml"]}, ["studies", "share a name"]),
+        ({"sources": {"../up": "http://a.b/c"}}, ["sources", "'../up'", "without '/', braces"]),
+        ({"sources": {"..": "http://a.b/c"}}, ["sources", "'..'"]),
+        ({"sources": {"a{b}": "http://a.b/c"}}, ["sources", "'a{b}'"]),
+        ({"sources": {"a\\b": "x"}}, ["sources", "cannot be the name of a source"]),
+        ({"sources": {"a\x1b[2J": "x"}}, ["sources", r"'a\x1b[2J'"]),
+        ({"overrides": {"mine": {"title": "[&a x, {"}}}, ["overrides", "expected the node content"]),
+        ({"overrides": {"mine": {"title": "!!python/name:os.system"}}}, ["overrides", "could not determine"]),
     ],
 )
 def test_settings_mistakes(values, words):
@@ -137,6 +145,18 @@ STAGE = ("models", "m", "stages", 0)
         (set_in("datasets", "a", "size", value=4), ["datasets.a.size", "4"]),
         (set_in("datasets", "a", "raster", value={"margin": 128}), ["margin", "256"]),
         (set_in("datasets", value={"../up": {"split": {"x": 1}}}), ["'../up'", "path"]),
+        (set_in("datasets", "a", "split", value={"../up": 1}), ["datasets.a.split", "'../up'", "path"]),
+        (lambda s: s["models"].update({"../up": s["models"]["m"]}), ["'../up'", "path"]),
+        (lambda s: s["models"].update({"/etc": s["models"]["m"]}), ["'/etc'", "path"]),
+        (set_in(*STAGE, "name", value="../up"), ["models.m.stages[0].name", "'../up'", "path"]),
+        (set_in("retrievals", 0, "name", value="../up"), ["'../up'", "path"]),
+        (set_in("retrievals", 0, "name", value="a\n"), [r"'a\n'", "path"]),
+        (set_in("tables", value={"../up": {"title": "t", "metrics": ["map"]}}), ["'../up'", "path"]),
+        (set_in("figures", value={"..": {"title": "t", "kind": "class_bars"}}), ["'..'", "path"]),
+        (set_in("maps", value={"a/b": {"models": ["m"], "data": "a/test"}}), ["'a/b'", "path"]),
+        (set_in("features", value={".hidden": {"source": "x.npz"}}), ["'.hidden'", "path"]),
+        (lambda s: s["models"].update({"m" * 101: s["models"]["m"]}), ["101 characters", "at most 100"]),
+        (set_in("title", value=["x" * 1000]), ["title: got ['" + "x" * 198 + "…; "]),
         (set_in("retrievals", 0, "models", value=["n"]), ["unknown model 'n'"]),
         (set_in("retrievals", 0, "epochs", value=[1]), ["[1]", "checkpoints"]),
         (set_in("retrievals", 0, "stage", value="d"), ["unknown stage 'd'"]),
@@ -156,7 +176,7 @@ def test_study_mistakes(study_path, change, words):
     with pytest.raises(ConfigError) as caught:
         read_study(study_path(change), read_settings({}))
     assert all(word in str(caught.value) for word in words), str(caught.value)
-    assert ".." not in str(caught.value).replace("'../up'", "")
+    assert ".." not in str(caught.value).replace("'../up'", "").replace("'..'", "")
 
 
 def test_the_mean_image_is_subtracted_unless_colours_are_normalised(study_path):
@@ -225,6 +245,34 @@ def test_no_yaml(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"broken\.yaml"):
         read_study(str(path), read_settings({}))
+
+
+def test_a_study_whose_aliases_stand_for_billions_of_values_is_refused(tmp_path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
+    (tmp_path / "laughs.yaml").write_text("\n".join([*lines, "title: *a9"]))
+    with pytest.raises(ConfigError, match=r"laughs\.yaml is no YAML .* more than 100,000 values, .*written out"):
+        read_study(str(tmp_path / "laughs.yaml"), read_settings({}))
+
+
+def test_a_study_runs_no_code(tmp_path):
+    (tmp_path / "evil.yaml").write_text(f'title: !!python/object/apply:os.mkdir ["{tmp_path / "run"}"]')
+    with pytest.raises(ConfigError, match=r"evil\.yaml is no YAML .*python/object/apply:os.mkdir"):
+        read_study(str(tmp_path / "evil.yaml"), read_settings({}))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["../mine.yaml", "a/../../etc.yaml"])
+def test_results_of_a_study_lie_below_results_wherever_its_file_lies(study_path, tmp_path, monkeypatch, name):
+    (tmp_path / "deep" / "a").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "deep")
+    Path(name).write_text(Path(study_path()).read_text())
+    # Plans call a study by the stem of its file.
+    assert study_file(name).stem in {"mine", "etc"}
+    for bad in ("..yaml", "../..yaml", "a/.b.yaml", "a/b c.yaml"):
+        Path(bad).write_text("title: t")
+        with pytest.raises(ConfigError, match="cannot be part of a path"):
+            study_file(bad)
 
 
 def test_quick_and_overrides_lie_over_a_study(study_path):

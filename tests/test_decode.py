@@ -1,6 +1,9 @@
 """Decoding image files: every pixel format ends as the same 8-bit picture, upright and on white."""
 
 import io
+import struct
+import tracemalloc
+import zlib
 
 import cv2
 import numpy as np
@@ -181,6 +184,23 @@ def test_decompression_bomb_is_refused_before_it_is_unpacked(monkeypatch):
     monkeypatch.setattr(decode, "MOST_PIXELS", 64 * 64 - 1)
     with pytest.raises(UnreadableImageError, match="64×64 pixels"):
         decode_image(saved(Image.fromarray(picture())), size=32, channels=1)
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
+def test_a_bomb_in_what_describes_an_image_is_not_unpacked(kind):
+    packed = zlib.compress(bytes(80 << 20))
+    body = b"name\0\0" + packed
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    whole = saved(Image.fromarray(picture()))
+    # Chunks follow the signature and the header, 33 bytes together.
+    content = whole[:33] + chunk + whole[33:]
+    assert len(content) < 200_000
+    tracemalloc.start()
+    with pytest.raises(UnreadableImageError, match="too large"):
+        decode_image(content, size=64, channels=1)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 16 << 20
 
 
 @pytest.mark.filterwarnings("ignore")

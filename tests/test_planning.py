@@ -317,6 +317,18 @@ def test_given_splits_that_cannot_be_used_are_refused_before_the_run(photographe
         photographed(**settings)
 
 
+def test_a_file_whose_name_snakemake_takes_for_a_pattern_is_refused_before_the_run(photographed, tmp_path):
+    (tmp_path / "photos").rename(tmp_path / "my {photos}")
+    # Of the images in a folder no rule names one.
+    assert photographed(place="my {photos}").categories("d") == ["coast", "street"]
+    shutil.make_archive(str(tmp_path / "{photos}"), "zip", tmp_path / "my {photos}")
+    with pytest.raises(ConfigError, match=r"d\.source: Snakemake would take '\{photos\}' in '\{photos\}\.zip'.*rename"):
+        photographed(place="{photos}.zip")
+    shutil.move(tmp_path / "{photos}.zip", tmp_path / "my <photos> {.zip")
+    with pytest.raises(ConfigError, match=r"d\.source: Snakemake would take '<photos>' in 'my <photos> \{\.zip'"):
+        photographed(place="my <photos> {.zip")
+
+
 def test_classes_of_a_given_split_that_are_too_small_to_pair_are_named(photographed, monkeypatch):
     answer = planning.ask_torch()
     learned = {**answer["objectives"][0], "objectives": ["triplet"], "smallest_class": [4, 2]}

@@ -28,7 +28,8 @@ DEEP = {"architecture": "resnet50", "options": {"width": 4}}
 def with_models(tmp_path, monkeypatch):
     """Return a function that plans studies of models, from their names to the changes of `MODEL`."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "w.pth").write_bytes(b"weights")
+    for name in ("w.pth", "{w}.pth"):
+        (tmp_path / name).write_bytes(b"weights")
     (tmp_path / "folder").mkdir()
 
     def told(requests, written, _):
@@ -102,12 +103,14 @@ RESULTS = "results/s/models"
         ("pretraned", ["'pretrained'"]),
         ("gone", ["'gone' is nowhere.pth, which is no file"]),
         ("folder", ["'folder' is no file"]),
+        ("{w}.pth", ["'{w}' in '{w}.pth'", "rename"]),
         ("there", ["is a URL", "download it"]),
         ("https://a.b/c.pth", ["is a URL", "download it"]),
         ("pretrained", ["no pretrained weights of resnet18", "resnet50"]),
         (f"{RESULTS}/bse/seed0/one/checkpoint.pt", ["unknown model 'bse'", "'base'"]),
         (f"{RESULTS}/base/seed0/oen/checkpoint.pt", ["unknown stage 'oen'", "'one'"]),
         (f"{RESULTS}/base/seed7/one/checkpoint.pt", ["seeds [0]"]),
+        ("results/../models/base/seed0/one/checkpoint.pt", ["is no file"]),
         (f"{RESULTS}/mine/seed0/one/checkpoint.pt", ["itself", "s/mine from s/mine"]),
         ("results/dmo/models/small/seed0/classify/checkpoint.pt", ["'dmo'", "'demo'", "elsewhere"]),
         ({"model": "grey"}, ["channels is 3", "grey is 1"]),

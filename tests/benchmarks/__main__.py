@@ -6,16 +6,22 @@ import argparse
 import os
 from pathlib import Path
 
-from tests.benchmarks import tables
+from tests.benchmarks import full_studies, growth, tables
 from tests.benchmarks.harness import as_record, compare, cores, load, machine, taken_by_others
 
 ROOT = Path(__file__).resolve().parents[2]
+# Benchmarks with tables of their own.
+OWN = {
+    "growth": ("How time and memory grow with the data", growth.run),
+    "full_studies": ("What training the full studies costs", full_studies.run),
+}
 
 
 def main() -> None:
     known = load()
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=list(known), default=list(known), metavar="NAME")
+    names = [*known, *OWN]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--small", action="store_true", help="try everything on small arrays; nothing is kept")
     given = parser.parse_args()
@@ -24,6 +30,11 @@ def main() -> None:
         os.environ[name] = str(cores())
     folder = ROOT / "results" / "reference" / "benchmarks"
     for name in given.only:
+        if name in OWN:
+            title, run = OWN[name]
+            print(f"{title} ({name})", flush=True)
+            run(folder, ROOT / "README.md", small=given.small)
+            continue
         print(f"{known[name].title} ({name})", flush=True)
         others = taken_by_others()
         rows = list(compare(known[name], given.rounds, given.small))

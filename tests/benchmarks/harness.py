@@ -153,7 +153,7 @@ def taken_by_others(seconds: float = 2.0) -> float | None:
     return min(max(cores() - (idle() - before) / ticks, 0.0), float(cores()))
 
 
-def _held(peak: bool) -> int:
+def held_memory(peak: bool) -> int:
     """Return the bytes of memory this process holds, or has held at most since it was last asked to forget."""
     status = Path("/proc/self/status")
     if status.exists():
@@ -171,11 +171,11 @@ def _forget_peak() -> None:
 def timed(run: Callable[[Any], Values], arrays: Any) -> tuple[float, float, Values]:
     """Run once; return seconds, peak memory beyond what was held before (MiB), and the values."""
     _forget_peak()
-    before = _held(peak=False)
+    before = held_memory(peak=False)
     started = time.perf_counter()
     values = run(arrays)
     seconds = time.perf_counter() - started
-    return seconds, max(0, _held(peak=True) - before) / MIB, values
+    return seconds, max(0, held_memory(peak=True) - before) / MIB, values
 
 
 def timed_warm(run: Callable[[Any], Values], arrays: Any) -> tuple[float, float, Values]:

@@ -73,12 +73,12 @@ def as_markdown(records: Sequence[Record], known: dict[str, Benchmark]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def into(text: str, table: str) -> str:
+def into(text: str, table: str, *, begin: str = BEGIN, end: str = END) -> str:
     """Return a file's text with the table between its markers, or as it is where it has none."""
-    if BEGIN not in text or END not in text:
+    if begin not in text or end not in text:
         return text
-    head, _, rest = text.partition(BEGIN)
-    return f"{head}{BEGIN}\n\n{table}\n{END}{rest.partition(END)[2]}"
+    head, _, rest = text.partition(begin)
+    return f"{head}{begin}\n\n{table}\n{end}{rest.partition(end)[2]}"
 
 
 def draw(records: Sequence[Record], known: dict[str, Benchmark], svg: Path, png: Path) -> None:

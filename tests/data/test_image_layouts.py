@@ -364,6 +364,8 @@ def test_ambiguous_name_asks_for_more_of_its_path(place):
         ("plain.jpg", "coast_bea1.jpg", r"train.txt, line 1: class_pattern .* finds no class in 'plain.jpg'"),
         ("file,class", "coast_bea1.jpg", "train.txt, line 1: 'file,class' is no image's name"),
         ("# nothing\n", "coast_bea1.jpg", "lists.train: train.txt lists no image"),
+        ("../coast_n1.jpg", "coast_bea1.jpg", "train.txt, line 1: '../coast_n1.jpg' is not there"),
+        ("/etc/coast_n1.jpg", "coast_bea1.jpg", "train.txt, line 1: '/etc/coast_n1.jpg' is not there"),
         ("a_1.jpg\n" * 9, "coast_bea1.jpg", "9 lines of its lists .*line 5: 'a_1.jpg' is not there; and 4 more"),
     ],
 )
@@ -371,6 +373,14 @@ def test_mistakes_in_lists_are_named_by_list_and_line(place, train, test, words)
     source = place(files(lists={"train.txt": train, "test.txt": test}, images=[*FLAT, "plain.jpg"]))
     with pytest.raises(InputError, match=words):
         LISTED.available(source, listed())
+
+
+def test_a_list_leads_to_no_image_outside_the_source(tmp_path):
+    outside = written(tmp_path / "outside", ["coast_n1.jpg"])
+    for line in ("../outside/coast_n1.jpg", str(outside / "coast_n1.jpg"), "s/../../outside/coast_n1.jpg"):
+        source = written(tmp_path / "s", files(lists={"l.txt": line}, images=["coast_bea1.jpg"]))
+        with pytest.raises(InputError, match=r"line 1: .*outside/coast_n1\.jpg' is not there"):
+            LISTED.available(source, listed(lists={"train": "l.txt"}, split={"train": "all"}))
 
 
 def test_list_that_is_missing_or_no_text_is_named(place):

@@ -3,6 +3,7 @@
 import pickle
 import random
 import struct
+import zipfile
 from contextlib import suppress
 from dataclasses import replace
 
@@ -151,6 +152,41 @@ def test_weights_of_any_kind_and_layout_have_a_checksum(tmp_path):
     save_checkpoint(tmp_path / "c.pt", replace(small_checkpoint(), weights={1: state}))
     back = load_checkpoint(tmp_path / "c.pt").weights[1]
     assert all(torch.equal(back[key], value) for key, value in state.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"weights": None}, "no attribute 'items'"),
+        ({"weights": {1: [1, 2]}}, "no attribute 'values'"),
+        ({"weights": {1: {"a": "text"}}}, "weights of epoch 1 are not tensors by name"),
+        ({"weights": {"last": {}}}, "weights of epoch 'last' are not tensors by name"),
+        ({"options": "{"}, "Expecting property name"),
+        ({"options": 5}, "JSON object must be str"),
+        ({"classes": 3}, "not iterable"),
+    ],
+)
+def test_a_checkpoint_of_other_content_is_named(tmp_path, change, words):
+    save_checkpoint(tmp_path / "c.pt", small_checkpoint())
+    content = torch.load(tmp_path / "c.pt", weights_only=True)
+    torch.save({**content, **change}, tmp_path / "other.pt")
+    with pytest.raises(ArtifactError, match=rf"other\.pt is no whole checkpoint: .*{words}"):
+        load_checkpoint(tmp_path / "other.pt")
+    for key in ("architecture", "classes", "weights", "mean_image"):
+        torch.save({name: value for name, value in content.items() if name != key}, tmp_path / "less.pt")
+        with pytest.raises(ArtifactError, match=rf"less\.pt is no whole checkpoint: it has no '{key}'"):
+            load_checkpoint(tmp_path / "less.pt")
+
+
+def test_a_checkpoint_that_unpacks_to_more_than_it_is_is_not_unpacked(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("archive/data.pkl", bytes(64 << 20))
+        file.writestr("archive/version", "3\n")
+    assert (tmp_path / "bomb.pt").stat().st_size < 100_000
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was unpacked"))
+    for mapped in (True, False):
+        with pytest.raises(ArtifactError, match=r"bomb\.pt would unpack from [\d,]+ to 67,108,866 bytes"):
+            load_safely(tmp_path / "bomb.pt", kind="checkpoint", mapped=mapped)
 
 
 @pytest.mark.parametrize(

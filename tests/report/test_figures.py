@@ -35,6 +35,13 @@ def _texts(svg):
     return ["".join(e.itertext()) for e in ElementTree.parse(svg).iter("{http://www.w3.org/2000/svg}text")]
 
 
+def test_control_characters_in_a_caption_leave_the_svg_readable(finished, tmp_path):
+    figure = finished.study.figures["bars"].model_copy(update={"title": "Bars \x01 \x1b[2J"})
+    svg = tmp_path / "bars.svg"
+    render_figure(figure=figure, study=finished.study, material=finished.material, svg=svg, png=svg.with_suffix(".png"))
+    assert "Bars � �[2J" in ["".join(e.itertext()) for e in ElementTree.parse(svg).iter() if e.tag.endswith("title")]
+
+
 def test_reading_the_kinds_loads_no_plotting_library():
     script = (
         "import sys, trazo.report.figures as f; assert f.figure_kinds.names();"

@@ -7,7 +7,7 @@ from trazo.config import Study, Table, read_settings, read_study
 from trazo.errors import InputError
 from trazo.report.measures import read_measures
 from trazo.report.published import read_published
-from trazo.report.tables import build_table, latex, markdown, render_table, validate_table
+from trazo.report.tables import build_table, latex, markdown, render_table, spreadsheet, validate_table
 
 from .conftest import CLASSES, DISTANCES, MODELS, STUDY, measure, toy_value, two_stages, write_published
 
@@ -93,6 +93,34 @@ def test_names_break_no_latex_table(finished, tmp_path):
 def test_escaped_names_keep_their_words_on_one_line(name):
     assert "\n" not in latex(name) + markdown(name)
     assert re.sub(r"\\(.)", r"\1", markdown(name)) == " ".join(name.split())
+
+
+@pytest.mark.parametrize("name", ["=1+cmd|' /C calc'!A0", "@SUM(A1)", "+1-1", "-a", "\t=1", "\r=1", "=1"])
+def test_a_spreadsheet_takes_no_name_for_a_formula(name):
+    assert spreadsheet(name) == f"'{name}"
+
+
+@pytest.mark.parametrize("name", ["cat", "-5", "+0.5", "a=1", "", "'quoted", "1-2"])
+def test_names_that_are_no_formulas_stay_as_they_are(name):
+    assert spreadsheet(name) == name
+
+
+def test_formulas_and_escape_sequences_in_names_do_nothing_in_tables_and_stay_in_metrics(tmp_path):
+    hostile = ["=1+1", "\x1b]0;x\x07"]
+    study = Study.model_validate(
+        {**STUDY, "datasets": {"toys": {**STUDY["datasets"]["toys"], "categories": hostile}}, "published": None}
+    )
+    rows = [measure(model="small", distance="euclidean", metric="map", value=0.5, **{"class": n}) for n in hostile]
+    store.write_metrics(tmp_path / "m.csv", rows)
+    table = Table(title="mAP", metrics=["map"])
+    files = {end: tmp_path / f"t.{end}" for end in ("csv", "md", "tex")}
+    render_table(table=table, study=study, metrics=tmp_path / "m.csv", published=tmp_path / "none.csv", **files)
+    with files["csv"].open(newline="") as file:
+        assert [row["class"] for row in csv.DictReader(file)][:2] == ["'=1+1", "\x1b]0;x\x07"]
+    for end in ("md", "tex"):
+        assert "\x1b" not in files[end].read_text()
+        assert "�" in files[end].read_text()
+    assert [row["class"] for row in store.read_metrics(tmp_path / "m.csv")] == hostile
 
 
 def test_unnamed_dimensions_that_differ_become_columns(finished, tmp_path):

@@ -9,6 +9,12 @@ from snakemake.settings.types import RerunTrigger
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
 sys.path.insert(0, str(WORKFLOW))
+# Snakemake reads the paths of conda environments as patterns.
+if {"{", "}"} & set(str(workflow.basedir)):
+    raise WorkflowError(
+        f"trazo lies in {workflow.basedir}, and Snakemake takes what stands in braces for the name of a wildcard; "
+        "rename that folder."
+    )
 # Scripts run in processes of their own and import the library from the same place.
 os.environ.update(
     PYTHONPATH=os.pathsep.join(
@@ -24,6 +30,7 @@ from trazo.config import read_settings
 from trazo.errors import TrazoError
 from trazo.plan import PUBLISHED
 from trazo.planning import make_plans
+from trazo.printable import printable
 from trazo.provenance import code_fingerprint
 from trazo.store import need_writable
 
@@ -33,7 +40,9 @@ def planned(values):
     try:
         return make_plans(read_settings(values), cache=Path(".snakemake") / "trazo")
     except TrazoError as error:
-        raise WorkflowError(f"The configuration cannot be run.\n{error}") from None
+        raise WorkflowError(
+            f"The configuration cannot be run.\n{printable(str(error))}"
+        ) from None
 
 
 def need_writable_results():

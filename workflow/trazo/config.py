@@ -16,9 +16,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from trazo.bounded_yaml import load_yaml
 from trazo.errors import InputError
 from trazo.families import expanded
 from trazo.registry import nearest_names, unknown_name
@@ -26,6 +26,10 @@ from trazo.sizes import CODE, HeadChoice
 
 STUDIES = Path(__file__).resolve().parents[1] / "studies"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+# File systems take 255 bytes; a name has endings behind it, and others beside it.
+_LONGEST_NAME = 100
+# Of a value that cannot be used, a message shows so many characters.
+_MOST_SHOWN = 200
 _SPLIT_PATTERN = "<dataset>/<split>"
 # The value of `weights` that stands for what the architecture's own library publishes.
 PRETRAINED = "pretrained"
@@ -46,6 +50,11 @@ def _name(value: str) -> str:
         raise ValueError(
             f"{value!r} cannot be part of a path; use letters, digits, '.', '_', '+' and '-', "
             "beginning with a letter or digit"
+        )
+    if len(value) > _LONGEST_NAME:
+        raise ValueError(
+            f"the name {value[:20]}… has {len(value)} characters, and files are called by it; use at most "
+            f"{_LONGEST_NAME}"
         )
     return value
 
@@ -1163,6 +1172,18 @@ class Settings(_Strict):
         default_factory=dict, description="laid over a study by name, after `quick:`; null removes a key"
     )
 
+    @field_validator("sources")
+    @classmethod
+    def _names_of_sources(cls, sources: dict[str, str]) -> dict[str, str]:
+        for name in sources:
+            # What is downloaded lies in a folder of this name.
+            if not name or name.startswith(".") or set(name) & set("/\\{}<>") or not name.isprintable():
+                raise ValueError(
+                    f"{name!r} cannot be the name of a source; use text without '/', braces and the like, and not "
+                    "beginning with '.'"
+                )
+        return sources
+
     @field_validator("studies", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
@@ -1189,7 +1210,7 @@ def _parsed_text(value: Any) -> Any:
         return {key: _parsed_text(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_parsed_text(inner) for inner in value]
-    return yaml.safe_load(value) if isinstance(value, str) else value
+    return load_yaml(value) if isinstance(value, str) else value
 
 
 def overlaid(base: Any, over: Any) -> Any:
@@ -1270,9 +1291,9 @@ def _checked_name(name: str) -> None:
 
 def _load_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+        content = load_yaml(path.read_text(encoding="utf-8"))
+    except (InputError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no YAML that a study can be read from: {error}.") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds {type(content).__name__}, expected a mapping with title, datasets, ….")
     return content
@@ -1389,7 +1410,9 @@ def _sentence(kind: type[BaseModel], error: Mapping[str, Any], where: str) -> st
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "value_error":
         return f"{head}: {message.rstrip('.')}."
-    return f"{head}: got {error['input']!r}; {message[0].lower()}{message[1:]}."
+    got = repr(error["input"])
+    shown = got if len(got) <= _MOST_SHOWN else f"{got[:_MOST_SHOWN]}…"
+    return f"{head}: got {shown}; {message[0].lower()}{message[1:]}."
 
 
 def _fields_at(kind: Any, location: list[Any]) -> list[str]:

@@ -11,7 +11,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,7 @@ def _check_sources(plan: Plan) -> None:
         else:
             _check_place(plan, name, where)
         classes = plan.categories(name)
+        _need_no_wildcards(_files_by_name(plan, name), f"{where}.source")
         for split, given in (plan.given_counts(name) or {}).items():
             count = spec.split[split]
             short = [f"{given[c]} of {c!r}" for c in classes or () if isinstance(count, int) and given[c] < count]
@@ -137,6 +138,26 @@ def _check_sources(plan: Plan) -> None:
                     f"{where}.split.{split}: {count} images a class are asked for, and the source gives "
                     f"{', '.join(short[:_MOST_TOLD])}{', …' * (len(short) > _MOST_TOLD)}; ask for less, or write `all`."
                 )
+
+
+def _files_by_name(plan: Plan, dataset: str) -> list[str]:
+    """Return the files of a dataset's source that a rule's input names; the images in a folder are none."""
+    if not plan.at_hand(dataset):
+        return []
+    if plan.study.datasets[dataset].layout == "quickdraw":
+        return plan.source_inputs(dataset)
+    return [plan.source(dataset)] if Path(plan.source(dataset)).is_file() else []
+
+
+def _need_no_wildcards(files: Iterable[str], where: str) -> None:
+    """Refuse files that Snakemake would look for under another name."""
+    for file in files:
+        found = re.search(r"\{.*?\}|<.*?>", file, flags=re.DOTALL)
+        if found:
+            raise ConfigError(
+                f"{where}: Snakemake would take {found[0]!r} in {file!r} for something to fill in; rename the file or "
+                "folder, without braces and angle brackets."
+            )
 
 
 def _check_place(plan: Plan, dataset: str, where: str) -> None:
@@ -253,6 +274,7 @@ def _start_of(study: str, model: str, part: str, studies: dict[str, Study], sett
     made = made_by(path)
     if made is None:
         _need_weights_file(where, start, path, settings)
+        _need_no_wildcards([path], where)
         return None
     if made.study not in studies:
         try:
@@ -939,6 +961,8 @@ def _looked_at(study: Study, settings: Settings, where: str) -> dict[str, Featur
     found: dict[str, FeatureFile] = {}
     for name in study.features:
         files = imported_files(study, settings, name, where)
+        for key, found_here in files.items():
+            _need_no_wildcards(found_here, f"{where}: features.{name}.{key}")
         try:
             found[name] = look(Path(files["source"][0]), Path(files["queries"][0]) if files["queries"] else None)
         except InputError as error:

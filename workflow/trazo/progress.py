@@ -15,6 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from trazo.errors import TrazoError
+from trazo.printable import printable
 
 log = logging.getLogger("trazo")
 
@@ -55,14 +56,15 @@ def step(log_file: Path | str, title: str) -> Iterator[None]:
     goes to the log file in full. Asked to end (SIGTERM: `scancel`, a time limit), it says so and clears up before.
     """
     screen = _BarFriendlyHandler()
-    screen.setFormatter(logging.Formatter(f"{title}: %(message)s"))
+    # A `%` of a title is text, not a field of the record.
+    screen.setFormatter(_PrintableFormatter(f"{title.replace('%', '%%')}: %(message)s"))
     log.setLevel(logging.INFO)
     log.handlers[:] = [screen]
     log.propagate = False
     try:
         Path(log_file).parent.mkdir(parents=True, exist_ok=True)
         file: logging.Handler = _PatientFileHandler(log_file, mode="w", encoding="utf-8")
-        file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        file.setFormatter(_PrintableFormatter("%(asctime)s %(message)s"))
         log.handlers.insert(0, file)
     except OSError as error:
         # Whatever keeps the log from being written is told better where the step itself meets it.
@@ -131,6 +133,14 @@ class _PatientFileHandler(logging.FileHandler):
         """Close the file, whether or not its last lines can be written."""
         with suppress(OSError):
             super().close()
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Lines that may hold names of files and classes from anywhere, and do nothing to a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one record as text."""
+        return printable(super().format(record))
 
 
 class _BarFriendlyHandler(logging.Handler):

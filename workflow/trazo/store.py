@@ -27,6 +27,7 @@ import h5py
 import numpy as np
 
 from trazo.errors import InputError, TrazoError
+from trazo.hdf5 import LeadsOutError, OverstatedError, need_self_contained
 from trazo.streams import Pixels, StreamedPixels
 
 FORMAT = 1
@@ -590,6 +591,10 @@ def _opened(path: Path | str, kind: str) -> Iterator[h5py.File]:
         if file.userblock_size and sealed is None:
             # The checksum itself was hit.
             raise ArtifactError(damage)
+        try:
+            need_self_contained(file)
+        except (LeadsOutError, OverstatedError) as error:
+            raise ArtifactError(f"{path} was not written by trazo: {error}; delete it and run again.") from error
         try:
             yield file
         except ArtifactError:

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from trazo.errors import InputError
+from trazo.hdf5 import LeadsOutError, overstated, own_dataset
 from trazo.progress import log
 from trazo.provenance import describe
 from trazo.store import Features, write_features
@@ -28,9 +29,6 @@ _KEYS = frozenset(
 )
 _CHUNK = 1 << 22
 _ARRAY_END = ".npy"
-# Deflate, the densest of the usual compressions, makes a byte of at most 1032; small arrays may be denser still.
-_DENSEST, _SMALL = 1100, 64 << 20
-_MOST_SOFT_LINKS = 16
 
 
 @dataclass(frozen=True)
@@ -305,7 +303,7 @@ def _plausible(path: Path, headers: dict[str, Header]) -> dict[str, Header]:
     size = path.stat().st_size
     for key, header in headers.items():
         declared = math.prod(header.shape) * max(1, header.dtype.itemsize)
-        if key in _KEYS and declared > _DENSEST * min(header.stored, size) + _SMALL:
+        if key in _KEYS and overstated(declared, min(header.stored, size)):
             raise InputError(
                 f"{path}: {key!r} declares {header.words}, {declared / (1 << 20):,.0f} MiB, and the file keeps "
                 f"{min(header.stored, size):,} bytes of it; it is damaged, or was never filled."
@@ -316,8 +314,8 @@ def _plausible(path: Path, headers: dict[str, Header]) -> dict[str, Header]:
 def _hdf5_header(path: Path, file: h5py.File, name: str) -> Header | None:
     """Return an array's header; None for a group, for a link to nothing, and for what leads out where nobody reads."""
     try:
-        dataset = _own_dataset(file, name)
-    except _LeadsOutError as way:
+        dataset = own_dataset(file, name)
+    except LeadsOutError as way:
         if name not in _KEYS:
             return None
         raise InputError(f"{path}: {name!r} {way}; copy the values into the file itself.") from None
@@ -326,49 +324,6 @@ def _hdf5_header(path: Path, file: h5py.File, name: str) -> Header | None:
     text = h5py.check_string_dtype(dataset.dtype) is not None
     kind = "text" if text else "objects" if dataset.dtype.kind == "O" else dataset.dtype.kind
     return Header(tuple(dataset.shape or ()), dataset.dtype, kind, dataset.id.get_storage_size())
-
-
-class _LeadsOutError(Exception):
-    """The way on which an HDF5 file leads to other files."""
-
-
-def _own_dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
-    """Return the array at a key by hard and soft links alone, opening no other file.
-
-    Raises
-    ------
-    _LeadsOutError
-        If its values, or it itself, lie in another file.
-    """
-    place, waiting, hops = file["/"], [name], 0
-    while waiting:
-        step = waiting.pop(0)
-        if step in ("", "."):
-            continue
-        # h5py's own look-up follows external links before it tells of them.
-        links = place.id.links if isinstance(place, h5py.Group) else ()
-        encoded = step.encode("utf-8", "surrogateescape")
-        if not links or not links.exists(encoded):
-            return None
-        kind = links.get_info(encoded).type
-        if kind == h5py.h5l.TYPE_SOFT:
-            hops += 1
-            if hops > _MOST_SOFT_LINKS:
-                return None
-            target = links.get_val(encoded).decode("utf-8", "surrogateescape")
-            place = file["/"] if target.startswith("/") else place
-            waiting = [*target.split("/"), *waiting]
-        elif kind == h5py.h5l.TYPE_HARD:
-            place = place[step]
-        else:
-            raise _LeadsOutError("is a link to another file")
-    if not isinstance(place, h5py.Dataset):
-        return None
-    if place.is_virtual:
-        raise _LeadsOutError("is a virtual dataset, whose values lie in other files")
-    if place.external:
-        raise _LeadsOutError(f"keeps its values in another file ({place.external[0][0]})")
-    return place
 
 
 def _npz_header(path: Path, archive: zipfile.ZipFile, member: str) -> Header:
@@ -398,7 +353,7 @@ def _read(side: _Side, name: str) -> np.ndarray:
     with _reading(side.path, key):
         if h5py.is_hdf5(side.path):
             with h5py.File(side.path, "r") as file:
-                dataset = _own_dataset(file, key)
+                dataset = own_dataset(file, key)
                 array = dataset.asstr("utf-8")[:] if text else dataset[:]
         else:
             with np.load(side.path, allow_pickle=False) as file:

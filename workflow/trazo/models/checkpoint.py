@@ -163,18 +163,31 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
             f"format {content.get('format')!r}); delete it and run again."
         )
     need_sound(path, whole=False)
+    try:
+        return _checked(path, content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise ArtifactError(f"{path} is no whole checkpoint: {reason}; delete it and run again.") from error
+
+
+def _checked(path: Path | str, content: dict[str, Any]) -> Checkpoint:
+    """Return a checkpoint from the content of its file, whose weights must be tensors by name."""
+    weights = content["weights"]
+    for epoch, state in weights.items():
+        if not isinstance(epoch, int) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+            raise ValueError(f"its weights of epoch {epoch!r} are not tensors by name")
     mean_image = content["mean_image"]
     # Checkpoints of earlier versions have no checksums.
     if "mean_checksum" in content and content["mean_checksum"] != _checksum({"mean_image": mean_image}):
         raise ArtifactError(_damaged(path, "the pixels of the mean image"))
     return Checkpoint(
-        architecture=content["architecture"],
+        architecture=str(content["architecture"]),
         options=json.loads(content["options"]),
         channels=content["channels"],
         size=content["size"],
         classes=list(content["classes"]),
         mean_image=mean_image,
-        weights=_CheckedWeights(path, content["weights"], dict(content.get("checksums", {}))),
+        weights=_CheckedWeights(path, weights, dict(content.get("checksums", {}))),
         record=json.loads(content["record"]),
         # Checkpoints made before there was a choice do not say it.
         classifier=content.get("classifier", True),
@@ -240,6 +253,7 @@ def load_safely(
     path = Path(path)
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist; expected a {kind}.")
+    _need_unpacked(path, kind, remedy)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:
@@ -249,6 +263,23 @@ def load_safely(
     if not isinstance(content, dict):
         raise ArtifactError(f"{path} holds a {type(content).__name__}, expected a {kind}.")
     return content
+
+
+def _need_unpacked(path: Path, kind: str, remedy: str) -> None:
+    """Refuse a zip archive that unpacks to more than it is: torch packs nothing, and would unpack all of it."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    # As of torch's own reader: a mangled directory ends zipfile's with anything.
+    except Exception as error:
+        raise ArtifactError(f"{path} cannot be loaded as a {kind}: {error} {remedy}") from error
+    if unpacked > path.stat().st_size:
+        raise ArtifactError(
+            f"{path} would unpack from {path.stat().st_size:,} to {unpacked:,} bytes, which no {kind} that torch saved "
+            f"does. {remedy}"
+        )
 
 
 # Mean and deviation of the colours in 0…1 by name. ImageNet's are what torchvision's weights, and most of timm's, are

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trazo.config import Retrieval, Study
 from trazo.errors import InputError
+from trazo.printable import printable
 from trazo.registry import Registry, unknown_name
 
 if TYPE_CHECKING:
@@ -333,7 +334,8 @@ def save(drawing: Drawing, *, title: str, svg: Path, png: Path, dpi: int = 150) 
     """Write a picture as SVG and PNG, whole or not at all, without dates or versions."""
     from trazo.store import atomic_path
 
-    words = {"Title": title, "Description": drawing.description}
+    # Control characters are none of XML, and the page could not read the SVG.
+    words = {"Title": printable(title), "Description": printable(drawing.description)}
     nameless = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with atomic_path(svg) as part:
         drawing.canvas.savefig(part, format="svg", dpi=dpi, metadata={**words, **nameless})

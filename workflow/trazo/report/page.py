@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import yaml
 
 from trazo.config import Settings, Study
+from trazo.printable import printable
 from trazo.report import departures, story
 from trazo.report.artifacts import class_names, keyed
 from trazo.report.comparison import compared
@@ -198,6 +199,8 @@ def render_page(
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
+        # Not of what is marked as safe, which is markup of our own making.
+        finalize=lambda value: printable(value) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,

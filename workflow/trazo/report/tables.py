@@ -14,6 +14,7 @@ from pathlib import Path
 
 from trazo.config import Study, Table
 from trazo.errors import InputError
+from trazo.printable import printable
 from trazo.registry import unknown_name
 from trazo.report.measures import (
     CLASSIFICATION,
@@ -522,7 +523,11 @@ def render_table(
 
 
 def table_csv(grid: Grid) -> str:
-    """Return the table as CSV, a line per row: every column's value, interval, deviation and published value."""
+    """Return the table as CSV, a line per row: every column's value, interval, deviation and published value.
+
+    It is for spreadsheets: names that one would take for formulas have an apostrophe before them (`spreadsheet`);
+    `metrics.csv` has every name as it is.
+    """
     several = any(c.measured and c.measured.seeds > 1 for c in grid.cells.values())
     parts = ["", "ci_low", "ci_high", *(["deviation", "seeds"] if several else [])]
     parts += ["mark"] if any(c.mark for c in grid.cells.values()) else []
@@ -534,12 +539,12 @@ def table_csv(grid: Grid) -> str:
         for column in grid.columns
     ]
     heads = [" ".join(x for x in (*column, part) if x) for column in named for part in parts]
-    writer.writerow([grid.row_dimension, "unit", *heads])
+    writer.writerow([grid.row_dimension, "unit", *map(spreadsheet, heads)])
     for row, label in zip(grid.rows, grid.row_labels):
         present = [c for c in (grid.cell(row, column) for column in grid.columns) if c]
         # Where metrics run across, units differ within a row: an empty unit then says that the heads tell it.
         units = {c.unit.sign for c in present}
-        line: list[object] = [label, units.pop() if len(units) == 1 else ""]
+        line: list[object] = [spreadsheet(label), units.pop() if len(units) == 1 else ""]
         for column in grid.columns:
             cell = grid.cell(row, column)
             line.extend(_plain_numbers(cell, parts) if cell else [""] * len(parts))
@@ -608,12 +613,24 @@ def table_legend(grid: Grid) -> list[str]:
     return [*lines, *grid.left_out]
 
 
+# What makes a spreadsheet compute a cell, or take it apart, instead of showing it.
+_FORMULA = re.compile(r"(?![+-]?[\d.]+$)[=+\-@\t\r]")
+
+
+def spreadsheet(text: str) -> str:
+    """Return text that a spreadsheet shows as it is: an apostrophe before what it would take for a formula.
+
+    OWASP, "CSV Injection". Numbers have none.
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~$&])")
 
 
 def markdown(text: str) -> str:
     """Return text that Markdown shows as it is, within one line."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    return _MARKDOWN.sub(r"\\\1", printable(" ".join(text.split())))
 
 
 def table_markdown(grid: Grid, caveat: str = "") -> str:
@@ -673,7 +690,7 @@ _LATEX = {
 
 def latex(text: str) -> str:
     """Return text that LaTeX prints as it is, within one line."""
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    return "".join(_LATEX.get(character, character) for character in printable(" ".join(text.split())))
 
 
 def table_latex(grid: Grid, caveat: str = "") -> str:

@@ -97,8 +97,8 @@ class Query(ABC):
     """
 
     name: str
-    label: str = ""
-    item: str = ""
+    label: str
+    item: str
 
     @abstractmethod
     def pixels(self, look: Look) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import torch
+import yaml
 
 from trazo.device import choose_device, make_repeatable
 from trazo.errors import InputError
@@ -29,7 +30,7 @@ from trazo.retrieval.distances import distances
 from trazo.retrieval.gallery import tie_order
 from trazo.retrieval.ranking import TieOrder
 from trazo.search.methods import Files, Method, best, find_methods
-from trazo.search.queries import DrawingFiles, Look, Query, StoredQuery, parse_key, stored_query
+from trazo.search.queries import DRAWINGS, DrawingFiles, Look, Query, StoredQuery, parse_key, stored_query
 from trazo.sizes import CODE
 from trazo.store import ArtifactError, Features, read_codes, read_features, read_ids, read_pixels, read_record
 
@@ -180,7 +181,7 @@ class Search:
             If no method searches with or in these items, or there is no such row.
         """
         self._need_reference(reference)
-        return stored_query(self.files.images(reference), row)
+        return stored_query(self.files.images(reference), row, reference)
 
     def count(self, reference: str) -> int:
         """Return how many items a `<dataset>/<split>` has."""
@@ -223,11 +224,19 @@ class Search:
         return self._ids.get(reference, lambda: read_ids(self.files.images(reference)))
 
     def _sources(self) -> list[Path]:
-        """Return where the workflow keeps drawings that it made or fetched."""
-        made = self.files.root / "doodles"
-        fetched = self.files.root.resolve().parent / "sources"
-        return [place for folder in (made, fetched) if folder.is_dir() for place in sorted(folder.iterdir())
-                if place.is_dir() and any(place.glob("*.bin"))]  # fmt: skip
+        """Return where the study's drawings may lie: made or fetched by the workflow, or named in its `config.yaml`."""
+        results = self.files.root.resolve().parent
+        named = _local_sources(results.parent / "config.yaml")
+        places: list[Path] = []
+        for reference in self.references:
+            settings = read_record(self.files.images(reference)).get("settings", {})
+            dataset = settings.get("dataset", {})
+            if dataset.get("layout") == DRAWINGS:
+                source = str(dataset.get("source"))
+                places.append(self.files.root / "doodles" / reference.partition("/")[0])
+                places.append(results / "sources" / source)
+                places += [results.parent / named[source]] if source in named else []
+        return places
 
     # Loading --------------------------------------------------------------------------------------------------------
 
@@ -336,7 +345,9 @@ class Asked:
             taken = time.perf_counter() - begin
             self._features[method.origin, look] = features, network.guesses(logits), taken
         features, guesses, computed = self._features[method.origin, look]
-        rows, far, reduced, compared = gallery.nearest(features, top, gallery.row_of(self._query.item))
+        # Ids are unique in their dataset only.
+        own = self._query.item if self._query.reference in ("", method.gallery) else ""
+        rows, far, reduced, compared = gallery.nearest(features, top, gallery.row_of(own))
         hits = [
             Hit(row, gallery.ids[row], gallery.classes[gallery.labels[row]], float(distance))
             for row, distance in zip(rows.tolist(), far.tolist())
@@ -407,7 +418,8 @@ class Network:
         trained = self.trained
         with torch.inference_mode():
             batch = prepare(
-                torch.from_numpy(pixels),
+                # What Pillow decoded cannot be written to, of which torch warns.
+                torch.from_numpy(np.array(pixels)),
                 channels=trained.channels,
                 size=trained.size,
                 mean_image=self._mean,
@@ -556,6 +568,15 @@ class _Recent(Generic[T]):
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _local_sources(config: Path) -> dict[str, str]:
+    """Return the sources that a run's configuration names, where there is one; those to be downloaded are no paths."""
+    if not config.is_file():
+        return {}
+    content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    found = content.get("sources") if isinstance(content, dict) else None
+    return {str(name): os.path.expanduser(str(place)) for name, place in found.items()} if found else {}
 
 
 def _domain(record: dict) -> str | None:

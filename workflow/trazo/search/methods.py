@@ -219,7 +219,7 @@ def chosen(methods: Mapping[str, Method], text: str) -> list[Method]:
 
 
 def best(methods: Mapping[str, Method]) -> Method:
-    """Return the method with the largest mean average precision of those that can be searched by; without any, the last.
+    """Return the method of the largest mean average precision, of those that can be searched by; without any, the last.
 
     Raises
     ------

@@ -94,11 +94,14 @@ class Query(ABC):
         The class it is known to be of; empty if it is not known.
     item
         The id of the dataset's item that it is; empty if it is none. Such an item does not find itself.
+    reference
+        The `<dataset>/<split>` that this item is of; empty if any with such an item is meant.
     """
 
     name: str
     label: str
     item: str
+    reference: str
 
     @abstractmethod
     def pixels(self, look: Look) -> np.ndarray:
@@ -119,6 +122,7 @@ class DrawnQuery(Query):
     name: str = "drawing"
     label: str = ""
     item: str = ""
+    reference: str = ""
 
     def pixels(self, look: Look) -> np.ndarray:
         """As `Query.pixels`: by the rasteriser that drew the study's drawings."""
@@ -134,6 +138,7 @@ class ImageQuery(Query):
     name: str = "image"
     label: str = ""
     item: str = ""
+    reference: str = ""
 
     def pixels(self, look: Look) -> np.ndarray:
         """As `Query.pixels`: decoded as the study's image files are.
@@ -178,14 +183,15 @@ class StoredQuery(Query):
     name: str
     label: str
     item: str
+    reference: str
 
     def pixels(self, look: Look) -> np.ndarray:
         """As `Query.pixels`: as they are; networks take other sizes too."""
         return self.stored
 
 
-def stored_query(images: Path, row: int) -> StoredQuery:
-    """Return an item of `images.h5` as a query.
+def stored_query(images: Path, row: int, reference: str = "") -> StoredQuery:
+    """Return an item of `images.h5`, which is that of `reference`, as a query.
 
     Raises
     ------
@@ -196,7 +202,8 @@ def stored_query(images: Path, row: int) -> StoredQuery:
     if not 0 <= row < len(ids):
         raise InputError(f"there are {len(ids)} items, 0 to {len(ids) - 1}; number {row} was asked for.")
     labels, classes = read_labels(images)
-    return StoredQuery(read_pixels(images, np.array([row]))[0], ids[row], classes[labels[row]], ids[row])
+    pixels = read_pixels(images, np.array([row]))[0]
+    return StoredQuery(pixels, ids[row], classes[labels[row]], ids[row], reference)
 
 
 # Strokes ----------------------------------------------------------------------------------------------------------
@@ -344,8 +351,8 @@ class DrawingFiles:
                 return DrawnQuery(drawing, name, category, name)
         looked = ", ".join(str(place) for place in self.places if place.exists())
         raise InputError(
-            f"no drawing has the key id {key}; looked in {looked or 'no file, as there is none'}. Give a file or folder "
-            "of drawings that has it: --drawings PATH."
+            f"no drawing has the key id {key}; looked in {looked or 'no file, as there is none'}. Give a file or "
+            "folder of drawings that has it: --drawings PATH."
         )
 
 

@@ -90,8 +90,8 @@ def _find(search: Search, given: argparse.Namespace) -> None:
     queries = [query for text in given.queries for query in _queries(search, text, given.drawings)]
     if len(methods) * len(queries) > MOST_ROWS:
         raise InputError(
-            f"{len(queries)} queries by {len(methods)} methods are more than the {MOST_ROWS} rows that one sheet shows; "
-            "give fewer, or name fewer methods: --method."
+            f"{len(queries)} queries by {len(methods)} methods are more than the {MOST_ROWS} rows that one sheet "
+            "shows; give fewer, or name fewer methods: --method."
         )
     if given.top < 1:
         raise InputError(f"--top: got {given.top}, expected 1 or more.")

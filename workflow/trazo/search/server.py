@@ -98,9 +98,7 @@ def serve(
         shown = f"[{host}]" if ":" in host else host
         if not _is_loopback(host):
             log.warning("open to whoever reaches this machine at %s", host)
-        print(
-            f"Search page of {search.name}: http://{shown}:{listening.getsockname()[1]}/ (Ctrl-C ends it)", flush=True
-        )
+        address = f"http://{shown}:{listening.getsockname()[1]}/"
         settings = uvicorn.Config(
             application(search, hosts=trusted_hosts(host, names), drawings=drawings),
             log_level="warning",

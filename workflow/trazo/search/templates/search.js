@@ -338,7 +338,7 @@
         this.hits.replaceChildren();
         return [];
       }
-      const [first, ...others] = counts(found.hits);
+      const [first = ["nothing", 0], ...others] = counts(found.hits);
       const sum = Object.values(found.milliseconds).reduce((one, other) => one + other, 0);
       const times = Object.entries(found.milliseconds).filter(([, value]) => value >= 0.05)
         .map(([part, value]) => `${part} ${value.toFixed(1)}`).join(", ");

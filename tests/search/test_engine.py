@@ -175,7 +175,7 @@ def test_a_missing_artifact_leaves_the_other_methods(copy):
     assert "no fitted pq-size1-bits2" in lacking[FOLDED[2]]
     opened = Search(copy, device="cpu", threads=1)
     assert opened.search(opened.item("toys/test", 0), METHODS[0]).hits
-    with pytest.raises(InputError, match="cannot be searched by: .*checkpoint.pt is missing"):
+    with pytest.raises(InputError, match=r"cannot be searched by: .*checkpoint.pt is missing"):
         opened.method(METHODS[3])
 
 
@@ -187,7 +187,7 @@ def test_features_made_elsewhere_have_no_network_for_a_drawing(copy):
     assert "made elsewhere" in methods["mine/imported/mine/none/euclidean"].lacking
     for folder in ("plain", "bits"):
         shutil.rmtree(copy / "rankings" / folder)
-    with pytest.raises(InputError, match="no method of this study can be searched by; mine/imported.*made elsewhere"):
+    with pytest.raises(InputError, match=r"no method of this study can be searched by; mine/imported.*made elsewhere"):
         best(find_methods(copy))
 
 
@@ -231,7 +231,7 @@ def test_a_reducer_that_does_not_give_the_codes_beside_it_is_refused(copy):
     )  # fmt: skip
     shutil.copy(copy / "other" / "pca-size4.h5", folder / "whole" / "pca-size4.h5")
     opened = Search(copy, device="cpu", threads=1)
-    with pytest.raises(InputError, match="does not hold what .*pca-size4.h5 makes of the features"):
+    with pytest.raises(InputError, match=r"does not hold what .*pca-size4.h5 makes of the features"):
         opened.search(opened.item("toys/test", 0), f"{PLAIN.origin}/whole/pca-size4/euclidean")
     assert opened.search(opened.item("toys/test", 0), f"{PLAIN.origin}/whole/pca-size2/euclidean").hits
 

@@ -4,6 +4,7 @@ import io
 import json
 import struct
 import zlib
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_strokes_are_simplified_as_the_data_set_s_are():
         placed = (stroke - low) * scale
         # Points a pixel apart, along each line by itself.
         dense = [placed[0]]
-        for start, end in zip(placed[:-1], placed[1:], strict=True):
+        for start, end in pairwise(placed):
             steps = int(np.ceil(np.hypot(*(end - start)) / 0.25))
             dense += [start + (end - start) * step / steps for step in range(1, steps + 1)]
         expected = np.array(plain_rdp(dense, 2.0))
@@ -256,7 +257,7 @@ def test_key_ids_are_found_in_ndjson_and_in_several_places(tmp_path):
     files = DrawingFiles([tmp_path / "nowhere", tmp_path / "a", tmp_path / "b"])
     assert [files.find(key).name for key in ("22", "4444", "333")] == ["dog/1-22", "owl/0-4444", "dog/2-333"]
     # A number that is the beginning of another is not that one.
-    with pytest.raises(InputError, match="no drawing has the key id 33; looked in .*a, .*b"):
+    with pytest.raises(InputError, match=r"no drawing has the key id 33; looked in .*a, .*b"):
         files.find("33")
 
 

@@ -34,11 +34,12 @@ _SIDE, _SPACING, _EPSILON = 255.0, 1.0, 2.0
 _MOST_SPACED = 20_000
 # Of one drawing that comes from outside.
 MOST_STROKES, MOST_POINTS = 2_000, 50_000
+_FARTHEST = 1_000_000
 # Of one image that comes from outside: those of phones have 12 to 50 million.
 MOST_PIXELS = 50_000_000
 # Images have a rim; drawings for them are given one, in pixels of a canvas of 256.
 _RIM = 16
-_KEY = re.compile(r"\d{1,20}")
+_KEY = re.compile(r"\d{1,20}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -289,13 +290,17 @@ def parse_strokes(value: Any) -> list[np.ndarray]:
         wrong = f"stroke {number} is no [[x, …], [y, …]] of as many numbers each, one at least."
         if not (isinstance(stroke, list) and len(stroke) == 2 and all(isinstance(axis, list) for axis in stroke)):
             raise InputError(wrong)
-        if any(type(number) not in (int, float) for axis in stroke for number in axis):
+        # JSON's true is Python's 1, so the type is asked for and not only the value.
+        if any(type(at) not in (int, float) for axis in stroke for at in axis):
             raise InputError(wrong)
         if len(stroke[0]) != len(stroke[1]) or not stroke[0]:
             raise InputError(wrong)
+        # Whole numbers of JSON may be too large for a float, and its NaN compares as nothing.
+        if not all(-_FARTHEST <= at <= _FARTHEST for axis in stroke for at in axis):
+            raise InputError(
+                f"stroke {number} has coordinates that are no numbers from −{_FARTHEST:,} to {_FARTHEST:,}."
+            )
         strokes.append(np.array(stroke, dtype=np.float64).T)
-        if not np.isfinite(strokes[-1]).all() or np.abs(strokes[-1]).max() > 1e6:
-            raise InputError(f"stroke {number} has coordinates that are no numbers from −1,000,000 to 1,000,000.")
     if sum(map(len, strokes)) > MOST_POINTS:
         raise InputError(f"the drawing has more than {MOST_POINTS:,} points; draw less, or clear it.")
     return strokes

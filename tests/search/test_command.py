@@ -10,10 +10,10 @@ from PIL import Image
 from trazo.data.quickdraw import Drawings, read_bin, write_bin, write_ndjson
 from trazo.provenance import LIBRARY
 from trazo.search.__main__ import main
-from trazo.search.queries import drawn_query
+from trazo.search.queries import ImageQuery, drawn_query
 from trazo.search.sheet import COLUMNS, draw_sheet, search_all
 
-from .conftest import HOSTILE, strokes_of
+from .conftest import HOSTILE, PLAIN, strokes_of
 
 
 def run(finished, *arguments):
@@ -87,7 +87,7 @@ def test_records_of_files_and_key_ids_are_queries_of_a_known_class(finished, tmp
 def test_right_and_wrong_are_marked_where_the_class_is_known(search):
     known = search.item("toys/test", 0)
     unknown = drawn_query(strokes_of("cat"))
-    method = search.method("plain/seed0/learn/epoch2/toys-test/none/euclidean")
+    method = search.method(f"{PLAIN.origin}/toys-test/none/euclidean")
     shown = search_all(search, [known, unknown], [method], 8)
     words = [[text.get_text() for text in draw_sheet(search, [row]).canvas.axes[0].texts] for row in shown]
     right = sum(hit.label == known.label for hit in shown[0].found.hits)
@@ -137,6 +137,6 @@ def test_a_folder_that_is_no_study_is_told_by_the_command_itself(tmp_path):
 
 def test_hostile_names_of_classes_are_drawn_as_they_are(search):
     row = next(r for r in range(18) if search.item("toys/test", r).label == HOSTILE)
-    method = search.method("plain/seed0/learn/epoch2/toys-test/none/euclidean")
+    method = search.method(f"{PLAIN.origin}/toys-test/none/euclidean")
     drawing = draw_sheet(search, search_all(search, [search.item("toys/test", row)], [method], 3))
     assert HOSTILE in [text.get_text() for text in drawing.canvas.axes[0].texts]

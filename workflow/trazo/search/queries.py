@@ -34,7 +34,7 @@ _SIDE, _SPACING, _EPSILON = 255.0, 1.0, 2.0
 _MOST_SPACED = 20_000
 # Of one drawing that comes from outside.
 MOST_STROKES, MOST_POINTS = 2_000, 50_000
-_FARTHEST = 1_000_000
+_FARTHEST = 10**6
 # Of one image that comes from outside: those of phones have 12 to 50 million.
 MOST_PIXELS = 50_000_000
 # Images have a rim; drawings for them are given one, in pixels of a canvas of 256.

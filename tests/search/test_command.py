@@ -47,8 +47,6 @@ def test_an_image_gives_a_sheet_and_a_table(finished, search, sketch, tmp_path, 
     assert [row["rank"] for row in rows] == [str(rank) for rank in range(1, 5)] * 2
     assert {row["query"] for row in rows} == {"a sketch.png"}
     assert {row["distance"] for row in rows} == {"cosine", "euclidean"}
-    from trazo.search.queries import ImageQuery
-
     for name in ("cosine", "euclidean"):
         method = next(
             m for m in search.methods.values() if m.name.endswith(f"plain/seed0/learn/epoch2/toys-test/none/{name}")

@@ -13,7 +13,7 @@ from trazo.search.__main__ import main
 from trazo.search.queries import ImageQuery, drawn_query
 from trazo.search.sheet import COLUMNS, draw_sheet, search_all
 
-from .conftest import HOSTILE, PLAIN, strokes_of
+from .studies import HOSTILE, PLAIN, strokes_of
 
 
 def run(finished, *arguments):

@@ -11,7 +11,7 @@ from trazo.search.methods import best, chosen, find_methods
 from trazo.search.queries import StoredQuery, drawn_query
 from trazo.store import read_codes, read_features, read_images, read_ranking, write_features
 
-from .conftest import BITS, CLASSES, HOSTILE, PER_CLASS, PLAIN, REDUCED, strokes_of, write_ranking
+from .studies import BITS, CLASSES, HOSTILE, PER_CLASS, PLAIN, REDUCED, strokes_of, write_ranking
 
 METHODS = [
     f"{PLAIN.origin}/toys-test/none/euclidean",

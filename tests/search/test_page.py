@@ -12,9 +12,9 @@ from trazo.search.server import MOST_IMAGE_BYTES
 
 from tests.browser import needs_browser, running
 
-from .conftest import CLASSES, HOSTILE, strokes_of
+from .serving import serving
+from .studies import CLASSES, HOSTILE, strokes_of
 from .test_queries import png
-from .test_server import run
 
 pytestmark = needs_browser
 SHOWN = "document.querySelectorAll('.hits li').length"
@@ -23,7 +23,8 @@ TROUBLE = "document.getElementById('trouble')"
 
 @pytest.fixture(scope="module")
 def served(finished):
-    yield from run(Search(finished, device="cpu", threads=1))
+    with serving(Search(finished, device="cpu", threads=1)) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

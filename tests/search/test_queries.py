@@ -27,7 +27,7 @@ from trazo.search.queries import (
 )
 from trazo.store import read_images, write_images
 
-from .conftest import CLASSES, HOSTILE, strokes_of
+from .studies import CLASSES, HOSTILE, strokes_of
 
 PLAIN = Look(32, 1, RasterOptions(size=32), drawn=True)
 

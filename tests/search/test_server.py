@@ -2,69 +2,30 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
-import threading
-import time
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import requests
-import uvicorn
 from PIL import Image
 from trazo.search.engine import Search
-from trazo.search.server import MOST_DRAWING_BYTES, MOST_IMAGE_BYTES, application, serve, trusted_hosts
+from trazo.search.server import MOST_DRAWING_BYTES, MOST_IMAGE_BYTES, serve, trusted_hosts
 from trazo.store import read_images
 
-from .conftest import BITS, CLASSES, HOSTILE, PLAIN, strokes_of
+from .serving import serving
+from .studies import BITS, CLASSES, HOSTILE, PLAIN, strokes_of
 from .test_queries import huge_png, png
 
 EUCLIDEAN, COSINE = (f"{PLAIN.origin}/toys-test/none/{name}" for name in ("euclidean", "cosine"))
 CAT = {"strokes": [stroke.T.tolist() for stroke in strokes_of("cat")]}
 
 
-@dataclass
-class Served:
-    """A server that runs in a thread of this process."""
-
-    port: int
-    search: Search
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def post(self, path: str, **options) -> requests.Response:
-        return requests.post(f"{self.address}/api/{path}", timeout=60, **options)
-
-    def raw(self, method: str, path: str, headers: dict[str, str], body: bytes | None = None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        return answer, answer.read()
-
-
-def run(search: Search):
-    """Yield a server of a study; end it."""
-    app = application(search, hosts=trusted_hosts("127.0.0.1"))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    yield Served(server.servers[0].sockets[0].getsockname()[1], search)
-    server.should_exit = True
-    thread.join(20)
-    assert not thread.is_alive()
-
-
 @pytest.fixture(scope="module")
 def served(finished):
     # A search of its own: the one of the other tests is used by their thread.
-    yield from run(Search(finished, device="cpu", threads=1))
+    with serving(Search(finished, device="cpu", threads=1)) as started:
+        yield started
 
 
 def test_a_drawing_is_answered_by_every_method_asked_for(served):
@@ -175,7 +136,7 @@ def test_a_method_that_does_not_work_leaves_the_others(finished, tmp_path):
     shutil.copytree(finished, root)
     BITS.train(root, seed=3)
     bits = f"{BITS.origin}/toys-test/none/hamming"
-    for served in run(Search(root, device="cpu", threads=1)):
+    with serving(Search(root, device="cpu", threads=1)) as served:
         found = served.post("drawing", json=CAT, params={"method": [bits, COSINE]}).json()["found"]
         assert "different runs" in found[0]["error"]
         assert found[1]["hits"]

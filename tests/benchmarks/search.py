@@ -136,7 +136,5 @@ def search(small: bool) -> list[Contestant]:
     return [
         Contestant("trazo, in the library", partial(desk, small), library, **wanted),
         Contestant("trazo, by its server", partial(served_desk, small), over_http, **wanted, note="with pictures"),
-        Contestant(
-            "trazo, in Chromium", browsed, in_browser, comparable=False, **wanted, note="until seen"
-        ),
+        Contestant("trazo, in Chromium", browsed, in_browser, comparable=False, **wanted, note="until seen"),
     ]

@@ -574,7 +574,10 @@ def _local_sources(config: Path) -> dict[str, str]:
     """Return the sources that a run's configuration names, where there is one; those to be downloaded are no paths."""
     if not config.is_file():
         return {}
-    content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    try:
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{config} is no YAML ({error}); correct it.") from error
     found = content.get("sources") if isinstance(content, dict) else None
     return {str(name): os.path.expanduser(str(place)) for name, place in found.items()} if found else {}
 

@@ -211,7 +211,7 @@ def chosen(methods: Mapping[str, Method], text: str) -> list[Method]:
     else:
         found = [method for name, method in methods.items() if all(word in name for word in text.split())]
     if not found:
-        raise InputError(f"--method: {unknown_name('method', text, methods)}")
+        raise InputError(unknown_name("method", text, methods))
     able = [method for method in found if not method.lacking]
     if not able:
         raise InputError(f"{found[0].name} cannot be searched by: {found[0].lacking}.")

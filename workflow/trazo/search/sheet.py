@@ -147,7 +147,7 @@ def _drawn_row(search: Search, axes: Axes, y: float, row: Shown, *, first: bool)
     framed(axes, (_HEAD, y, _CELL), row.seen, INK, "solid", 1.2)
     name = row.query.label or row.query.name
     axes.text(_HEAD + _CELL / 2, y + _CELL + 0.1, label(name, 13), ha="center", size=8, weight="bold")
-    rows = np.unique([hit.row for hit in hits])
+    rows = np.unique(np.array([hit.row for hit in hits], dtype=np.int64))
     pictures = dict(zip(rows.tolist(), read_pixels(search.files.images(method.gallery), rows)))
     for place, hit in enumerate(hits):
         x = _HEAD + (place + 1.15) * _CELL

@@ -93,6 +93,7 @@
       drawing = null;
       performance.mark("pen-up");
       searchDrawing();
+      wake();
     });
   }
 
@@ -122,6 +123,7 @@
 
   let query = null;          // what was searched with last: {path, body, type, parameters}
   let waiting = false, running = false;
+  let wake = () => {};       // ends a pause
   let turn = 0;              // answers to what was cleared or replaced meanwhile are not shown
 
   function searchDrawing() {
@@ -140,7 +142,7 @@
     while (waiting) {
       waiting = false;
       if (query) await ask(query);
-      if (drawing !== null) await new Promise(done => setTimeout(done, PAUSE));
+      if (drawing !== null) await new Promise(done => { wake = done; setTimeout(done, PAUSE); });
     }
     running = false;
   }
@@ -178,8 +180,7 @@
     at("sees").textContent = `as the network sees it, ${size[0]} × ${size[1]} pixels`;
     const loaded = [];
     for (const found of answer.found) {
-      const panel = panels.find(each => each.method.name === found.method);
-      if (panel) loaded.push(...panel.show(found));
+      for (const panel of panels) if (panel.method.name === found.method) loaded.push(...panel.show(found));
     }
     if (!asked.drawn) {
       const image = new Image();

@@ -145,7 +145,7 @@ def find_methods(root: Path | str) -> dict[str, Method]:
     if not found:
         raise InputError(
             f"{files.root} holds no rankings; expected the folder of a finished study, such as results/demo. Run the "
-            "study first: make STUDIES=demo, or snakemake."
+            f"study first: make STUDIES={files.root.name}, or snakemake."
         )
     return {name: found[name] for name in sorted(found, key=lambda name: _place(found[name]))}
 

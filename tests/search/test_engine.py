@@ -140,9 +140,11 @@ def test_what_can_be_searched_by_is_listed_once_for_all_rankers(search):
     assert (found.queries, found.gallery, found.folds) == ("toys/test", "toys/test", 0)
     scores = read_ranking(search.files.root / "rankings" / METHODS[0] / "exact.h5")
     assert found.score == pytest.approx(np.nanmean(scores.values[:, scores.metrics.index("map")]))
-    assert best(search.methods).score == max(method.score for method in search.methods.values())
+    # A fold is easier to search than a whole gallery, and no rival to it.
+    whole = [method for method in search.methods.values() if method.reducer == "none"]
+    assert best(search.methods).score == max(method.score for method in whole)
     assert search.method().name == best(search.methods).name
-    assert search.references == ["toys/test", "toys/train"] or set(search.references) == {"toys/test", "toys/train"}
+    assert set(search.references) == {"toys/test", "toys/train"}
 
 
 def test_methods_are_chosen_by_words(search):

@@ -221,6 +221,8 @@ def chosen(methods: Mapping[str, Method], text: str) -> list[Method]:
 def best(methods: Mapping[str, Method]) -> Method:
     """Return the method of the largest mean average precision, of those that can be searched by; without any, the last.
 
+    Features as they are in a whole gallery come first, where there are any: a part of one is easier to search.
+
     Raises
     ------
     InputError
@@ -230,4 +232,5 @@ def best(methods: Mapping[str, Method]) -> Method:
     if not able:
         first = next(iter(methods.values()))
         raise InputError(f"no method of this study can be searched by; {first.name}: {first.lacking}.")
-    return max(reversed(able), key=lambda method: -1.0 if method.score is None else method.score)
+    plain = [method for method in able if method.reducer == NONE and not method.folds]
+    return max(reversed(plain or able), key=lambda method: -1.0 if method.score is None else method.score)

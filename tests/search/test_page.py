@@ -226,12 +226,17 @@ def test_the_keyboard_is_enough(page, served, finished):
     page.wait(f"{SHOWN} === 12")
     # A query of the study has a class, by which hits are marked, not by colour alone.
     assert all(label[0] in "✓✗" for label in labels(page))
+    # Behind it, folded: a key id.
+    page.press("Tab")
+    assert page.run("document.activeElement.tagName") == "SUMMARY"
+    page.press("Enter")
     page.press("Tab")
     assert page.run(focused) == "key"
     key = read_bin(finished / "doodles" / "toys" / "crab.bin").key_id[2]
     page.send("Input.insertText", text=str(key))
     page.press("Enter")
-    page.wait(f"document.getElementById('query').textContent.startsWith('crab/2-{key}')")
+    page.wait(f"document.getElementById('sees').textContent.startsWith('crab/2-{key}, as the network sees it')")
+    assert page.run("document.getElementById('query').textContent") == "crab"
     well(page, served)
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from trazo.errors import InputError, TrazoError
 from trazo.progress import log
-from trazo.search.engine import Search
-from trazo.search.methods import chosen
-from trazo.search.queries import DrawingFiles, ImageQuery, Query, all_records
-from trazo.search.sheet import MOST_ROWS, search_all, write_sheet
+
+if TYPE_CHECKING:
+    from trazo.search.engine import Search
+    from trazo.search.queries import Query
 
 _STROKES = {".bin", ".ndjson"}
 # A file of drawings without a key id: as many as one looks at.
@@ -25,6 +25,12 @@ _MOST_DRAWINGS = 20
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a mistake ends it with one clear sentence."""
     given = _parser().parse_args(arguments)
+    # Read when torch is loaded: threads that wait for one another spin a little, not long. Where other programs share
+    # the cores, a query takes a hundred times longer otherwise.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    from trazo.search.engine import Search
+
     log.setLevel(logging.INFO)
     if not log.handlers:
         screen = logging.StreamHandler()
@@ -85,6 +91,11 @@ def _list(search: Search) -> None:
 
 
 def _find(search: Search, given: argparse.Namespace) -> None:
+    import numpy as np
+
+    from trazo.search.methods import chosen
+    from trazo.search.sheet import MOST_ROWS, search_all, write_sheet
+
     words = given.method or [search.method().name]
     methods = list(dict.fromkeys(method for text in words for method in chosen(search.methods, text)))
     queries = [query for text in given.queries for query in _queries(search, text, given.drawings)]
@@ -111,6 +122,8 @@ def _times(milliseconds: dict[str, float]) -> str:
 
 def _queries(search: Search, text: str, places: Sequence[Path]) -> list[Query]:
     """Return the queries that one word of the command line stands for."""
+    from trazo.search.queries import DrawingFiles, ImageQuery, all_records
+
     path, _, key = text.rpartition(":")
     if path and Path(path).suffix.lower() in _STROKES:
         if not Path(path).is_file():

@@ -6,7 +6,7 @@
   const SIDE = 255;          // drawings are kept in the coordinates of Quick, Draw!
   const PEN = 3 / 256;       // of the paper's side, as the studies draw
   const PAUSE = 60;          // ms between searches while the pen is down
-  const FIELDS = { model: "Network", trained: "Training", retrieval: "Search", reducer: "Reducer", distance: "Distance" };
+  const FIELDS = { model: "Network", trained: "Training", retrieval: "Retrieval", reducer: "Reducer", distance: "Distance" };
 
   function element(tag, properties = {}, ...children) {
     const made = document.createElement(tag);
@@ -176,8 +176,8 @@
     const { name, label, picture, size } = answer.query;
     at("seen").hidden = false;
     at("picture").src = picture;
-    at("query").textContent = asked.drawn ? "Your drawing" : label ? `${name} (${label})` : name;
-    at("sees").textContent = `as the network sees it, ${size[0]} × ${size[1]} pixels`;
+    at("query").textContent = asked.drawn ? "Your drawing" : label || name;
+    at("sees").textContent = `${label && !asked.drawn ? `${name}, ` : ""}as the network sees it, ${size[0]} × ${size[1]} pixels`;
     const loaded = [];
     for (const found of answer.found) {
       for (const panel of panels) if (panel.method.name === found.method) loaded.push(...panel.show(found));
@@ -323,12 +323,15 @@
       soon();
     }
 
-    empty() {
+    // What is searched, and how well the study's own queries found.
+    get about() {
       const { score, gallery, folds } = this.method;
-      const parts = [`searches ${gallery}`];
-      if (folds) parts.push(`in ${folds} folds, each by a reducer of its own`);
-      if (score !== null) parts.push(`mAP ${(100 * score).toFixed(1)} %`);
-      this.told.textContent = parts.join(" · ");
+      return `${gallery}${folds ? `, in ${folds} folds with reducers of their own` : ""}` +
+        (score === null ? "" : ` · mAP ${(100 * score).toFixed(1)} %`);
+    }
+
+    empty() {
+      this.told.textContent = this.about;
       this.hits.replaceChildren();
     }
 
@@ -349,7 +352,7 @@
         const guesses = found.guesses.filter(guess => guess.probability >= 0.005 || guess === found.guesses[0]);
         told.push(" — classified as ", guesses.map(guess => `${guess.label} ${Math.round(100 * guess.probability)} %`).join(", "));
       }
-      told.push(element("br"), `${sum.toFixed(1)} ms a query${times ? ` (${times})` : ""}`);
+      told.push(element("br"), `${sum.toFixed(1)} ms a query${times ? ` (${times})` : ""} · ${this.about}`);
       this.told.replaceChildren(...told);
       while (this.hits.children.length > found.hits.length) this.hits.lastChild.remove();
       return found.hits.map((hit, place) => {

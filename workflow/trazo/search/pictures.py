@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from trazo.errors import InputError
 from trazo.store import read_pixels
 
 # Twice what a page shows, for screens of fine pixels.
@@ -66,10 +65,7 @@ class Thumbnails:
         Raises
         ------
         InputError
-            If there is no such item, or its image cannot be read.
+            If its image cannot be read.
         """
-        try:
-            self.prepare([row])
-        except (IndexError, ValueError) as error:
-            raise InputError(f"there is no item {row} to show.") from error
+        self.prepare([row])
         return self._kept[row]

@@ -206,7 +206,14 @@ class _Served:
         """Return the small image of an item."""
         place = request.path_params
         reference = f"{place['dataset']}/{place['split']}"
-        media, content = await self._in_thread(lambda: self._thumbnails_of(reference).get(place["row"]))
+
+        def made() -> tuple[str, bytes]:
+            thumbnails, count = self._thumbnails_of(reference), self._search.count(reference)
+            if place["row"] >= count:
+                raise HTTPException(404, f"there are {count} items of {reference}, and none of this number.")
+            return thumbnails.get(place["row"])
+
+        media, content = await self._in_thread(made)
         return Response(content, media_type=media, headers={"Cache-Control": _FOREVER})
 
     async def drawing(self, request: Request) -> Response:

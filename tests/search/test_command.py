@@ -111,7 +111,7 @@ def test_methods_are_listed(finished, capsys):
         ([__file__], "test_command.py cannot be used: no image"),
         (["--method", "nothing", __file__], "unknown method 'nothing'"),
         (["--top", "0", "SKETCH"], "--top: got 0"),
-        (["--method", "toys", *["SKETCH"] * 11], "11 queries by 10 methods are more than the 100 rows"),
+        (["--method", "learn", *["SKETCH"] * 11], "11 queries by 10 methods are more than the 100 rows"),
     ],
 )
 def test_mistakes_are_one_sentence(finished, sketch, tmp_path, arguments, message, monkeypatch):

@@ -24,19 +24,18 @@ _MOST_DRAWINGS = 20
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a mistake ends it with one clear sentence."""
-    given = _parser().parse_args(arguments)
+    given = _parser().parse_intermixed_args(arguments)
     # Read when torch is loaded: threads that wait for one another spin a little, not long. Where other programs share
     # the cores, a query takes a hundred times longer otherwise.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     from trazo.search.engine import Search
 
+    screen = logging.StreamHandler()
+    screen.setFormatter(logging.Formatter("%(message)s"))
     log.setLevel(logging.INFO)
-    if not log.handlers:
-        screen = logging.StreamHandler()
-        screen.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(screen)
-        log.propagate = False
+    log.handlers[:] = [screen]
+    log.propagate = False
     try:
         search = Search(given.study, device=given.device, threads=given.threads, trust=given.trust)
         if given.list:
@@ -49,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             serve(search, host=given.host, port=given.port, names=given.allow, drawings=given.drawings)
     except TrazoError as error:
         sys.exit(f"error: {error}")
+    finally:
+        log.handlers.clear()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint check bench bench-environment environment reference clean help
+.PHONY: demo search test lint check bench bench-environment environment reference clean help
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,6 +22,12 @@ SCALE ?= full
 demo: environment
 	@$(BIN)/snakemake --cores all --quiet host reason rules --config 'studies=[$(STUDIES)]' scale=$(SCALE)
 	@for study in $(subst $(comma), ,$(STUDIES)); do echo "Report: results/$$(basename $$study .yaml)/report.html"; done
+
+# Serves a page to search a finished study by drawing: make search STUDY=animals PORT=8000
+STUDY ?= demo
+PORT ?= 8765
+search: environment
+	@PYTHONPATH=workflow $(BIN)/python -m trazo.search results/$(STUDY) --port $(PORT)
 
 test: environment lint check
 
@@ -79,6 +85,7 @@ clean:
 help:
 	@echo "make            the demo study, then where its report is"
 	@echo "make STUDIES=animals SCALE=quick   another study, sized for two CPU cores"
+	@echo "make search     a page to search the demo study by drawing (another one: STUDY=animals)"
 	@echo "make test       lint, unit tests and workflow tests"
 	@echo "make bench      speed and memory beside other libraries, and as data grow (three quarters of an hour)"
 	@echo "make clean      remove results (results/reference stays)"

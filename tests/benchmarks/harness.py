@@ -223,7 +223,7 @@ def _child(name: str, position: int, small: bool, threads: int, connection: Conn
 
 def load() -> dict[str, Benchmark]:
     """Import the modules that register benchmarks, and return these."""
-    for module in ("retrieval", "codes", "decode", "training", "streaming"):
+    for module in ("retrieval", "codes", "decode", "training", "streaming", "search"):
         importlib.import_module(f"tests.benchmarks.{module}")
     return benchmarks
 

@@ -742,6 +742,39 @@ def read_labels(path: Path | str) -> tuple[np.ndarray, list[str]]:
         return file["labels"][:], _get_strings(file, "classes")
 
 
+def read_ids(path: Path | str) -> list[str]:
+    """Return the (N,) names of the items of `images.h5`, reading no pixel.
+
+    Raises
+    ------
+    ArtifactError
+        If it is missing, damaged or something else.
+    """
+    with _opened(path, "images") as file:
+        return _get_strings(file, "ids")
+
+
+def read_pixels(path: Path | str, rows: np.ndarray) -> np.ndarray:
+    """Return the pixels of some items of `images.h5`, (n, H, W) or (n, H, W, 3) uint8, reading nothing else of it.
+
+    Parameters
+    ----------
+    path
+        The images.
+    rows
+        (n,) positions, sorted and unique.
+
+    Raises
+    ------
+    ArtifactError
+        If it is missing, damaged or something else.
+    InputError
+        If an image of a streamed dataset cannot be read.
+    """
+    with _opened(path, "images") as file:
+        return _get_streamed(file["files"])[rows] if "files" in file else file["pixels"][np.asarray(rows)]
+
+
 def write_features(path: Path | str, features: Features) -> None:
     """Write `features.h5`, whole or not at all.
 
@@ -1055,6 +1088,18 @@ def read_first_metrics(path: Path | str) -> dict[str, str]:
     if first is None:
         raise ArtifactError(f"{path} holds no metric; delete it and run again.")
     return first
+
+
+def read_overall(path: Path | str, metric: str) -> float | None:
+    """Return a metric over all classes and folds from the metrics of one ranking, None where it is not among them.
+
+    Reads no further than to its row.
+    """
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["metric"] == metric and not row["class"] and not row["fold"]:
+                return float(row["value"])
+    return None
 
 
 # What tells the methods of a retrieval apart; seeds and folds are repetitions of one method.

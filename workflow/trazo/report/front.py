@@ -141,9 +141,9 @@ def _read(path: Path) -> dict[str, Any]:
         card = json.loads(path.read_text(encoding="utf-8"))
         version = card["version"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no verdict of a study ({error}); delete it and render its report again.") from error
-    if version != _VERSION:
         raise InputError(
-            f"{path} is of version {version}, expected {_VERSION}; delete it and render its report again."
-        )
+            f"{path} is no verdict of a study ({error}); delete it and render its report again."
+        ) from error
+    if version != _VERSION:
+        raise InputError(f"{path} is of version {version}, expected {_VERSION}; delete it and render its report again.")
     return card

@@ -354,7 +354,14 @@ def render_page(
         write_text(summary, lines)
     if verdict is not None:
         card = card_of(
-            name, study, settings.scale, verdicts=verdicts, chance=chance, tally=tallied, devices=devices, seconds=seconds,
+            name,
+            study,
+            settings.scale,
+            verdicts=verdicts,
+            chance=chance,
+            tally=tallied,
+            devices=devices,
+            seconds=seconds,
             differences=len(differences),
-        )  # fmt: skip
+        )
         write_text(verdict, card)

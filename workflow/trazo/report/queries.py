@@ -16,7 +16,7 @@ import numpy as np
 from trazo import store
 from trazo.config import Retrieval, Study
 from trazo.report.artifacts import Keyed, last_of_model
-from trazo.report.measures import metric_label
+from trazo.report.measures import metric_label, queries_left_out
 from trazo.report.series import sized_reducer_label
 from trazo.report.story import number
 
@@ -114,10 +114,7 @@ def _browsed(retrieval: Retrieval, methods: dict[str, Keyed], most: int) -> Brow
             break
     rows = asked[_spread(first.query_labels[asked], every)]
     if len(asked) < len(first.query_labels):
-        left.append(
-            f"{number(len(first.query_labels) - len(asked))} queries have no relevant item in the gallery and are left "
-            "out."
-        )
+        left.append(queries_left_out(len(first.query_labels) - len(asked), len(asked)))
     if every > 1:
         left.append(
             f"To keep the page small, {number(len(rows))} of {number(len(asked))} queries are here, as many of every "

@@ -49,7 +49,7 @@ def test_every_finished_study_is_linked_with_its_verdict(results):
 
 
 def test_what_is_no_verdict_is_refused_by_name(results):
-    with pytest.raises(InputError, match="begun/verdict.json is no verdict"):
+    with pytest.raises(InputError, match=r"begun/verdict\.json is no verdict"):
         render_front([results / "begun" / "verdict.json"], results / "index.html")
     (results / "begun" / "verdict.json").write_text(json.dumps({"version": 0}))
     with pytest.raises(InputError, match="is of version 0, expected 1"):

@@ -67,13 +67,18 @@ class Browser:
         self._count += 1
         message = {"id": self._count, "method": method, "params": params, **({"sessionId": session} if session else {})}
         os.write(self._commands, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._next(method)
-            if answer.get("id") == self._count:
-                assert "error" not in answer, f"{method}: {answer['error']}"
-                return answer["result"]
-            if page := self._pages.get(answer.get("sessionId", "")):
-                page.heard(answer["method"], answer["params"])
+        while (answer := self._heard(method)).get("id") != self._count:
+            pass
+        assert "error" not in answer, f"{method}: {answer['error']}"
+        return answer["result"]
+
+    def _heard(self, what: str) -> dict[str, Any]:
+        """Return the next message; if it is an event of a page, this one has taken it in."""
+        message = self._next(what)
+        page = self._pages.get(message.get("sessionId", ""))
+        if page and "method" in message:
+            page.heard(message["method"], message["params"])
+        return message
 
     def _next(self, what: str) -> dict[str, Any]:
         until = time.monotonic() + _PATIENCE
@@ -96,7 +101,8 @@ class Browser:
         page.resize(width, height)
         page.media(dark=dark)
         page.send("Page.navigate", url=address)
-        page.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
+        while not page.loaded:
+            self._heard(address)
         return page
 
     def close(self) -> None:
@@ -116,12 +122,15 @@ class Page:
         What it wrote to the console as an error, and exceptions that nothing caught.
     requests
         Addresses that it asked for, those that it holds itself left out.
+    loaded
+        Whether all of it is there.
     """
 
     def __init__(self, browser: Browser, session: str) -> None:
         self._browser, self._session = browser, session
         self.errors: list[str] = []
         self.requests: list[str] = []
+        self.loaded = False
 
     def heard(self, event: str, params: dict[str, Any]) -> None:
         """Take in an event."""
@@ -131,6 +140,8 @@ class Page:
             self.errors.append(str([one.get("value") for one in params["args"]]))
         elif event == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.errors.append(params["entry"]["text"])
+        elif event == "Page.loadEventFired":
+            self.loaded = True
         elif event == "Network.requestWillBeSent":
             address = params["request"]["url"]
             if not address.startswith(("data:", "blob:")):

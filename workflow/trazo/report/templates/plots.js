@@ -94,6 +94,10 @@
     const figure = document.getElementById(`figure-${name}`);
     if (!figure) continue;
     const plot = new Plot(figure, spec);
-    whenNear(plot.live, () => plot.draw());
+    whenNear(plot.live, () => plot.draw().catch(error => {
+      figure.classList.remove("plotted");
+      plot.live.remove();
+      throw error;
+    }));
   }
 })();

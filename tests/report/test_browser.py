@@ -168,8 +168,8 @@ def test_a_phone_of_360_pixels_shows_all_without_scrolling_sideways(browser, rep
         shown.run(f"document.getElementById('figure-{name}').scrollIntoView()")
         shown.wait(f"document.querySelector('#figure-{name} .plot-box').dataset.ready === 'true'")
     assert shown.run("document.documentElement.scrollWidth") <= 360
-    wide = shown.run("""[...document.querySelectorAll('main *')].filter(one => !one.closest('.scroll, .q-list, pre, svg')
-        && !one.closest('.unseen, .contents') && one.getBoundingClientRect().right > 361).map(o => o.className)""")
+    wide = shown.run("""[...document.querySelectorAll('main *')].filter(one => one.getBoundingClientRect().right > 361
+        && !one.closest('.scroll, .q-list, .unseen, .contents, pre, svg')).map(one => one.className)""")
     assert wide == []
     ground = shown.run("getComputedStyle(document.body).backgroundColor")
     assert ground == ("rgb(18, 23, 27)" if dark else "rgb(246, 245, 241)")

@@ -125,7 +125,7 @@ def render_front(verdicts: Sequence[Path], output: Path) -> None:
     InputError
         If a verdict is none.
     """
-    cards = [_read(path) for path in verdicts]
+    cards = [{**_read(path), "folder": path.parent.name} for path in verdicts]
     html = template_environment().get_template("index.html.jinja").render(
         cards=cards,
         most=_MOST_NAMED,

@@ -143,6 +143,7 @@ def test_a_plot_answers_when_pointed_at_and_lines_can_be_hidden(page):
     page.wait(f"{lines} === 3")
     page.run("document.querySelector('#figure-curve .plot-toggle').click()")
     assert page.run("getComputedStyle(document.querySelector('#figure-curve > .scroll')).display") == "block"
+    assert page.run("document.querySelector('#figure-curve > .scroll svg').getBoundingClientRect().width") > 200
 
 
 def test_all_can_be_done_with_a_keyboard(page):
@@ -180,6 +181,9 @@ def test_a_phone_of_360_pixels_shows_all_without_scrolling_sideways(browser, rep
 def test_what_is_printed_is_the_still_picture(page):
     page.run("document.getElementById('figure-curve').scrollIntoView({block: 'center'})")
     page.wait("document.querySelector('#figure-curve .plot-box').dataset.ready === 'true'")
+    assert not page.run("document.querySelector('#figure-curve > .scroll svg')")
+    page.run("dispatchEvent(new Event('beforeprint'))")
+    assert page.run("document.querySelector('#figure-curve > .scroll svg').getAttribute('role')") == "img"
     page.media(kind="print")
     assert page.run("getComputedStyle(document.querySelector('#figure-curve > .scroll')).display") == "block"
     assert page.run("getComputedStyle(document.querySelector('#figure-curve .plot-live')).display") == "none"

@@ -303,6 +303,7 @@ def render_page(
         agreement_words=story.agreement_words(agreed),
         agreement_files=_downloads([Path(agreement)]) if agreement else [],
         pictures=[p for p in pictures if p],
+        live={*map_panels, *plots},
         classes=class_names(artifacts),
         training=story.training_rows([Path(r) for r in records if Path(r).suffix == ".json"], study),
         steps=steps,

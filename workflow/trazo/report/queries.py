@@ -78,7 +78,7 @@ def _methods(retrieval: Retrieval, rankings: Sequence[Keyed], study: Study) -> d
             groups.setdefault(tuple(ranking.of(part) for part in parts), []).append(ranking)
     told = [len({key[place] for key in groups}) > 1 for place in range(len(parts))]
     # The model is what readers look for first, also where there is but one.
-    told[0] = told[0] or not any(told)
+    told[0] = True
     models, found = study.methods, {}
     for key in sorted(groups, key=lambda key: (models.index(key[0]) if key[0] in models else len(models),)):
         words = [_reducer_words(name) if part == "reducer" else name for part, name in zip(parts, key)]

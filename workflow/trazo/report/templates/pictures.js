@@ -56,6 +56,13 @@ async function unpacked(text) {
   return new Response(stream).arrayBuffer();
 }
 
+// The still picture of a figure that scripts show better is text until it is looked at or printed: thousands of points
+// would be read for nothing.
+function unfolded(still) {
+  const folded = still.querySelector("noscript");
+  if (folded) still.innerHTML = folded.textContent;
+}
+
 // Calls a function once, when a part of the page is about to come into view.
 function whenNear(part, act) {
   const watch = new IntersectionObserver(seen => {

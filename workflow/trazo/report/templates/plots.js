@@ -42,7 +42,7 @@
       toggle.onclick = () => {
         const still = figure.classList.toggle("stilled");
         toggle.setAttribute("aria-pressed", String(still));
-        if (!still) this.draw();
+        if (still) unfolded(this.still); else this.draw();
       };
       figure.prepend(toggle, this.live);
       figure.classList.add("plotted");
@@ -96,6 +96,7 @@
     const plot = new Plot(figure, spec);
     whenNear(plot.live, () => plot.draw().catch(error => {
       figure.classList.remove("plotted");
+      unfolded(plot.still);
       plot.live.remove();
       throw error;
     }));

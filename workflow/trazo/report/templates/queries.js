@@ -46,9 +46,12 @@
     return method.whole ? String(value) : value.toPrecision(3);
   };
 
-  // The mean over the methods shown, null where none has a score.
+  // The mean over the methods shown, null where none has a score. Only one metric is averaged: average precision, if any
+  // method has it (rankers that keep the nearest items only have none).
   function meanScore(spec, query) {
-    const scores = spec.methods.filter((_, place) => state.shown.has(place)).map(own => scoreOf(own, query)).filter(s => s !== null);
+    const judge = spec.methods.some(own => own.metric === "AP") ? "AP" : spec.methods[0].metric;
+    const judged = (own, place) => state.shown.has(place) && own.metric === judge;
+    const scores = spec.methods.filter(judged).map(own => scoreOf(own, query)).filter(s => s !== null);
     return scores.length ? scores.reduce((sum, s) => sum + s, 0) / scores.length : null;
   }
 
@@ -86,7 +89,7 @@
     return box;
   }
 
-  const fitting = () => innerWidth < 640 ? 12 : 24;
+  const fitting = () => innerWidth < 640 ? 12 : 28;
 
   function controls(spec) {
     const parts = [];

@@ -6,6 +6,8 @@
   const holder = document.getElementById("plot-data"), library = document.getElementById("plotly-packed");
   if (!holder || !library || typeof DecompressionStream === "undefined") return;
   const plots = JSON.parse(holder.textContent);
+  // A finger that moves scrolls the page; a mouse draws a frame to look closer, and a double click goes back.
+  const TOUCHED = matchMedia("(hover: none)").matches;
   let drawing = null;
 
   function plotly() {
@@ -80,12 +82,12 @@
       for (const key of Object.keys(layout)) if (/^[xy]axis/.test(key)) Object.assign(layout[key], axis);
       const shown = this.spec.data.map(trace => ({ ...themed(trace, style), showlegend: false, visible: !this.off.has(trace.legendgroup) }));
       await library.react(this.box, shown, {
-        ...layout, barmode: "overlay", hovermode: "closest", dragmode: "zoom", autosize: true, showlegend: false,
+        ...layout, barmode: "overlay", hovermode: "closest", dragmode: TOUCHED ? false : "zoom", autosize: true, showlegend: false,
         margin: { l: 6, r: 6, t: 4, b: 4 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
         font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("--ink") },
         hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--line"), font: { color: colour("--ink"), size: 13 }, align: "left", namelength: -1 },
-      }, { responsive: true, displaylogo: false, displayModeBar: "hover", showTips: false,
-        modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "toImage", "toggleSpikelines"] });
+      }, { responsive: true, displaylogo: false, displayModeBar: false, showTips: false,
+        doubleClick: "reset" });
       this.box.dataset.ready = "true";
     }
   }

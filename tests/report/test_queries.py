@@ -19,7 +19,11 @@ def numbers(text, kind="<u2"):
 
 
 def rows_of(part):
-    return np.arange(len(numbers(part["labels"]))) if part["rows"] is None else numbers(part["rows"], "<u4").astype(np.int64)
+    return (
+        np.arange(len(numbers(part["labels"])))
+        if part["rows"] is None
+        else numbers(part["rows"], "<u4").astype(np.int64)
+    )
 
 
 def lists(payload, method):

@@ -12,7 +12,7 @@ from html import escape
 from trazo.report.story import Step, duration, number
 
 # CSS pixels.
-_WIDE, _HIGH, _GAP, _LEVEL = 118, 62, 34, 92
+_WIDE, _HIGH, _GAP, _LEVEL = 112, 62, 30, 92
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def flow_of(steps: Sequence[Step], *, sources: int, tables: int, figures: int, p
         nodes[key] = Node(key, name, column, level, direct, lines)
     ends = tuple(key for key in ("rank", "map") if key in nodes) or tuple(nodes)[-1:]
     column = 1 + max(nodes[key].column for key in nodes)
-    told = (_counted(published, "published value"),) if published else ()
+    told = (f"{number(published)} published",) if published else ()
     nodes["metrics"] = Node("metrics", "metrics", column, 0, ends, told)
     shown = tuple(_counted(count, name) for count, name in ((tables, "table"), (figures, "figure")) if count)
     nodes["report"] = Node("report", "this page", column + 1, 0, ("metrics",), shown)

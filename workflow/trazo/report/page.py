@@ -304,6 +304,7 @@ def render_page(
         agreement_files=_downloads([Path(agreement)]) if agreement else [],
         pictures=[p for p in pictures if p],
         live={*map_panels, *plots},
+        data_words=list(dict.fromkeys(sources.get(entry, entry) for entry in (*study.datasets, *study.features))),
         classes=class_names(artifacts),
         training=story.training_rows([Path(r) for r in records if Path(r).suffix == ".json"], study),
         steps=steps,

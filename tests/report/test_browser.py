@@ -155,6 +155,8 @@ def test_all_can_be_done_with_a_keyboard(page):
     page.press("Enter")
     page.wait("document.querySelectorAll('.q-queries button')[3].getAttribute('aria-pressed') === 'true'")
     assert page.run("document.activeElement === document.querySelectorAll('.q-queries button')[3]")
+    page.press("ArrowLeft")
+    assert page.run("document.activeElement === document.querySelectorAll('.q-queries button')[2]")
     # Whatever can be clicked can be reached, and has a name.
     nameless = page.run("""[...document.querySelectorAll('button, select, input, a[href]')].filter(one =>
         !(one.getAttribute('aria-label') || one.textContent.trim() || one.closest('label'))).length""")

@@ -7,16 +7,6 @@
 # workflow/captions.
 
 
-def shown_as(kind):
-    """Return what tells a table or figure from others in Snakemake's own report: its title in the study."""
-
-    def labels(wildcards):
-        of = getattr(plan_of(wildcards).study, f"{kind}s")
-        return {kind: of[getattr(wildcards, kind)].title, "name": "{" + kind + "}"}
-
-    return labels
-
-
 # How every stage learned, epoch by epoch; all times apart, since metrics.csv is the same on every run.
 rule collect_training:
     input:
@@ -139,10 +129,6 @@ rule render_figure:
         study=lambda w: plan_of(w).figure_settings(w.figure),
     script:
         "../scripts/render_figure.py"
-
-
-# What the pages are made of counts by its bytes.
-TEMPLATES = sorted((WORKFLOW / "trazo/report/templates").iterdir())
 
 
 rule render_report:

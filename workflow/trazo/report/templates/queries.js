@@ -133,6 +133,13 @@
     state.page = Math.min(state.page, pages - 1);
     const shown = queries.slice(state.page * each, (state.page + 1) * each);
     const list = element("ul", { className: "q-queries", "aria-label": "Queries" });
+    list.onkeydown = event => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key], buttons = [...list.querySelectorAll("button")];
+      const next = step && buttons[buttons.indexOf(document.activeElement) + step];
+      if (!next) return;
+      event.preventDefault();
+      next.focus();
+    };
     for (const query of shown) {
       const name = spec.classes[spec.queries.labels[query]];
       const button = element("button", { type: "button", "aria-pressed": String(query === state.query), title: spec.queryName(query),

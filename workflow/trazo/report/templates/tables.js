@@ -101,6 +101,10 @@
     sortable(table);
     filtered(table);
   }
+  // Who asks for what differs from the published set-up sees all of it.
+  for (const link of document.querySelectorAll('a[href="#notice"]')) {
+    link.addEventListener("click", () => { document.getElementById("notice").closest("details").open = true; });
+  }
   // What is folded on the screen is printed all the same, as far as it says so.
   addEventListener("beforeprint", () => {
     for (const part of document.querySelectorAll("details[data-print]")) part.open = true;

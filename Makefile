@@ -56,6 +56,7 @@ reference:
 	@for study in $(subst $(comma), ,$(STUDIES)); do \
 	  mkdir -p results/reference/$$study; \
 	  cp -r results/$$study/{run.md,comparison.csv,metrics.csv,timings.csv,tables,figures} results/reference/$$study/; \
+	  rm -f results/reference/$$study/figures/*.json; \
 	  echo "Kept results/reference/$$study"; \
 	done
 

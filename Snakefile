@@ -10,6 +10,10 @@ min_version("9.8")
 configfile: "config.yaml"
 
 
+# The opening words of Snakemake's own report (snakemake --report report.zip).
+report: "workflow/captions/study.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
@@ -41,3 +45,4 @@ rule all:
         every("tables"),
         every("pictures"),
         every("comparisons"),
+        "results/index.html",

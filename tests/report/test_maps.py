@@ -1,12 +1,9 @@
 """Maps in the report: the still picture, what the page carries for the interactive one, and that one in a browser."""
 
 import base64
-import html
 import io
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -17,13 +14,15 @@ from trazo import store
 from trazo.config import Figure, Settings, Study
 from trazo.errors import InputError
 from trazo.provenance import describe
-from trazo.report.artifacts import Pictures, keyed
+from trazo.report.artifacts import keyed
 from trazo.report.comparison import compare
 from trazo.report.drawing import Material
-from trazo.report.explorer import GRID, explorer_json, make_sprite
+from trazo.report.explorer import GRID, explorer_json, shown_maps
 from trazo.report.figures import render_figure
 from trazo.report.page import render_page
 from trazo.report.panels import arranged, centred, map_panels
+
+from tests.browser import needs_browser, running
 
 from .conftest import STUDY, measure
 
@@ -208,7 +207,7 @@ def test_maps_keep_their_shape_and_stay_inside():
 
 
 def payload(study, paths):
-    return json.loads(explorer_json(study, keyed(paths)))
+    return json.loads(explorer_json(shown_maps(study, keyed(paths))))
 
 
 def test_the_page_carries_every_point_with_its_class_and_name(mapped):
@@ -231,40 +230,15 @@ def test_the_page_carries_every_point_with_its_class_and_name(mapped):
         assert place.max() <= 0.96 + 1e-4
 
 
-def decoded(sprite):
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(sprite["source"].partition(",")[2]))))
-
-
-def test_one_picture_holds_the_thumbnails_of_all_maps_of_a_split(mapped):
-    _, study, paths, images = mapped
-    text = explorer_json(study, keyed([*paths, images]))
-    assert text.count("base64,") == 1
-    sprite = json.loads(text)["sets"]["toys/test"]["sprite"]
-    sheet, tile = decoded(sprite), sprite["tile"]
-    assert (tile, sprite["columns"], sprite["every"]) == (SIDE, COUNT, 1)
-    assert sheet.shape[:2] == (tile * sprite["rows"], tile * sprite["columns"])
+def test_every_item_of_a_map_has_its_picture_on_the_page(page):
+    found = Scripts(page.read_text()).scripts
+    told = json.loads(found[0][1])["toys/test"]
+    assert (told["tile"], told["count"], told["rows"]) == (SIDE, COUNT, None)
+    with Image.open(io.BytesIO(base64.b64decode(found[1][1]))) as sheet:
+        shown = np.asarray(sheet.convert("L"))
     for item in range(COUNT):
-        middle = sheet[tile // 2, item * tile + tile // 2]
+        middle = shown[item // told["across"] * SIDE + SIDE // 2, item % told["across"] * SIDE + SIDE // 2]
         assert int(middle) == pytest.approx(item * (255 // COUNT), abs=3)
-
-
-def test_thumbnails_keep_to_their_bytes(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (120, 60, 60, 3), dtype=np.uint8)
-    path = tmp_path / "images.h5"
-    names = [str(i) for i in range(120)]
-    store.write_images(
-        path, [pixels], shape=pixels.shape, labels=np.zeros(120), ids=names, classes=["a"],
-        record=record("images", dataset="toys", split="test"),
-    )  # fmt: skip
-    rows = np.arange(120)
-    sizes = {}
-    for most in (1 << 20, 120_000, 30_000):
-        sprite = make_sprite(Pictures([path]), "toys/test", rows, most_bytes=most)
-        content = base64.b64decode(sprite.source.partition(",")[2])
-        assert len(content) <= most
-        assert sprite.columns * sprite.rows >= -(-120 // sprite.every)
-        sizes[most] = (sprite.tile, sprite.every > 1)
-    assert sizes == {1 << 20: (48, False), 120_000: (32, False), 30_000: (32, True)}
 
 
 def test_imported_features_have_maps_without_pictures(tmp_path):
@@ -280,12 +254,12 @@ def test_imported_features_have_maps_without_pictures(tmp_path):
     key = {"model": "mine", "split": "gallery", "map": "plane"}
     store.write_map(path, store.MapArtifact(record=record("map", **key), **drawn(CLASSES)))
     found = payload(study, [path])
-    assert found["sets"]["mine/gallery"]["sprite"] is None
+    assert not found["sets"]["mine/gallery"]["pictured"]
     assert found["figures"]["maps"]["panels"][0]["title"] == "mine · UMAP"
 
 
 def test_a_study_without_maps_carries_nothing(finished):
-    assert explorer_json(finished.study, keyed(finished.records)) == ""
+    assert explorer_json(shown_maps(finished.study, keyed(finished.records))) == ""
 
 
 @pytest.fixture(scope="module")
@@ -332,9 +306,13 @@ class Scripts(HTMLParser):
 def test_the_page_is_whole_without_a_network_and_without_a_script(page):
     text = page.read_text()
     found = Scripts(text)
-    # Hostile class names end no script: there are two, the data and what shows them.
-    (kind, content), (_, program) = found.scripts
-    assert kind == {"type": "application/json", "id": "map-data"}
+    # Hostile class names end no script: there are the data, a sheet of pictures, and what shows them.
+    kinds = [(kind.get("type"), kind.get("id")) for kind, _ in found.scripts]
+    assert kinds == [
+        ("application/json", "picture-data"), ("text/plain", "pictures-0-0"), ("application/json", "map-data"),
+        (None, None),
+    ]  # fmt: skip
+    content, program = found.scripts[2][1], found.scripts[3][1]
     assert json.loads(content)["figures"]["maps"]["classes"] == CLASSES
     assert not re.search(r"fetch\(|XMLHttpRequest|import\(|https?:", program)
     assert all(address.startswith(("#", "data:")) for address in found.addresses)
@@ -370,34 +348,20 @@ classes[0].click(); hover(...at(0)); said.back = words();
 classes[2].dispatchEvent(new MouseEvent("dblclick")); said.only = pressed();
 none.click(); said.none = pressed(); all.click(); said.all = pressed();
 said.inks = canvases.map(c => c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some(v => v));
-const result = document.createElement("pre"); result.id = "said"; result.textContent = JSON.stringify(said);
-document.body.append(result);
 """
 
 
-def browser():
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-    return next((path for name in names if (path := shutil.which(name))), None)
-
-
-@pytest.mark.skipif(browser() is None, reason="needs Chromium or Chrome on the PATH, which a user need not have")
+@needs_browser
 def test_in_a_browser_points_show_their_items_and_classes_go_and_come(page, tmp_path):
-    copy = tmp_path / "report.html"
-    copy.write_text(page.read_text().replace("</body>", f"<script>{CHECK}</script></body>"))
-    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    flags += f" --disable-component-update --disable-sync --hide-scrollbars --user-data-dir={tmp_path / 'profile'}"
-    done = subprocess.run(
-        [browser(), *flags.split(), "--window-size=1200,900", "--dump-dom", copy.as_uri()],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    result = re.search(r'<pre id="said">(.*?)</pre>', done.stdout, flags=re.DOTALL)
-    assert result, done.stderr[-2000:]
-    said = json.loads(html.unescape(result[1]))
+    with running(tmp_path / "profile") as browser:
+        shown = browser.open(page.as_uri())
+        said = json.loads(shown.run(f"(() => {{ {CHECK} return JSON.stringify(said); }})()"))
+        assert shown.errors == []
     assert said["still"] == "none"
     assert said["canvases"] == 4
     assert said["hidden"] is said["nothing"] is said["left"] is None
     assert said["first"] == [CLASSES[0], "item 0"]
-    assert said["picture"] == 'url("data:image'
+    assert said["picture"] == 'url("blob:null/'
     assert said["last"] == [CLASSES[2], "item 29"]
     assert said["focused"][0] in CLASSES
     assert said["off"] == [False, True, True]

@@ -13,15 +13,17 @@ from trazo.config import BranchWeights, OtherModel, Settings, Study, read_settin
 from trazo.report.comparison import Compared, compare
 from trazo.report.departures import caveat, named_differences
 from trazo.report.figures import render_figure
+from trazo.report.front import TEMPLATES
 from trazo.report.measures import Summary, read_measures
+from trazo.report.page import _SCRIPTS as SCRIPTS
 from trazo.report.page import render_page
 from trazo.report.published import PUBLISHED_COLUMNS, PublishedValue
-from trazo.report.story import command_of, duration, methods, shown_settings, tally
+from trazo.report.story import best_by_size, command_of, duration, methods, shown_settings, tally
 from trazo.report.tables import render_table
 
 from .conftest import CLASSES, STUDY, measure
 
-VOID = {"meta", "link", "br", "img", "hr", "input", "path", "use", "image"}
+VOID = {"meta", "link", "br", "img", "hr", "input", "path", "use", "image", "rect"}
 PUBLISHED_SIZE = {**STUDY, "datasets": {"toys": {**STUDY["datasets"]["toys"], "split": {"train": 1000, "test": 200}}}}
 
 
@@ -116,7 +118,11 @@ def test_the_page_is_well_formed(page, read):
 
 def test_the_page_asks_nothing_of_the_network(page, read):
     assert all(link.startswith(("#", "data:")) for link in read.links)
-    assert not [tag for tag, _ in read.tags if tag in {"script", "iframe", "object", "embed"}]
+    assert not [tag for tag, _ in read.tags if tag in {"iframe", "object", "embed"}]
+    assert not [a for tag, a in read.tags if tag == "script" and set(a) - {"id", "type"}]
+    for name in SCRIPTS:
+        program = (TEMPLATES / name).read_text()
+        assert not re.search(r"\bfetch\(|XMLHttpRequest|\bimport\(|https?:|innerHTML = [^`]", program), name
     style = page[0][page[0].index("<style>") : page[0].index("</style>")]
     assert "@import" not in style
     assert "url(" not in style
@@ -131,7 +137,12 @@ def test_hostile_names_are_shown_and_do_nothing(read):
         "drawings <from> https://example.org/a&b",
     ]:
         assert " ".join(name.split()) in " ".join(words.split())
-    assert {tag for tag, _ in read.tags} & {"script", "from"} == set()
+    assert "from" not in {tag for tag, _ in read.tags}
+    scripts = [a for tag, a in read.tags if tag == "script"]
+    # Data and one program; what names say is no element of the page.
+    assert all(a.get("id", "").partition("-")[0] in {"picture", "pictures", "query", ""} for a in scripts)
+    assert sum("type" not in a for a in scripts) == 1
+    assert "alert(1)" in words
 
 
 def test_the_page_opens_with_what_differs_from_the_published_set_up(read):
@@ -168,7 +179,7 @@ def test_tables_have_headers_and_downloads(page, read):
 
 
 def test_every_picture_has_words(read, finished):
-    pictures = [a for tag, a in read.tags if tag == "svg" and a.get("role") == "img"]
+    pictures = [a for tag, a in read.tags if tag == "svg" and a.get("role") == "img" and a.get("class") != "flow"]
     assert len(pictures) == len(finished.study.figures)
     assert all(a["aria-labelledby"] in read.ids for a in pictures)
 
@@ -300,6 +311,46 @@ def test_methods_of_different_rankers_and_codes_are_told_apart(tmp_path, toy_stu
         "small · cosine (exact)", "small · cosine (ivf)", "small · PQ 8 (64 bits) · cosine (exact)",
         "small · PQ 8 (32 bits) · cosine (exact)",
     ]  # fmt: skip
+
+
+def sized_measures():
+    """Rows of three sizes: features as they are, codes of 8 and 2 values and of as many bytes in bits."""
+    kinds = [("none", 64, 2048, "cosine", 0.5), ("pca", 8, 256, "cosine", 0.4), ("umap", 8, 256, "cosine", 0.45),
+             ("pca", 2, 64, "cosine", 0.2), ("cbs", 2, 64, "hamming", 0.3)]  # fmt: skip
+    for reducer, size, bits, distance, value in kinds:
+        of = {"dataset": "toys-test", "model": "small", "reducer": reducer, "size": size, "bits": bits,
+              "ranker": "exact", "distance": distance}  # fmt: skip
+        for average in ("queries", "classes"):
+            yield measure(**of, metric="map", average=average, value=value, ci_low=value - 0.01, ci_high=value + 0.01)
+        yield {**measure(**of, metric="memory", value=size / 10), "average": ""}
+        yield {**measure(**of, metric="query_time", value=size / 100), "average": ""}
+
+
+def test_the_verdict_names_the_best_method_of_every_size_with_its_cost(tmp_path, toy_study):
+    store.write_metrics(tmp_path / "metrics.csv", sized_measures())
+    found = methods(read_measures(tmp_path / "metrics.csv"), toy_study, [])
+    best = best_by_size(found)
+    assert [(m.name, m.size_words, count) for m, count in best] == [
+        ("small · CBS 2 · hamming", "64 bits, 8 B", 2),
+        ("small · UMAP 8 · cosine", "8 values, 32 B", 2),
+        ("small · cosine", "64 values, 256 B", 1),
+    ]
+    assert best[1][0].costs["memory"].value == pytest.approx(0.8)
+    assert best[1][0].costs["query_time"].value == pytest.approx(0.08)
+    # With one size, or none shorter than the features, there is nothing to choose from.
+    assert best_by_size([m for m in found if not m.reducer]) == []
+    assert best_by_size([m for m in found if m.size == 8]) == []
+    files = {"metrics": tmp_path / "metrics.csv", "comparison": tmp_path / "comparison.csv"}
+    compare(study=toy_study, metrics=files["metrics"], published=tmp_path / "none.csv", output=files["comparison"])
+    study = toy_study.model_copy(update={"tables": {}, "figures": {}})
+    render_page(
+        study=study, original=study, settings=Settings(studies=["bees"]), sources={}, **files, tables=[],
+        figures=[], records=[], output=tmp_path / "report.html",
+    )  # fmt: skip
+    text = (tmp_path / "report.html").read_text()
+    words = " ".join(re.sub(r"<[^>]+>", " ", text[text.index('id="results"') :]).split())
+    assert "A query takes 0.64 ms, and the gallery 6.40 MB of memory." in words
+    assert "8 values, 32 B small · UMAP 8 · cosine 45.0 44.0–46.0 0.08 0.80 2" in words
 
 
 def _studies(name, scale="quick", over=None):

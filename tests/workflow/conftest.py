@@ -74,6 +74,7 @@ ALL_JOBS = {
     "render_table": 1,
     "render_figure": 2,
     "render_report": 1,
+    "render_index": 1,
 }
 
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.workflow
 def test_costs_are_measured_beside_finished_rankings(project):
     project.write_study(changed(("retrievals", 0), {**STUDY["retrievals"][0], "cost": True}))
     following = ("collect_training", "collect_metrics", "compare_published", "render_table", "render_figure")
-    expected = {name: ALL_JOBS[name] for name in (*following, "render_report")}
+    expected = {name: ALL_JOBS[name] for name in (*following, "render_report", "render_index")}
     assert project.stale() == {**expected, "measure_cost": 2}
     project.snakemake("results/tiny/metrics.csv", "results/tiny/timings.csv")
 

@@ -61,5 +61,6 @@ def test_maps_are_drawn_measured_shown_and_stale_one_by_one(empty):
         "render_table",
         "render_figure",
         "render_report",
+        "render_index",
     )
     assert empty.stale(*asked) == dict.fromkeys(followers, 1)

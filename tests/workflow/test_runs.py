@@ -91,7 +91,7 @@ def test_an_archive_behind_a_url_is_planned_without_looking_at_it(fresh):
 def test_two_runs_give_the_same_bytes(project, tmp_path):
     other = copy_project(tmp_path / "again" / "trazo")
     other.snakemake()
-    for name in ("metrics.csv", "tables/map.csv", "figures/curve.svg", "figures/sheet.png"):
+    for name in ("metrics.csv", "tables/map.csv", "figures/curve.svg", "figures/curve.json", "figures/sheet.png"):
         first, second = (p.folder / "results" / "tiny" / name for p in (project, other))
         assert first.read_bytes() == second.read_bytes(), name
 

@@ -24,7 +24,8 @@ def test_everything_a_study_promises_is_there(project):
     for name in (
         "report.html", "metrics.csv", "timings.csv", "comparison.csv",
         "tables/map.csv", "tables/map.md", "tables/map.tex",
-        "figures/curve.svg", "figures/curve.png", "figures/sheet.svg", "figures/sheet.png",
+        "figures/curve.svg", "figures/curve.png", "figures/curve.json", "figures/sheet.svg", "figures/sheet.png",
+        "verdict.json", "../index.html",
         "models/one/seed0/classify/checkpoint.pt", "images/pets/train.h5",
     ):  # fmt: skip
         assert (results / name).stat().st_size > 0, name
@@ -85,7 +86,7 @@ def test_a_new_part_beside_those_in_use_touches_no_result(project, module, part)
 
 def test_a_table_touches_itself_and_the_report(project):
     project.write_study(changed(("tables", "map", "title"), "Another title"))
-    assert project.stale() == {"render_table": 1, "render_report": 1}
+    assert project.stale() == {"render_table": 1, "render_report": 1, "render_index": 1}
 
 
 def test_the_order_of_keys_touches_nothing(project):

@@ -164,3 +164,22 @@ def reports():
 def every(kind):
     """Return all outputs of one kind over the configured studies."""
     return [path for plan in configured for path in getattr(plan, kind)()]
+
+
+# What the pages are made of counts by its bytes.
+TEMPLATES = sorted((WORKFLOW / "trazo/report/templates").iterdir())
+
+
+def shown_as(kind):
+    """Return what tells a table or figure from others in Snakemake's own report: its title in the study."""
+
+    def labels(wildcards):
+        shown = getattr(plan_of(wildcards).study, f"{kind}s")
+        title = shown[getattr(wildcards, kind)].title
+        # Braces would be taken for wildcards.
+        return {
+            kind: title.replace("{", "(").replace("}", ")"),
+            "name": "{" + kind + "}",
+        }
+
+    return labels

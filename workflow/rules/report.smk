@@ -1,6 +1,10 @@
 # From metrics to tables, figures and the page.
 #
-#   results/<study>/metrics.csv, timings.csv, comparison.csv, tables/*.{csv,md,tex}, figures/*.{svg,png}, report.html
+#   results/<study>/metrics.csv, timings.csv, comparison.csv, tables/*.{csv,md,tex}, figures/*.{svg,png,json}, report.html
+#   results/index.html
+#
+# What `report` marks is in Snakemake's own report too (snakemake --report report.zip), with the captions of
+# workflow/captions.
 
 
 # How every stage learned, epoch by epoch; all times apart, since metrics.csv is the same on every run.
@@ -32,7 +36,13 @@ rule collect_metrics:
         training="results/{study}/models/training.csv",
         significance="results/{study}/significance.csv",
     output:
-        metrics="results/{study}/metrics.csv",
+        metrics=report(
+            "results/{study}/metrics.csv",
+            caption="../captions/metrics.rst",
+            category="{study}",
+            subcategory="values",
+            labels={"values": "all that was measured"},
+        ),
     log:
         "results/{study}/logs/collect_metrics.log",
     conda:
@@ -50,7 +60,13 @@ rule compare_published:
         timings="results/{study}/timings.csv",
         published=PUBLISHED,
     output:
-        comparison="results/{study}/comparison.csv",
+        comparison=report(
+            "results/{study}/comparison.csv",
+            caption="../captions/comparison.rst",
+            category="{study}",
+            subcategory="values",
+            labels={"values": "published beside measured"},
+        ),
     log:
         "results/{study}/logs/compare_published.log",
     conda:
@@ -70,7 +86,13 @@ rule render_table:
         published=PUBLISHED,
         significance="results/{study}/significance.csv",
     output:
-        csv="results/{study}/tables/{table}.csv",
+        csv=report(
+            "results/{study}/tables/{table}.csv",
+            caption="../captions/table.rst",
+            category="{study}",
+            subcategory="tables",
+            labels=shown_as("table"),
+        ),
         md="results/{study}/tables/{table}.md",
         tex="results/{study}/tables/{table}.tex",
     log:
@@ -89,8 +111,15 @@ rule render_figure:
     input:
         unpack(lambda w: plan_of(w).figure_inputs(w.figure)),
     output:
-        svg="results/{study}/figures/{figure}.svg",
+        svg=report(
+            "results/{study}/figures/{figure}.svg",
+            caption="../captions/figure.rst",
+            category="{study}",
+            subcategory="figures",
+            labels=shown_as("figure"),
+        ),
         png="results/{study}/figures/{figure}.png",
+        plot="results/{study}/figures/{figure}.json",
     log:
         "results/{study}/logs/render_figure/{figure}.log",
     conda:
@@ -110,11 +139,18 @@ rule render_report:
         significance="results/{study}/significance.csv",
         agreement=lambda w: plan_of(w).agreements(),
         tables=lambda w: plan_of(w).tables(),
-        figures=lambda w: plan_of(w).pictures(),
+        figures=lambda w: plan_of(w).pictures() + plan_of(w).plots(),
         artifacts=lambda w: plan_of(w).artifacts(),
     output:
-        report="results/{study}/report.html",
+        report=report(
+            "results/{study}/report.html",
+            caption="../captions/report.rst",
+            category="{study}",
+            subcategory="report",
+            labels={"report": "the whole report"},
+        ),
         summary="results/{study}/run.md",
+        verdict="results/{study}/verdict.json",
     log:
         "results/{study}/logs/render_report.log",
     conda:
@@ -122,7 +158,7 @@ rule render_report:
     params:
         code=code_of(
             "render_report",
-            files=sorted((WORKFLOW / "trazo/report/templates").iterdir()),
+            files=TEMPLATES,
         ),
         study=lambda w: plan_of(w).study.model_dump(mode="json"),
         original=lambda w: plan_of(w).original.model_dump(mode="json"),
@@ -130,3 +166,19 @@ rule render_report:
         sources=lambda w: plan_of(w).sources_in_words(),
     script:
         "../scripts/render_report.py"
+
+
+# The front page: all studies of the run, and those of earlier runs whose results lie beside them.
+rule render_index:
+    input:
+        verdicts=sorted(f"{plan.root}/verdict.json" for plan in configured),
+    output:
+        index="results/index.html",
+    log:
+        "results/logs/render_index.log",
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        code=code_of("render_index", files=TEMPLATES),
+    script:
+        "../scripts/render_index.py"

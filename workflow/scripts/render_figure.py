@@ -1,4 +1,4 @@
-"""Rule render_figure: one figure as SVG and PNG."""
+"""Rule render_figure: one figure as SVG and PNG, and as a plot that answers when pointed at."""
 
 from pathlib import Path
 

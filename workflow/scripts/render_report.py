@@ -5,6 +5,7 @@ from pathlib import Path
 from trazo.config import Settings, Study
 from trazo.progress import step
 from trazo.report.page import render_page
+from trazo.report.story import commit_of_code
 
 files, params = snakemake.input, snakemake.params
 with step(snakemake.log[0], "report"):
@@ -23,4 +24,6 @@ with step(snakemake.log[0], "report"):
         records=[Path(path) for path in files.artifacts],
         output=Path(snakemake.output.report),
         summary=Path(snakemake.output.summary),
+        verdict=Path(snakemake.output.verdict),
+        commit=commit_of_code(),
     )

@@ -786,6 +786,10 @@ class Plan:
         """Return the paths of all figures, two formats each."""
         return [f"{self.root}/figures/{name}.{end}" for name in self.study.figures for end in ("svg", "png")]
 
+    def plots(self) -> list[str]:
+        """Return the paths of all figures as plots that answer when pointed at."""
+        return [f"{self.root}/figures/{name}.json" for name in self.study.figures]
+
     def artifacts(self) -> list[str]:
         """Return the paths of all artifacts that carry a record of how they were made."""
         stages = [stage for model in self.study.models.values() for stage in model.stages]

@@ -5,6 +5,7 @@ Light to import (no matplotlib, no pandas): the process that plans a run reads `
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,10 @@ from trazo.report.drawing import (
     parse_options,
     save,
 )
+from trazo.report.hover import plot_of
 from trazo.report.kinds import bars, class_curves, curves, epochs, maps, matrices, pairs, sheets, sizes, trade
 from trazo.report.measures import class_order
+from trazo.store import write_text
 
 __all__ = ["KIND_MODULES", "Material", "figure_kinds", "render_figure", "validate_figure"]
 
@@ -143,10 +146,13 @@ def _unsearched(kind: FigureKind, options: Options, study: Study, foreseen: Fore
     return f"the retrieval {options.retrieval} does not give {missing[0]}; add it to its `metrics`." if missing else ""
 
 
-def render_figure(*, figure: Figure, study: Study, material: Material, svg: Path, png: Path) -> None:
-    """Draw a figure and write it as SVG and PNG.
+def render_figure(
+    *, figure: Figure, study: Study, material: Material, svg: Path, png: Path, plot: Path | None = None
+) -> None:
+    """Draw a figure and write it as SVG and PNG, and as a plot that answers when pointed at.
 
-    The same material gives the same bytes; the SVG carries the words that describe it.
+    The same material gives the same bytes; the SVG carries the words that describe it. `plot` is JSON as
+    `hover.plot_of` describes, an empty mapping for figures that are pictures only.
 
     Raises
     ------
@@ -160,4 +166,9 @@ def render_figure(*, figure: Figure, study: Study, material: Material, svg: Path
         raise InputError(f"figure {figure.title!r}: a {figure.kind} needs {' and '.join(missing)}; got none.")
     options = parse_options(kind, figure.options, f"figure {figure.title!r}")
     with house_style(Path(svg).stem):
-        save(kind.draw(options, study, material), title=figure.title, svg=Path(svg), png=Path(png))
+        drawing = kind.draw(options, study, material)
+        save(drawing, title=figure.title, svg=Path(svg), png=Path(png))
+        if plot is not None:
+            # Only what was drawn has its places.
+            text = json.dumps(plot_of(drawing.canvas), ensure_ascii=False, separators=(",", ":"))
+            write_text(plot, text + "\n")

@@ -532,14 +532,15 @@ def left_out(measures: Iterable[Measure]) -> dict[str, list[str]]:
     for retrieval, models in counts.items():
         told = {pair: [m for m, own in models.items() if own == pair] for pair in models.values()}
         found[retrieval] = [
-            f"{', '.join(names) + ': ' if len(told) > 1 else ''}{_left_out(*pair)}"
+            f"{', '.join(names) + ': ' if len(told) > 1 else ''}{queries_left_out(*pair)}"
             for pair, names in told.items()
             if pair[0]
         ]
     return {retrieval: sentences for retrieval, sentences in found.items() if sentences}
 
 
-def _left_out(excluded: int, queries: int) -> str:
+def queries_left_out(excluded: int, queries: int) -> str:
+    """Return what to say of queries without a relevant item, beside those that have one."""
     verbs = ("has", "is") if excluded == 1 else ("have", "are")
     every = excluded + queries
     return f"{excluded} of {every} queries {verbs[0]} no relevant item in the gallery and {verbs[1]} left out."

@@ -19,6 +19,7 @@ import numpy as np
 from trazo import store
 from trazo.config import Retrieval, Settings, Study
 from trazo.folds import searched_rows
+from trazo.provenance import LIBRARY
 from trazo.report.artifacts import Keyed, read_record
 from trazo.report.comparison import Compared
 from trazo.report.measures import (
@@ -40,6 +41,8 @@ from trazo.report.significance import Significance
 from trazo.store import METHOD_COLUMNS
 
 _MINUTE, _HOUR = 60.0, 3600.0
+# What a method costs, as the verdict tells it.
+COSTS = ("query_time", "memory")
 
 
 def duration(seconds: float) -> str:
@@ -71,6 +74,10 @@ class Method:
         Published mAP in per cent, None if there is none.
     p
         p value of its mAP's difference from the retrieval's best; None for the best itself, or without a test.
+    size, packed
+        How many float32 values have the bytes of what is searched, None if that is not said; whether it is bits.
+    costs
+        `query_time` (ms) and `memory` (MB), where they were measured.
     """
 
     retrieval: str
@@ -81,6 +88,17 @@ class Method:
     published: float | None = None
     others: dict[str, Summary] = field(default_factory=dict)
     p: float | None = None
+    size: float | None = None
+    packed: bool = False
+    costs: dict[str, Summary] = field(default_factory=dict)
+
+    @property
+    def size_words(self) -> str:
+        """What is searched, as readers think of it: values or bits, and their bytes."""
+        if self.size is None:
+            return "as they are"
+        values = f"{number(32 * self.size)} bits" if self.packed else f"{self.size:g} values"
+        return f"{values}, {number(4 * self.size)} B"
 
     @property
     def name(self) -> str:
@@ -93,6 +111,13 @@ class Method:
         if self.published is None or self.map.ci_low is None or self.map.ci_high is None:
             return None
         return self.map.ci_low <= self.published <= self.map.ci_high
+
+    @property
+    def place(self) -> str:
+        """Where the published value lies, as `tables.Cell.place`."""
+        if self.inside is None:
+            return ""
+        return "inside" if self.inside else "above" if self.map.value > self.published else "below"
 
 
 def methods(
@@ -141,6 +166,13 @@ def methods(
                 map=summarize(select(mine, metric="map")).scaled(100.0),
                 published=published[0] if len(set(published)) == 1 else None,
                 others={name: summary.scaled(100.0) for name, summary in others.items()},
+                size=float(size) if size else float(bits) / 32 if bits else None,
+                packed=distance == "hamming",
+                costs={
+                    name: found_cost.scaled(unit_of(name).factor)
+                    for name in COSTS
+                    if (found_cost := summarize(select(mine, metric=name)))
+                },
             )
         )
         keys_of[id(found[-1])] = tuple(mine[0].of(column) for column in METHOD_COLUMNS)
@@ -152,6 +184,23 @@ def methods(
     for method in found:
         best.setdefault(method.retrieval, keys_of[id(method)])
     return [replace(m, p=tests.between(m.retrieval, "map", average, keys_of[id(m)], best[m.retrieval])) for m in found]
+
+
+def best_by_size(found: Sequence[Method]) -> list[tuple[Method, int]]:
+    """Return the best method of each size with how many there are of that size, the smallest size first.
+
+    Parameters
+    ----------
+    found
+        Methods of one retrieval, best first; nothing is returned if none of them is shorter than the features are.
+    """
+    sizes: dict[float, list[Method]] = {}
+    for method in found:
+        if method.size is not None:
+            sizes.setdefault(method.size, []).append(method)
+    if len(sizes) < 2 or not any(method.reducer or method.packed for method in found):
+        return []
+    return [(sizes[size][0], len(sizes[size])) for size in sorted(sizes)]
 
 
 def _reducer_words(reducer: str, size: str, bits: str, widths: set[tuple[str, str, str]]) -> str:
@@ -507,6 +556,29 @@ def shown_settings(settings: Settings) -> dict[str, Any]:
     plain_values = settings.model_dump(mode="json")
     places = {n: p if _is_url(p) else f"(local) {Path(p).name}" for n, p in settings.sources.items()}
     return {**plain_values, "sources": places}
+
+
+def commit_of_code() -> str:
+    """Return the commit of the code that runs, "with changes" if it has any; empty outside a repository of its own."""
+    import subprocess
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(LIBRARY), *words], capture_output=True, text=True, check=False, timeout=20
+        )
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        # A copy within somebody else's repository is not of its commits.
+        if not git("ls-files", "--error-unmatch", "provenance.py"):
+            return ""
+        commit, changed = (
+            git("rev-parse", "--short=12", "HEAD"),
+            git("status", "--porcelain", "--", str(LIBRARY.parent)),
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return f"{commit} with changes" if commit and changed else commit
 
 
 def run_summary(

@@ -27,6 +27,7 @@ from trazo.report.drawing import (
     new_canvas,
     shown_models,
 )
+from trazo.report.hover import tell, value_words
 from trazo.report.measures import (
     Measure,
     Summary,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.patches import Rectangle
 
 
 class _ByClass(ModelOptions):
@@ -133,7 +135,7 @@ def class_bars(options: ClassBars, study: Study, material: Material) -> Drawing:
             reducer = next((m.reducer for m in mine), "")
             values = _published_by_class(published, model, reducer, distance)
             draw = _model_points if many else _model_bars
-            draw(axes, bars, values, position, len(series), options.metric)
+            draw(axes, bars, values, position, list(series), options.metric)
             marked = marked or any(c in values for c in shown)
             words += _extremes(bars, name, "" if mixed else distance, options.metric)
         if chance is not None:
@@ -185,7 +187,7 @@ def class_extremes(options: ClassExtremes, study: Study, material: Material) -> 
         places = {c: i + (0.6 if c in worst and len(best) + len(worst) < len(values) else 0.0)
                   for i, c in enumerate([*best, *worst])}  # fmt: skip
         for name, y in places.items():
-            _bar(axes, values[name], y, 0.62, colour_of(position), unit.factor)
+            _bar(axes, values[name], y, 0.62, colour_of(position), options.metric)
         axes.set_yticks(list(places.values()), [label(c, 20) for c in places])
         axes.set_ylim(max(places.values()) + 0.6, -0.6)
         axes.set_xlim(left=0)
@@ -259,38 +261,68 @@ def _published_by_class(published: list[PublishedValue], model: str, reducer: st
 
 
 def _model_bars(
-    axes: Axes, bars: dict[str, Summary | None], published: dict[str, float], position: int, models: int, metric: str
+    axes: Axes,
+    bars: dict[str, Summary | None],
+    published: dict[str, float],
+    position: int,
+    models: list[str],
+    metric: str,
 ) -> None:
-    height = 0.76 / models
-    factor = unit_of(metric).factor
+    height = 0.76 / len(models)
     for row, (name, summary) in enumerate(bars.items()):
         y = row - 0.38 + height * (position + 0.5)
         if summary is not None:
-            _bar(axes, summary, y, height * 0.9, colour_of(position), factor)
+            bar = _bar(axes, summary, y, height * 0.9, colour_of(position), metric)
+            tell(bar, label(models[position]), [_said(name, summary, metric)])
         if name in published:
-            axes.plot(published[name], y, marker="D", ms=5, mfc=PAPER, mec=INK, mew=1.1, linestyle="none", zorder=5)
+            (mark,) = axes.plot(
+                published[name], y, marker="D", ms=5, mfc=PAPER, mec=INK, mew=1.1, linestyle="none", zorder=5
+            )
+            tell(mark, "published", [_said(name, published[name], metric)])
 
 
-def _bar(axes: Axes, summary: Summary, y: float, height: float, colour: str, factor: float) -> None:
-    axes.barh(y, factor * summary.value, height=height, color=colour, alpha=0.85, lw=0)
+def _said(name: str, value: Summary | float, metric: str) -> str:
+    """Return a class' value in words; a published one is in the metric's unit already."""
+    unit = unit_of(metric)
+    words = (
+        value_words(value.scaled(unit.factor), unit)
+        if isinstance(value, Summary)
+        else f"{unit.text(value)} {unit.sign}"
+    )
+    return f"{name}: {metric_label(metric)} {words}"
+
+
+def _bar(axes: Axes, summary: Summary, y: float, height: float, colour: str, metric: str) -> Rectangle:
+    factor = unit_of(metric).factor
+    (bar,) = axes.barh(y, factor * summary.value, height=height, color=colour, alpha=0.85, lw=0)
     if summary.ci_low is not None:
         axes.plot([factor * summary.ci_low, factor * summary.ci_high], [y, y], color=INK, lw=1.0, alpha=0.75)
+    return bar
 
 
 def _model_points(
-    axes: Axes, bars: dict[str, Summary | None], published: dict[str, float], position: int, models: int, metric: str
+    axes: Axes,
+    bars: dict[str, Summary | None],
+    published: dict[str, float],
+    position: int,
+    models: list[str],
+    metric: str,
 ) -> None:
     """Draw one point a class, with its interval; models share a row, a little apart."""
     factor, colour = unit_of(metric).factor, colour_of(position)
     for row, (name, summary) in enumerate(bars.items()):
-        y = row + 0.5 * ((position + 0.5) / models - 0.5)
+        y = row + 0.5 * ((position + 0.5) / len(models) - 0.5)
         if summary is not None:
             if summary.ci_low is not None:
                 axes.plot([factor * summary.ci_low, factor * summary.ci_high], [y, y], color=colour, lw=0.9, alpha=0.5)
             marker = MARKERS[position % len(MARKERS)]
-            axes.plot(factor * summary.value, y, marker=marker, ms=3.6, color=colour, linestyle="none")
+            (point,) = axes.plot(factor * summary.value, y, marker=marker, ms=3.6, color=colour, linestyle="none")
+            tell(point, label(models[position]), [_said(name, summary, metric)])
         if name in published:
-            axes.plot(published[name], y, marker="D", ms=4, mfc=PAPER, mec=INK, mew=0.9, linestyle="none", zorder=5)
+            (mark,) = axes.plot(
+                published[name], y, marker="D", ms=4, mfc=PAPER, mec=INK, mew=0.9, linestyle="none", zorder=5
+            )
+            tell(mark, "published", [_said(name, published[name], metric)])
 
 
 def _legend(canvas: Canvas, models: list[str], *, marked: bool, chance: bool, points: bool) -> None:

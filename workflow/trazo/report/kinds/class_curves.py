@@ -28,6 +28,7 @@ from trazo.report.drawing import (
     new_canvas,
     shown_models,
 )
+from trazo.report.hover import tell
 from trazo.report.kinds.curves import INTERPOLATED_CURVE
 from trazo.report.measures import last_weights, ordering, read_measures, reduced_by, select, summarize
 
@@ -270,13 +271,20 @@ def _drawn(panels: _Panels, classes: list[str], options: PrecisionRecall) -> Dra
 def _class_lines(axes: Axes, curves: dict[str, Curve], coloured: list[str], *, joined: bool) -> None:
     for name, curve in curves.items():
         if name not in coloured:
-            axes.plot(*zip(*curve.points), color=SOFT, lw=0.5, alpha=0.35, zorder=1)
+            (line,) = axes.plot(*zip(*curve.points), color=SOFT, lw=0.5, alpha=0.35, zorder=1)
+            tell(line, "other classes", _point_words(name, curve))
     for position, name in enumerate(coloured):
         if name in curves:
             look = {"color": colour_of(position), "marker": MARKERS[position % len(MARKERS)]}
             style = LINE_STYLES[position // len(MARKERS) % len(LINE_STYLES)]
             points, marked = curves[name].points, curves[name].marked
-            axes.plot(*zip(*points), ms=4, lw=1.4 if joined else 1.1, markevery=marked, linestyle=style, **look)
+            width = 1.4 if joined else 1.1
+            (line,) = axes.plot(*zip(*points), ms=4, lw=width, markevery=marked, linestyle=style, **look)
+            tell(line, label(name), _point_words(name, curves[name]))
+
+
+def _point_words(name: str, curve: Curve) -> list[str]:
+    return [f"{name}: precision {precision:.1f} %, recall {recall:.1f} %" for recall, precision in curve.points]
 
 
 def _legend(canvas: Canvas, coloured: list[str], others: int) -> None:

@@ -23,7 +23,9 @@ from trazo.report.drawing import (
     new_canvas,
     shown_models,
 )
+from trazo.report.hover import tell, value_words
 from trazo.report.measures import (
+    RATE,
     Measure,
     last_weights,
     ordering,
@@ -106,12 +108,17 @@ def _recall_lines(
             heights = [100 * points[r].value for r in recalls]
             if all(points[r].ci_low is not None for r in recalls):
                 bounds = [(100 * points[r].ci_low, 100 * points[r].ci_high) for r in recalls]
-                axes.fill_between([100 * r for r in recalls], *zip(*bounds), color=colour_of(colour), alpha=0.1, lw=0)
+                area = axes.fill_between(
+                    [100 * r for r in recalls], *zip(*bounds), color=colour_of(colour), alpha=0.1, lw=0
+                )
+                tell(area, " · ".join(told))
             middle = min(recalls, key=lambda r: abs(r - 0.5))
             words.append(f"{', '.join(told)}: {100 * points[middle].value:.1f} % at recall {middle:g}.")
+            said = [f"Precision {value_words(points[r].scaled(100), RATE)} at recall {100 * r:g} %" for r in recalls]
             if anchored and 0.0 not in points:
                 recalls, heights = [0.0, *recalls], [100.0, *heights]
-            axes.plot(
+                said = ["Set to 100 % at recall 0", *said]
+            (drawn,) = axes.plot(
                 [100 * r for r in recalls],
                 heights,
                 color=colour_of(colour),
@@ -119,6 +126,7 @@ def _recall_lines(
                 marker=MARKERS[style % len(MARKERS)],
                 label=" · ".join(told),
             )
+            tell(drawn, " · ".join(told), said)
     axes.set(xlabel="Recall (%)", ylabel="Precision (%)", xlim=(-1, 101), ylim=(0, 102))
     axes.set_xticks(range(0, 101, 10))
     axes.legend(loc="upper right")
@@ -150,7 +158,7 @@ def training_curves(options: TrainingCurves, study: Study, material: Material) -
         for (key, title, factor), axes in zip(panels, grid[row]):
             for name, model, _seed, epochs in sorted(runs, key=lambda run: (models.index(run[1]), run[2])):
                 if name == stage:
-                    _history_lines(axes, epochs, key, factor, models.index(model))
+                    _history_lines(axes, epochs, key, factor, models.index(model), label(model), title)
             axes.set(xlabel="Epoch", ylabel=title)
             axes.set_ylim(bottom=0)
             axes.xaxis.get_major_locator().set_params(integer=True)
@@ -160,12 +168,16 @@ def training_curves(options: TrainingCurves, study: Study, material: Material) -
     return Drawing(canvas, " ".join(_last_epoch_words(*run) for run in sorted(runs, key=lambda run: run[:3])))
 
 
-def _history_lines(axes: Axes, epochs: list[dict[str, Any]], key: str, factor: float, place: int) -> None:
+def _history_lines(
+    axes: Axes, epochs: list[dict[str, Any]], key: str, factor: float, place: int, name: str, title: str
+) -> None:
     for prefix, style, width in (("", "dashed", 1.2), ("validation_", "solid", 1.9)):
         points = [(e["epoch"], factor * e[prefix + key]) for e in epochs if e.get(prefix + key) is not None]
         if points:
             marker = mark_of(place) or ("o" if len(points) == 1 else None)
-            axes.plot(*zip(*points), color=colour_of(place), ls=style, lw=width, marker=marker, ms=4)
+            (line,) = axes.plot(*zip(*points), color=colour_of(place), ls=style, lw=width, marker=marker, ms=4)
+            part = "validation" if prefix else "training"
+            tell(line, f"{name}, {part}", [f"{title} {value:.4g} at epoch {epoch:g}" for epoch, value in points])
 
 
 def _training_legend(canvas: Any, shown: list[str], models: list[str]) -> None:

@@ -24,6 +24,7 @@ from trazo.report.drawing import (
     new_canvas,
     shown_models,
 )
+from trazo.report.hover import tell, value_words
 from trazo.report.measures import (
     Measure,
     Summary,
@@ -92,6 +93,11 @@ class _Line:
     metric: str
     points: dict[float, Summary]
     published: list[tuple[float, float]]
+
+    @property
+    def name(self) -> str:
+        """What readers know it by."""
+        return f"{label(self.model)} · {metric_label(self.metric)}"
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -189,9 +195,9 @@ def _panel(axes: Axes, lines: list[_Line], unit: Unit, options: Epochs, models: 
         bounded = [e for e in reached if line.points[e].ci_low is not None]
         if bounded:
             bounds = [(line.points[e].ci_low, line.points[e].ci_high) for e in bounded]
-            axes.fill_between(bounded, *zip(*bounds), color=colour, alpha=0.13, lw=0)
+            tell(axes.fill_between(bounded, *zip(*bounds), color=colour, alpha=0.13, lw=0), line.name)
         if reached:
-            axes.plot(
+            (drawn,) = axes.plot(
                 reached,
                 [line.points[e].value for e in reached],
                 color=colour,
@@ -200,10 +206,13 @@ def _panel(axes: Axes, lines: list[_Line], unit: Unit, options: Epochs, models: 
                 markersize=3.8,
                 linewidth=1.6,
             )
+            tell(drawn, line.name, [f"{value_words(line.points[e], unit)} at epoch {e:g}" for e in reached])
         if line.published:
-            axes.plot(
+            (marks,) = axes.plot(
                 *zip(*line.published), marker=marker, ms=6.0, mfc="none", mec=colour, mew=1.3, ls="none", zorder=5
             )
+            said = [f"published: {unit.text(value)} {unit.sign} at epoch {epoch:g}" for epoch, value in line.published]
+            tell(marks, line.name, said)
     names = ", ".join(dict.fromkeys(metric_label(line.metric) for line in lines))
     sign = f" ({unit.sign})" if unit.sign else ""
     axes.set_ylabel(names + sign if len(names) <= 34 else unit.sign)

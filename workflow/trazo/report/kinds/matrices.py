@@ -23,6 +23,7 @@ from trazo.report.drawing import (
     new_canvas,
     shown_models,
 )
+from trazo.report.hover import tell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -210,6 +211,7 @@ def _matrix(axes: Axes, panel: Panel, share: Share, *, numbered: bool) -> None:
     # Where a class is confused with many others, each has few: a root keeps them in sight.
     shade = Normalize(vmin=0, vmax=100) if numbered else PowerNorm(0.5, vmin=0, vmax=100)
     image = axes.imshow(by_class, cmap="Blues", norm=shade, interpolation="nearest", aspect="auto")
+    tell(image, label(panel.title), *_cell_words(panel, by_class, shares, numbered=numbered))
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -232,6 +234,24 @@ def _matrix(axes: Axes, panel: Panel, share: Share, *, numbered: bool) -> None:
         text = f"{percent:.0f} %" if percent >= 9.95 or small else f"{percent:.1f} %"
         axes.text(column, row - 0.03, panel.counts[row, column], va="bottom", fontsize=7 if small else 9, **style)
         axes.text(column, row + 0.03, text, va="top", fontsize=5.6 if small else 6.8, **style)
+
+
+def _cell_words(
+    panel: Panel, by_class: np.ndarray, shares: np.ndarray, *, numbered: bool
+) -> tuple[list[list[str]], list[list[str]]]:
+    """Return what is said of each cell, and what stands in it; nothing where there is no item."""
+    said = [
+        [
+            f"{true}, taken for {taken}: {count} ({by_class[row, column]:.1f} % of {true})" if count else ""
+            for column, (taken, count) in enumerate(zip(panel.predicted, line))
+        ]
+        for row, (true, line) in enumerate(zip(panel.true, panel.counts.tolist()))
+    ]
+    cells = [
+        [f"{count}\n{shares[row, column]:.0f} %" if count else "" for column, count in enumerate(line)]
+        for row, line in enumerate(panel.counts.tolist())
+    ]
+    return said, cells if numbered else []
 
 
 def _readable(share: float) -> str:

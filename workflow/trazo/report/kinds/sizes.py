@@ -35,6 +35,7 @@ from trazo.report.drawing import (
     legend_above,
     new_canvas,
 )
+from trazo.report.hover import tell, value_words
 from trazo.report.measures import (
     RATE,
     Summary,
@@ -148,7 +149,7 @@ def by_size(options: BySize, study: Study, material: Material) -> Drawing:
         panels.append(_Panel(metric, lines, _levels(codes, metric), _published_levels(spoken, metric)))
     canvas, grid = _canvas(len(panels), options.metrics)
     for axes, panel in zip(grid, panels):
-        _draw(axes, panel)
+        _draw(axes, panel, "{:g} values")
         _sizes_below(axes, panel)
     _legend(canvas, panels)
     return Drawing(canvas, " ".join(_words(panel, "{:g} values") for panel in panels))
@@ -210,13 +211,13 @@ def by_option(options: ByOption, study: Study, material: Material) -> Drawing:
         panels.append(_Panel(metric, lines, _levels(codes, metric), []))
     canvas, grid = _canvas(len(panels), options.metrics)
     share = options.option == "share"
+    words = f"{options.option} {{:g}}"
     for axes, panel in zip(grid, panels):
-        _draw(axes, panel)
+        _draw(axes, panel, words)
         places = panel.places
         axes.set_xticks(places, [f"{100 * place:g}" if share else f"{place:g}" for place in places])
         axes.set_xlabel("Share of items fitted on (%)" if share else options.option)
     _legend(canvas, panels)
-    words = f"{options.option} {{:g}}"
     return Drawing(canvas, " ".join(_words(panel, words) for panel in panels))
 
 
@@ -250,27 +251,32 @@ def _canvas(panels: int, metrics: Sequence[str]) -> tuple[Canvas, list[Axes]]:
     return canvas, grid[: len(metrics)]
 
 
-def _draw(axes: Axes, panel: _Panel) -> None:
-    for place, (level, dash) in enumerate(zip(panel.levels.values(), _cycled(len(panel.levels)))):
-        axes.axhline(level.value, color=INK, lw=1.3, linestyle=dash, zorder=1.5)
+def _draw(axes: Axes, panel: _Panel, at: str) -> None:
+    unit = unit_of(panel.metric)
+    for place, ((name, level), dash) in enumerate(zip(panel.levels.items(), _cycled(len(panel.levels)))):
+        line = axes.axhline(level.value, color=INK, lw=1.3, linestyle=dash, zorder=1.5)
+        tell(line, name, [value_words(level, unit)] * 2)
         if level.ci_low is not None and place == 0:
             axes.axhspan(level.ci_low, level.ci_high, color=INK, alpha=0.07, lw=0, zorder=1)
     for value in panel.published_levels:
-        axes.axhline(value, color=SOFT, lw=1.1, linestyle="dotted", zorder=1.5)
+        line = axes.axhline(value, color=SOFT, lw=1.1, linestyle="dotted", zorder=1.5)
+        tell(line, "features as they are, published", [f"{unit.text(value)} {unit.sign}"] * 2)
     for line in panel.lines:
         reached = sorted(line.points)
         bounded = [p for p in reached if line.points[p].ci_low is not None]
         if bounded:
             bounds = [(line.points[p].ci_low, line.points[p].ci_high) for p in bounded]
-            axes.fill_between(bounded, *zip(*bounds), color=line.colour, alpha=0.12, lw=0)
+            tell(axes.fill_between(bounded, *zip(*bounds), color=line.colour, alpha=0.12, lw=0), line.name)
         marker = _mark(line)
         heights = [line.points[p].value for p in reached]
-        axes.plot(reached, heights, color=line.colour, marker=marker, ms=4.2, lw=1.7, zorder=3)
+        (drawn,) = axes.plot(reached, heights, color=line.colour, marker=marker, ms=4.2, lw=1.7, zorder=3)
+        tell(drawn, line.name, [f"{value_words(line.points[p], unit)}, {at.format(p)}" for p in reached])
         told = sorted(line.published)
         hollow = {"mfc": PAPER, "mec": line.colour, "mew": 1.1, "ms": 5.2, "zorder": 2.5}
-        axes.plot(told, [line.published[p] for p in told], color=line.colour, marker=marker, ls="dotted", lw=0.9,
-                  **hollow)  # fmt: skip
-    unit = unit_of(panel.metric)
+        (marks,) = axes.plot(told, [line.published[p] for p in told], color=line.colour, marker=marker, ls="dotted",
+                             lw=0.9, **hollow)  # fmt: skip
+        spoken = [f"published: {unit.text(line.published[p])} {unit.sign}, {at.format(p)}" for p in told]
+        tell(marks, line.name, spoken)
     axes.set_ylabel(metric_heading(panel.metric))
     values = [value for value in panel.values if value > 0]
     if unit != RATE and values and max(values) > _WIDE * min(values):

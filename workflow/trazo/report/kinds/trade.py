@@ -37,6 +37,7 @@ from trazo.report.drawing import (
     legend_above,
     new_canvas,
 )
+from trazo.report.hover import tell, value_words
 from trazo.report.measures import (
     RATE,
     Summary,
@@ -104,11 +105,12 @@ def trade_off(options: TradeOff, study: Study, material: Material) -> Drawing:
         for code in mine:
             x, y = _at(code, options)
             _interval(axes, code.values[options.metric], x, colour)
-            axes.scatter(
+            mark = axes.scatter(
                 x, y, s=_area(code, options, largest), marker="s" if code.packed else "o", color=colour,
                 edgecolor=INK if code in front else PAPER, linewidth=1.3 if code in front else 0.7, alpha=0.85,
                 zorder=3,
             )  # fmt: skip
+            tell(mark, label(name), [_told(code, wanted, code in front)])
     _scales(axes, codes, options)
     _legend(canvas, colours, codes, options, largest)
     _name_sizes(axes, codes, front, options, largest)
@@ -135,6 +137,12 @@ def undominated(codes: Sequence[Code], cost: str, metric: str) -> list[Code]:
 
 def _at(code: Code, options: TradeOff) -> tuple[float, float]:
     return code.values[options.cost].value, code.values[options.metric].value
+
+
+def _told(code: Code, metrics: Sequence[str], best: bool) -> str:
+    size = f"{32 * code.size:,.0f} bits" if code.packed else f"{code.size:g} values"
+    values = [f"{metric_label(name)} {value_words(code.values[name], unit_of(name))}" for name in metrics]
+    return "\n".join([size, *values, *(["outdone by none"] if best else [])])
 
 
 def _area(code: Code, options: TradeOff, largest: float) -> float:
@@ -288,6 +296,10 @@ def heat_map(options: HeatMap, study: Study, material: Material) -> Drawing:
     axes.set(xlabel=options.across, ylabel=options.up)
     unit, best = unit_of(options.metric), (min if lower_is_better(options.metric) else max)
     top = best(values, key=lambda pair: values[pair].value)
+    pairs = [[(column, row) for column in columns] for row in rows]
+    said = [[_cell_words(options, pair, values.get(pair)) for pair in line] for line in pairs]
+    cells = [[unit.text(values[pair].value) if pair in values else "" for pair in line] for line in pairs]
+    tell(image, metric_label(options.metric), said, cells)
     _write_cells(axes, image, values, columns, rows, top, options.metric)
     whole = next((code.values[options.metric] for code in codes if not code.reducer), None)
     sign = f" {unit.sign}" if unit.sign else ""
@@ -300,6 +312,13 @@ def heat_map(options: HeatMap, study: Study, material: Material) -> Drawing:
         for word, pair in (("best", top), ("worst", worst))
     ]
     return Drawing(canvas, f"{metric_label(options.metric)} of {name}: {', '.join(words)}{base}.")
+
+
+def _cell_words(options: HeatMap, pair: tuple[float, float], value: Summary | None) -> str:
+    place = f"{options.across} {pair[0]:g}, {options.up} {pair[1]:g}"
+    if value is None:
+        return f"{place}: not measured"
+    return f"{metric_label(options.metric)} {value_words(value, unit_of(options.metric))}\n{place}"
 
 
 def _write_cells(

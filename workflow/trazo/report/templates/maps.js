@@ -2,7 +2,9 @@
 // Everything shown is in #map-data, which report/explorer.py describes. Without this script the still pictures stand.
 (() => {
   "use strict";
-  const data = JSON.parse(document.getElementById("map-data").textContent);
+  const holder = document.getElementById("map-data");
+  if (!holder) return;
+  const data = JSON.parse(holder.textContent);
   const COLOURS = 8, DEEPEST = 40, NEAR = { mouse: 14, touch: 26 };
   // Markers in the order of the still picture's, of radius 1.
   const SHAPES = [
@@ -12,15 +14,6 @@
   const paths = SHAPES.map(shape => new Path2D(shape));
   const shapeOf = index => Math.floor(index / COLOURS) % SHAPES.length;
   const colourOf = index => `--c${index % COLOURS + 1}`;
-
-  function element(tag, properties = {}, ...children) {
-    const made = document.createElement(tag);
-    for (const [name, value] of Object.entries(properties)) {
-      if (name in made) made[name] = value; else made.setAttribute(name, value);
-    }
-    made.append(...children);
-    return made;
-  }
 
   class Explorer {
     constructor(figure, spec) {
@@ -98,21 +91,11 @@
     place() {
       this.card.hidden = !this.active;
       if (!this.active) return;
-      const { panel, item } = this.active, set = panel.set, sprite = set.sprite;
-      const pictured = sprite && item % sprite.every === 0;
+      const { panel, item } = this.active, set = panel.set;
       this.what.textContent = set.classes[set.labels[item]];
       this.id.textContent = set.ids[item];
-      this.thumb.hidden = !pictured;
-      if (pictured) {
-        const side = 96, tile = item / sprite.every;
-        // The address is the picture itself, a megabyte: not to be read again for every point.
-        if (this.pictures !== set) this.thumb.style.backgroundImage = `url(${sprite.source})`;
-        this.pictures = set;
-        Object.assign(this.thumb.style, {
-          backgroundSize: `${side * sprite.columns}px ${side * sprite.rows}px`,
-          backgroundPosition: `${-side * (tile % sprite.columns)}px ${-side * Math.floor(tile / sprite.columns)}px`,
-        });
-      }
+      const row = set.rows ? set.rows[item] : item;
+      this.thumb.hidden = !(set.pictured && pictures.show(this.thumb, panel.spec.set, row, 96));
       const [x, y] = panel.at(panel.indexOf(item));
       const all = this.live.getBoundingClientRect(), own = panel.canvas.getBoundingClientRect();
       const left = own.left - all.left + x, top = own.top - all.top + y, width = this.card.offsetWidth;

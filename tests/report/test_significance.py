@@ -5,12 +5,27 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import pytest
 from trazo import store
 from trazo.config import Table
+from trazo.errors import InputError
 from trazo.report.measures import read_measures
 from trazo.report.metrics import collect
 from trazo.report.significance import Significance
-from trazo.report.tables import BEST, TIED, build_table, table_csv, table_latex, table_legend, table_markdown
+from trazo.report.tables import (
+    BEST,
+    BETTER,
+    LIKE,
+    TIED,
+    WORSE,
+    build_table,
+    mark_words,
+    table_csv,
+    table_latex,
+    table_legend,
+    table_markdown,
+    validate_table,
+)
 from trazo.store import METHOD_COLUMNS
 
 from .conftest import measure
@@ -69,6 +84,41 @@ def test_the_best_is_that_of_the_values_shown(finished, tmp_path):
     grid = _grid(finished, tmp_path, where={"distance": "euclidean"}, columns=[])
     marks = {place[0]: cell.mark for place, cell in grid.cells.items()}
     assert marks == {"large": BEST, "small": TIED}
+
+
+def test_marks_beside_one_method_say_what_is_better_and_worse(finished, tmp_path):
+    grid = _grid(finished, tmp_path, against={"model": "large", "distance": "cosine"})
+    assert {place: cell.mark for place, cell in grid.cells.items()} == {
+        ("large", ("cosine",)): "",
+        ("small", ("cosine",)): LIKE,
+        ("small", ("euclidean",)): WORSE,
+        ("large", ("euclidean",)): WORSE,
+    }
+    assert grid.against == "large, cosine"
+    assert any("worse than large, cosine" in sentence for sentence in table_legend(grid))
+    assert mark_words(WORSE, grid) == "worse than large, cosine"
+    assert r"50.0$^{\downarrow}$" in table_latex(grid)
+    rows = list(csv.DictReader(table_csv(grid).splitlines()))
+    assert [row["euclidean mark"] for row in rows] == ["worse", "worse"]
+
+
+def test_of_several_methods_to_compare_with_that_of_the_same_model_counts(finished, tmp_path):
+    grid = _grid(finished, tmp_path, against={"distance": "euclidean"})
+    # All other pairs have p = 0.5.
+    assert {place: cell.mark for place, cell in grid.cells.items()} == {
+        ("large", ("cosine",)): BETTER,
+        ("small", ("cosine",)): LIKE,
+        ("small", ("euclidean",)): "",
+        ("large", ("euclidean",)): "",
+    }
+
+
+def test_what_marks_compare_with_is_of_the_study(finished):
+    table = Table(title="T", metrics=["map"], against={"model": "larg"})
+    with pytest.raises(InputError, match="against: unknown model 'larg'"):
+        validate_table(table, finished.study, {"map"})
+    with pytest.raises(InputError, match="unknown dimension 'colour'"):
+        validate_table(table.model_copy(update={"against": {"colour": "red"}}), finished.study)
 
 
 def test_without_tests_nothing_is_marked(finished, tmp_path):

@@ -906,6 +906,11 @@ class Table(_Strict):
         "", description="the published table, or tables, that it stands beside, as named in published.csv"
     )
     note: str = Field("", description="a sentence below the table")
+    against: dict[str, Any] = Field(
+        default_factory=dict,
+        description="what marks compare values with, such as {reducer: none}, instead of with the best: better and "
+        "worse by more than chance may bring, or like it",
+    )
 
     @field_validator("rows")
     @classmethod

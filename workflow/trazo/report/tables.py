@@ -8,9 +8,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from trazo.config import Study, Table
 from trazo.errors import InputError
@@ -33,6 +34,7 @@ from trazo.report.measures import (
     last_stages,
     learned_reducers,
     left_out,
+    lower_is_better,
     measured_names,
     metric_label,
     ordering,
@@ -56,6 +58,9 @@ _WIDTHS = ("size", "bits")
 # These follow from the method and the size of codes that a network learned.
 _OF_CODES = ("model", "distance")
 BEST, TIED = "★", "☆"
+# Beside one method that a table names, instead of beside the best.
+BETTER, WORSE, LIKE = "▲", "▼", "="
+_MARK_WORDS = {BEST: "best", TIED: "like best", BETTER: "better", WORSE: "worse", LIKE: "like"}
 TOTAL_NAMES = {"classes": "mean of classes", "queries": "mean over queries"}
 
 
@@ -64,7 +69,8 @@ class Cell:
     """A measured value and the published one beside it, both in the row's or column's unit; None where missing.
 
     `mark` is `BEST` for the best of the values of one metric over the same queries, and `TIED` for one that a paired
-    randomisation test cannot tell from it.
+    randomisation test cannot tell from it; beside a method that the table names, `BETTER`, `WORSE`, or `LIKE` for one
+    that the test cannot tell from it.
     """
 
     metric: str
@@ -107,6 +113,8 @@ class Grid:
         By (row, column); a missing one is empty.
     left_out
         What to say of queries that no value is of.
+    against
+        What marks compare with, as readers know it; empty: the best.
     """
 
     title: str
@@ -120,6 +128,7 @@ class Grid:
     note: str = ""
     published: str = ""
     left_out: tuple[str, ...] = ()
+    against: str = ""
 
     def cell(self, row: str, column: tuple[str, ...]) -> Cell | None:
         """Return a cell, None where nothing was measured or published."""
@@ -151,7 +160,7 @@ def validate_table(table: Table, study: Study, computed: Collection[str] | None 
     for metric in table.metrics if computed is not None else ():
         if metric not in computed:
             raise InputError(f"table {table.title!r}: nothing computes it: {unknown_name('metric', metric, computed)}")
-    for dimension in (*table.row_dimensions, *table.columns, *table.where):
+    for dimension in (*table.row_dimensions, *table.columns, *table.where, *table.against):
         if dimension not in DIMENSIONS:
             raise InputError(f"table {table.title!r}: {unknown_name('dimension', dimension, DIMENSIONS)}")
     used = [*table.row_dimensions, *table.columns]
@@ -166,6 +175,9 @@ def validate_table(table: Table, study: Study, computed: Collection[str] | None 
     known: dict[str, Collection[str]] = {"model": study.methods, "metric": table.metrics}
     if computed is not None:
         known |= _measured_values(table, study)
+        for key, name in table.against.items():
+            if key in known and name not in ("", None) and plain(key, name) not in known[key]:
+                raise InputError(f"table {table.title!r}: against: {unknown_name(key, str(name), known[key])}")
     for key, choices in known.items():
         wanted = table.where.get(key, [])
         for name in wanted if isinstance(wanted, list) else [wanted]:
@@ -254,7 +266,7 @@ def build_table(
     A dimension that the table does not spread and in which its values still differ (two retrievals, say) becomes a
     column of its own, so that no cell mixes values of different things. Of what the table does not speak of, stages
     or epochs, only the last of each model counts. With `tests`, the best of each metric and what cannot be told from
-    it are marked.
+    it are marked; where the table names a method to compare with, what is better and worse than that.
     """
     validate_table(table, study)
     down = table.row_dimensions
@@ -308,7 +320,9 @@ def build_table(
         return value or "–"
 
     grid_cells = {}
-    marks = _marks(cells, tests) if tests else {}
+    marks = {}
+    if tests:
+        marks = _marks_against(cells, tests, table.against) if table.against else _marks(cells, tests)
     for place in dict.fromkeys(places):
         found, row = cells.get(place, []), beside.get(place)
         metric = found[0].metric if found else row.ours("metric")
@@ -333,6 +347,7 @@ def build_table(
         note=table.note,
         published=_joined(table.published_tables),
         left_out=_left_out(chosen, measures),
+        against=", ".join(label(d, plain(d, v)) for d, v in table.against.items()) if marks else "",
     )
 
 
@@ -344,11 +359,12 @@ def _left_out(chosen: Iterable[Measure], measures: Iterable[Measure]) -> tuple[s
     return tuple(f"{f'{name}: ' if several else ''}{sentence}" for name, said in told.items() for sentence in said)
 
 
-def _marks(
-    cells: dict[tuple[str, tuple[str, ...]], list[Measure]], tests: Significance
-) -> dict[tuple[str, tuple[str, ...]], str]:
-    """Return marks by place: of the totals of one metric on one retrieval, the best, and what equals it."""
-    groups: dict[tuple[str, str, str], dict[tuple[str, tuple[str, ...]], tuple[float, Method]]] = {}
+_Place = tuple[str, tuple[str, ...]]
+
+
+def _tested(cells: dict[_Place, list[Measure]]) -> dict[tuple[str, str, str], dict[_Place, tuple[float, Method]]]:
+    """Return the totals by what tests are of: one metric and mean on one retrieval."""
+    groups: dict[tuple[str, str, str], dict[_Place, tuple[float, Method]]] = {}
     for place, found in cells.items():
         first, summary = found[0], summarize(found)
         # What is tested are methods over all of their folds.
@@ -357,8 +373,33 @@ def _marks(
         method = tuple(first.of(column) for column in METHOD_COLUMNS)
         group = groups.setdefault((first.dataset, first.metric, first.average), {})
         group[place] = (summary.value, method)
+    return groups
+
+
+def _marks_against(
+    cells: dict[_Place, list[Measure]], tests: Significance, against: Mapping[str, Any]
+) -> dict[_Place, str]:
+    """Return marks by place: what is better, worse or like the one of the same metric that `against` describes.
+
+    If it describes several, the one of the same model counts.
+    """
     marks = {}
-    for key, group in groups.items():
+    for key, group in _tested(cells).items():
+        wanted = [p for p in group if all(plain(d, cells[p][0].of(d)) == plain(d, v) for d, v in against.items())]
+        for place, (value, method) in group.items():
+            mine = [p for p in wanted if cells[p][0].model == cells[place][0].model]
+            reference = wanted if len(wanted) == 1 else mine
+            p = tests.between(*key, method, group[reference[0]][1]) if len(reference) == 1 else None
+            if p is not None:
+                above = (value > group[reference[0]][0]) != lower_is_better(key[1])
+                marks[place] = LIKE if p >= LEVEL else BETTER if above else WORSE
+    return marks
+
+
+def _marks(cells: dict[_Place, list[Measure]], tests: Significance) -> dict[_Place, str]:
+    """Return marks by place: of the totals of one metric on one retrieval, the best, and what equals it."""
+    marks = {}
+    for key, group in _tested(cells).items():
         best = max(group, key=lambda place: group[place][0])
         p = {
             place: tests.between(*key, method, group[best][1]) for place, (_, method) in group.items() if place != best
@@ -554,13 +595,19 @@ def table_csv(grid: Grid) -> str:
 
 def _plain_numbers(cell: Cell, parts: list[str]) -> list[object]:
     values: dict[str, object] = {"published": cell.published, "difference": cell.difference}
-    marks = {BEST: "best", TIED: "like best"}
     if cell.measured:
         summary = cell.measured
         values |= {"": summary.value, "ci_low": summary.ci_low, "ci_high": summary.ci_high}
         values |= {"deviation": summary.deviation, "seeds": summary.seeds}
     found = [values.get(part) for part in parts]
-    return [marks.get(cell.mark, "") if p == "mark" else "" if v is None else repr(v) for p, v in zip(parts, found)]
+    mark = _MARK_WORDS.get(cell.mark, "")
+    return [mark if p == "mark" else "" if v is None else repr(v) for p, v in zip(parts, found)]
+
+
+def mark_words(mark: str, grid: Grid) -> str:
+    """Return what a mark says of a value, for whoever points at it."""
+    words = {BEST: "best", TIED: "not to be told from the best", LIKE: f"not to be told from {grid.against}"}
+    return words.get(mark) or f"{_MARK_WORDS[mark]} than {grid.against}"
 
 
 def measured_text(cell: Cell, *, plus_minus: str = " ± ") -> str:
@@ -609,6 +656,11 @@ def table_legend(grid: Grid) -> list[str]:
         lines.append(
             f"{TIED} not to be told from it (paired randomisation test over the same queries, p ≥ {LEVEL}, not "
             "corrected for the number of pairs)."
+        )
+    if grid.against:
+        lines.append(
+            f"{BETTER} better and {WORSE} worse than {grid.against}, {LIKE} not to be told from it (paired "
+            f"randomisation test over the same queries, p < {LEVEL}, not corrected for the number of tests)."
         )
     return [*lines, *grid.left_out]
 
@@ -684,6 +736,8 @@ _LATEX = {
     "≥": r"$\geq$",
     BEST: r"$^{\star}$",
     TIED: r"$^{\circ}$",
+    BETTER: r"$^{\uparrow}$",
+    WORSE: r"$^{\downarrow}$",
     "\N{MINUS SIGN}": "$-$",
 }
 

@@ -38,9 +38,9 @@ def test_tables_figures_and_pages_are_in_snakemake_s_own_report(project):
         page = archive.read("report/report.html").decode()
     for name in ("map.csv", "curve.svg", "sheet.svg", "report.html", "metrics.csv", "comparison.csv"):
         assert any(entry.endswith(f"/{name}") for entry in names), name
-    found = re.search(r"var results = (\{.*?\});?\n", page) or re.search(r"results\s*=\s*(\{.*\})", page)
-    assert found
-    results = json.loads(found[1])
-    captions = {entry["name"]: entry["caption"] for entry in results.values()}
-    assert "Curve" in next(words for name, words in captions.items() if "curve" in name)
+    results = json.loads(re.search(r"var results = (\{.*\});", page)[1])
+    captions = {entry["filename"]: entry["caption"] for entry in results.values()}
+    assert "Curve" in captions["curve.svg"]
+    assert "mAP" in captions["map.csv"]
     assert all(captions.values())
+    assert {entry["labels"].get("figure") for entry in results.values()} == {"Curve", "Sheet", None}

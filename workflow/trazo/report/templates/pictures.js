@@ -63,6 +63,10 @@ function unfolded(still) {
   if (folded) still.innerHTML = folded.textContent;
 }
 
+function unfoldAll() {
+  for (const folded of document.querySelectorAll("figure noscript")) unfolded(folded.parentElement);
+}
+
 // Calls a function once, when a part of the page is about to come into view.
 function whenNear(part, act) {
   const watch = new IntersectionObserver(seen => {

@@ -4,7 +4,9 @@
 (() => {
   "use strict";
   const holder = document.getElementById("plot-data"), library = document.getElementById("plotly-packed");
-  if (!holder || !library || typeof DecompressionStream === "undefined") return;
+  if (!holder || !library) return;
+  // A browser of before 2023 keeps the still pictures.
+  if (typeof DecompressionStream === "undefined") return unfoldAll();
   const plots = JSON.parse(holder.textContent);
   // A finger that moves scrolls the page; a mouse draws a frame to look closer, and a double click goes back.
   const TOUCHED = matchMedia("(hover: none)").matches;

@@ -108,6 +108,6 @@
   // What is folded on the screen is printed all the same, as far as it says so.
   addEventListener("beforeprint", () => {
     for (const part of document.querySelectorAll("details[data-print]")) part.open = true;
-    for (const still of document.querySelectorAll("figure .scroll:has(> noscript)")) unfolded(still);
+    unfoldAll();
   });
 })();

@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,14 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_gpu_for_all() -> Iterator[None]:
+    """Processes that run tests share a GPU, which else the first would keep for itself; `test_claims` tests that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRAZO_SHARE_GPU", "1")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -132,6 +132,7 @@ def test_gpus_have_the_same_names_whatever_is_visible(visible, uuids, names):
 
 
 def test_a_job_takes_a_gpu_that_no_other_has(hold, tmp_path, monkeypatch):
+    monkeypatch.delenv("TRAZO_SHARE_GPU", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: SimpleNamespace(uuid="ab"[number]))
@@ -144,13 +145,18 @@ def test_a_job_takes_a_gpu_that_no_other_has(hold, tmp_path, monkeypatch):
     try:
         assert choose_device("auto") == choose_device("cuda") == torch.device("cuda", 1)
         assert choose_device("cpu") == torch.device("cpu")
+        # Who serves for long takes none for itself, nor do those who are told to share.
+        assert choose_device("auto", own=False) == torch.device("cuda", 0)
+        monkeypatch.setenv("TRAZO_SHARE_GPU", "1")
+        assert choose_device("auto") == torch.device("cuda", 0)
     finally:
         device._claimed_gpu.cache_clear()
     assert current == [1]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_real_gpu_is_held():
+def test_a_real_gpu_is_held(monkeypatch):
+    monkeypatch.delenv("TRAZO_SHARE_GPU", raising=False)
     chosen = choose_device("auto")
     assert (chosen.type, chosen.index) == ("cuda", torch.cuda.current_device())
     names = gpu_names(

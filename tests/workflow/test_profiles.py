@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,11 +63,13 @@ def listed(folder: Path, gpus: int) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("visible", "threads"), [("", 2), ("1,2", 3)])
+@pytest.mark.parametrize(("visible", "threads"), [(None, 2), ("1,2", 3), ("", 6)])
 def test_cores_are_shared_out_among_gpus(project, tmp_path, monkeypatch, visible, threads):
-    """Three GPUs, or two of them: as many trainings run side by side, each with its share of six cores."""
+    """Three GPUs, two of them, or none: as many trainings run side by side, each with its share of six cores."""
     monkeypatch.setenv("PATH", f"{listed(tmp_path / 'bin', 3)}:{os.environ['PATH']}")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     profile = ("--profile", "workflow/profiles/gpu", "--cores", "6", "--config", "threads=0", "device=auto")
     done = project.snakemake(*profile, "--dry-run", "--forcerun", "train_stage")
     assert set(re.findall(r"threads: (\d+)", done.stdout)) == {str(threads)}, done.stdout
@@ -78,6 +81,18 @@ def test_without_a_gpu_all_cores_are_one_jobs(project, monkeypatch):
     profile = ("--profile", "workflow/profiles/default", "--cores", "6", "--config", "threads=0")
     done = project.snakemake(*profile, "--dry-run", "--forcerun", "train_stage")
     assert set(re.findall(r"threads: (\d+)", done.stdout)) == {"6"}, done.stdout
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="needs a machine without NVIDIA's driver")
+def test_where_there_is_no_gpu_none_is_asked_for_and_jobs_run_side_by_side(project):
+    profile = ("--profile", "workflow/profiles/default", "--config", "device=auto")
+    done = project.snakemake(*profile, "--dry-run", "--forcerun", "rank_gallery")
+    assert "rule rank_gallery" in done.stdout
+    assert not re.search(r"\bgpu=1\b", done.stdout), done.stdout
+
+
+def test_costs_are_measured_on_all_cores_however_many_gpus_there_are():
+    assert re.search(r"^ +threads: all_cores\(\)$", (ROOT / "workflow/rules/cost.smk").read_text(), flags=re.MULTILINE)
 
 
 def test_on_a_cluster_trainings_get_the_cores_of_the_profile_and_rules_say_what_they_need(project):

@@ -1,6 +1,7 @@
 # What all rules share: the checked configuration, the plan of every study, and fingerprints of code.
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -53,22 +54,37 @@ def need_writable_results():
         raise WorkflowError(f"Nothing can be run.\n{error}") from None
 
 
+def all_cores():
+    """Return the cores of a local run, or those that a job of a cluster was given; where none are named, 8."""
+    if workflow.remote_exec:
+        return int(os.getenv("TRAZO_THREADS", 8))
+    try:
+        return workflow.cores
+    except WorkflowError:
+        return 8
+
+
 def default_threads():
     """Return the threads of a job that takes what it can get; on a cluster 8, unless `--cores` says otherwise.
 
     In a local run these are all cores, shared out among as many jobs as there are GPUs (`--resources gpu=…`).
     A job of a cluster reads this file on its own machine, where it has other cores: it takes what it was given.
     """
-    if workflow.remote_exec:
-        return int(os.getenv("TRAZO_THREADS", 8))
-    try:
-        cores = workflow.cores
-    except WorkflowError:
-        return 8
     gpus = workflow.global_resources.get("gpu")
     # With `--jobs`, cores are those of each of a cluster's jobs.
-    shared = gpus is not None and workflow.nodes is None
-    return max(1, cores // max(1, gpus.value)) if shared else cores
+    shared = gpus is not None and workflow.nodes is None and not workflow.remote_exec
+    return max(1, all_cores() // max(1, gpus.value)) if shared else all_cores()
+
+
+def gpus_of_a_job():
+    """Return the GPUs that a job which computes with torch asks for: none where it will find none.
+
+    Where none are, limits on them would hold up jobs that could run side by side.
+    """
+    here = workflow.local_exec and not workflow.remote_exec
+    if settings.device == "auto" and here and shutil.which("nvidia-smi") is None:
+        return 0
+    return int(settings.device != "cpu")
 
 
 def growing(amount):

@@ -17,9 +17,9 @@ rule measure_cost:
     conda:
         "../../envs/environment.yaml"
     # All cores: nothing else runs beside it, and it times what it has to itself.
-    threads: default_threads()
+    threads: all_cores()
     resources:
-        gpu=int(settings.device != "cpu"),
+        gpu=gpus_of_a_job(),
         mem_mb=memory(8000, times=8),
         runtime=growing(120),
     params:

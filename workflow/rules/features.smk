@@ -17,7 +17,7 @@ rule extract_features:
         "../../envs/environment.yaml"
     threads: THREADS
     resources:
-        gpu=int(settings.device != "cpu"),
+        gpu=gpus_of_a_job(),
         workers=settings.workers,
         mem_mb=memory(8000, times=8),
         runtime=growing(30),
@@ -63,6 +63,8 @@ rule evaluate_classifier:
         "results/{study}/logs/evaluate_classifier/{model}/seed{seed}/{stage}/epoch{epoch}/{dataset}/{split}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(2000, times=4),
     params:
         code=code_of("evaluate_classifier"),
     script:

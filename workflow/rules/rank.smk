@@ -22,7 +22,7 @@ rule rank_gallery:
         "../../envs/environment.yaml"
     threads: lambda w: plan_of(w).ranking_threads(THREADS)
     resources:
-        gpu=int(settings.device != "cpu"),
+        gpu=gpus_of_a_job(),
         mem_mb=memory(4000 + settings.memory_mib, times=4),
         runtime=growing(30),
     params:
@@ -49,6 +49,9 @@ rule compare_methods:
         "results/{study}/logs/compare_methods.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(2000, times=4),
+        runtime=growing(60),
     params:
         code=code_of("compare_methods"),
     script:
@@ -68,6 +71,8 @@ rule compare_rankers:
         "results/{study}/logs/compare_rankers.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(2000, times=4),
     params:
         code=code_of("compare_rankers"),
     script:

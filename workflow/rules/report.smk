@@ -19,6 +19,8 @@ rule collect_training:
         "results/{study}/logs/collect_training.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(2000, times=4),
     params:
         code=code_of("collect_training"),
         data=lambda w: plan_of(w).learned_data(),
@@ -47,6 +49,8 @@ rule collect_metrics:
         "results/{study}/logs/collect_metrics.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(2000, times=4),
     params:
         code=code_of("collect_metrics"),
     script:
@@ -71,6 +75,8 @@ rule compare_published:
         "results/{study}/logs/compare_published.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(2000, times=4),
     params:
         code=code_of("compare_published"),
         study=lambda w: plan_of(w).comparison_settings(),
@@ -99,6 +105,8 @@ rule render_table:
         "results/{study}/logs/render_table/{table}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(2000, times=4),
     params:
         code=code_of("render_table"),
         study=lambda w: plan_of(w).table_settings(w.table),
@@ -124,6 +132,8 @@ rule render_figure:
         "results/{study}/logs/render_figure/{figure}.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(2000, times=4),
     params:
         code=code_of("render_figure"),
         study=lambda w: plan_of(w).figure_settings(w.figure),
@@ -155,6 +165,9 @@ rule render_report:
         "results/{study}/logs/render_report.log",
     conda:
         "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(2000, times=4),
+        runtime=growing(60),
     params:
         code=code_of(
             "render_report",
@@ -166,6 +179,11 @@ rule render_report:
         sources=lambda w: plan_of(w).sources_in_words(),
     script:
         "../scripts/render_report.py"
+
+
+# A second of work: on a cluster it runs where the command was given.
+localrules:
+    render_index,
 
 
 # The front page: all studies of the run, and those of earlier runs whose results lie beside them.

@@ -20,7 +20,7 @@ rule train_stage:
         "../../envs/environment.yaml"
     threads: THREADS
     resources:
-        gpu=int(settings.device != "cpu"),
+        gpu=gpus_of_a_job(),
         workers=settings.workers,
         mem_mb=memory(8000, times=8),
         # A training that runs out of time goes on from its last epoch.

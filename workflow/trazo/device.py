@@ -30,10 +30,18 @@ class DeviceMemoryError(TrazoError):
     """A computation that does not fit into the device's memory, not even in the smallest blocks."""
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, *, own: bool = True) -> torch.device:
     """Return the device for "auto", "cpu" or "cuda": of several GPUs one that no other process of this user has.
 
-    A GPU is this process's own until it ends. Where all are taken, it waits, and the log says for whom.
+    A GPU is this process's own until it ends. Where all are taken, it waits, and the log says for whom. With
+    TRAZO_SHARE_GPU=1 in the environment, all take the first GPU that they see.
+
+    Parameters
+    ----------
+    name
+        What is asked for.
+    own
+        False: the first GPU, whoever uses it besides; of who serves for long and computes little.
 
     Raises
     ------
@@ -44,7 +52,8 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise InputError("device: got 'cuda', but torch sees no GPU here; use 'auto' or 'cpu'.")
-    return torch.device("cuda", _claimed_gpu())
+    alone = own and os.environ.get("TRAZO_SHARE_GPU") != "1"
+    return torch.device("cuda", _claimed_gpu() if alone else 0)
 
 
 @cache
@@ -72,9 +81,10 @@ def gpu_names(visible: str, uuids: Sequence[str]) -> list[str]:
     uuids
         UUIDs of the GPUs seen, in order.
     """
-    listed = visible.split(",")
-    parts = len(listed) == len(uuids) and all(name.strip().startswith("MIG-") for name in listed)
-    return [name.strip() for name in listed] if parts else [f"GPU-{uuid}" for uuid in uuids]
+    listed = [name.strip() for name in visible.split(",")]
+    # Of parts, CUDA sees the first ones only.
+    parts = len(listed) >= len(uuids) and all(name.startswith("MIG-") for name in listed)
+    return listed[: len(uuids)] if parts else [f"GPU-{uuid}" for uuid in uuids]
 
 
 def device_name(device: torch.device) -> str:

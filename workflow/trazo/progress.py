@@ -100,7 +100,7 @@ def _ends_when_asked() -> Iterator[None]:
         return
 
     def end(*_: object) -> None:
-        # Asked twice, at once.
+        # Asked again once this has begun, at once.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sys.exit(_ASKED_TO_END)
 

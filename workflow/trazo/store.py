@@ -283,14 +283,16 @@ def _seal_of(file: BinaryIO) -> bytes:
     return (_SEAL + f"{found:08x}\n".encode()).ljust(_SEAL_BYTES, b"\0")
 
 
-def _is_sealed(path: Path) -> bool | None:
+def _is_sealed(path: Path, *, whole: bool = True) -> bool | None:
     """Return whether an artifact's bytes are those that were written; None where there is no checksum.
 
-    Files made by others have none, nor have those of earlier versions.
+    Files made by others have none, nor have those of earlier versions. Unless `whole`, that there is one is enough.
     """
     with path.open("rb") as file:
         head = file.read(_SEAL_BYTES)
-        return head == _seal_of(file) if head.startswith(_SEAL) else None
+        if not head.startswith(_SEAL):
+            return None
+        return not whole or head == _seal_of(file)
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -560,8 +562,12 @@ def _get_record(file: h5py.File) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(path: Path | str, kind: str) -> Iterator[h5py.File]:
-    """Open an artifact of `kind` for reading, or say in one sentence why it is not one."""
+def _opened(path: Path | str, kind: str, *, whole: bool = True) -> Iterator[h5py.File]:
+    """Open an artifact of `kind` for reading, or say in one sentence why it is not one.
+
+    `whole`: its bytes are compared with their checksum, which takes reading them all; who wants little of a large file
+    does without.
+    """
     path = Path(path)
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist; expected {kind}.")
@@ -570,7 +576,7 @@ def _opened(path: Path | str, kind: str) -> Iterator[h5py.File]:
         "which makes it anew."
     )
     # First of all, as HDF5 may do anything with bytes that are not its own.
-    sealed = _is_sealed(path)
+    sealed = _is_sealed(path, whole=whole)
     if sealed is False:
         raise ArtifactError(damage)
     try:
@@ -597,7 +603,8 @@ def _opened(path: Path | str, kind: str) -> Iterator[h5py.File]:
             raise ArtifactError(f"{path} was not written by trazo: {error}; delete it and run again.") from error
         try:
             yield file
-        except ArtifactError:
+        except TrazoError:
+            # It is about something else that was read meanwhile, such as a photo.
             raise
         except (KeyError, OSError, RuntimeError, ValueError) as error:
             raise ArtifactError(f"{path} is damaged ({error}); delete it and run again.") from error
@@ -711,7 +718,7 @@ def read_images(path: Path | str, rows: np.ndarray | None = None) -> Images:
     ArtifactError
         If it is missing, damaged or something else.
     """
-    with _opened(path, "images") as file:
+    with _opened(path, "images", whole=rows is None) as file:
         take = slice(None) if rows is None else np.asarray(rows)
         ids = np.array(_get_strings(file, "ids"), dtype=object)[take]
         instances = _get_instances(file)
@@ -738,7 +745,7 @@ def read_labels(path: Path | str) -> tuple[np.ndarray, list[str]]:
     ArtifactError
         If it is missing, damaged or something else.
     """
-    with _opened(path, "images") as file:
+    with _opened(path, "images", whole=False) as file:
         return file["labels"][:], _get_strings(file, "classes")
 
 
@@ -750,7 +757,7 @@ def read_ids(path: Path | str) -> list[str]:
     ArtifactError
         If it is missing, damaged or something else.
     """
-    with _opened(path, "images") as file:
+    with _opened(path, "images", whole=False) as file:
         return _get_strings(file, "ids")
 
 

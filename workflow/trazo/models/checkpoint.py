@@ -165,6 +165,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     need_sound(path, whole=False)
     try:
         return _checked(path, content)
+    except ArtifactError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise ArtifactError(f"{path} is no whole checkpoint: {reason}; delete it and run again.") from error

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from trazo.config import Study
+from trazo.printable import printable
 from trazo.report.artifacts import Keyed
 from trazo.report.panels import MapPanel, arranged, centred, figure_panels, joint_classes
 
@@ -22,7 +23,7 @@ GRID = 10_000
 
 def as_script(values: Any) -> str:
     """Return plain values as JSON that can stand in a `script` element."""
-    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+    text = printable(json.dumps(values, ensure_ascii=False, separators=(",", ":")))
     # Inside a script element only "</script" and "<!--" mean anything; no "<" is left to begin one.
     return text.replace("<", "\\u003c")
 

@@ -116,7 +116,7 @@ class Search:
     def __init__(self, root: Path | str, *, device: str = "auto", threads: int = 0, trust: bool = False) -> None:
         self.files = Files(Path(root))
         self.methods = find_methods(root)
-        self.device = choose_device(device)
+        self.device = choose_device(device, own=False)
         self._trust = trust
         make_repeatable(self.device, threads or _cores())
         self._networks: _Recent[Network] = _Recent(_NETWORKS)

@@ -17,6 +17,11 @@ def cluster(request) -> Iterator[Cluster]:
         programs = find_programs(request.config.cache.mkdir("slurm"))
     except NoSlurm as reason:
         pytest.skip(f"no SLURM: {reason}")
-    running = Cluster(programs)
+    try:
+        running = Cluster(programs)
+    except (AssertionError, OSError) as reason:
+        if os.environ.get("TRAZO_TEST_SLURM") == "1":
+            raise
+        pytest.skip(f"SLURM does not start here (TRAZO_TEST_SLURM=1 makes that a failure): {reason}")
     yield running
     running.stop()

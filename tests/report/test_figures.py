@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -144,6 +145,22 @@ def test_a_figure_that_cannot_be_drawn_is_refused_before_the_run(toy_study, kind
     with pytest.raises(InputError, match=message) as caught:
         validate_figure(Figure(title="Nice", kind=kind, options=options), toy_study)
     assert "figure 'Nice'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "metrics", "message"),
+    [
+        ({}, ["map", "precision_at_recall@0.1"], ""),
+        ({"interpolated": True}, ["interpolated_precision@0.1"], ""),
+        ({}, ["map"], r"toys-test does not give recall_precision; add it to its `metrics`\.$"),
+        ({}, ["interpolated_precision@0.1"], "does not give recall_precision; .*or say `interpolated: true`"),
+        ({"interpolated": True}, ["precision_at_recall@0.1"], "recall_precision_interpolated.*`interpolated: false`"),
+    ],
+)
+def test_curves_need_the_metric_that_they_are_drawn_of(toy_study, options, metrics, message):
+    figure = Figure(title="Nice", kind="recall_precision", options={"retrieval": "toys-test", **options})
+    with pytest.raises(InputError, match=message) if message else nullcontext():
+        validate_figure(figure, toy_study, metrics, None, {"toys-test": metrics})
 
 
 def test_missing_material_is_named(finished, tmp_path):

@@ -13,6 +13,7 @@ from trazo.report.drawing import (
     MARKERS,
     SOFT,
     Drawing,
+    Foreseen,
     Material,
     ModelOptions,
     colour_of,
@@ -56,7 +57,20 @@ class RecallPrecision(ModelOptions):
     average: Literal["queries", "classes"] = Field("queries", description="what a point averages over")
 
 
-@figure_kind("recall_precision", needs=("metrics",), options=RecallPrecision)
+def _check_recall_precision(options: RecallPrecision, study: Study, foreseen: Foreseen) -> str:
+    known = foreseen.searched or {}
+    searched = [label for label in known if not options.retrieval or label == options.retrieval]
+    given = {metric.partition("@")[0] for label in searched for metric in known[label]}
+    names = {STUDY_CURVE: "recall_precision", INTERPOLATED_CURVE: "recall_precision_interpolated"}
+    wanted = INTERPOLATED_CURVE if options.interpolated else STUDY_CURVE
+    if not searched or wanted in given:
+        return ""
+    others = given & set(names)
+    remedy = f", or say `interpolated: {str(not options.interpolated).lower()}`" if others else ""
+    return f"{' and '.join(searched)} does not give {names[wanted]}; add it to its `metrics`{remedy}."
+
+
+@figure_kind("recall_precision", needs=("metrics",), options=RecallPrecision, check=_check_recall_precision)
 def recall_precision(options: RecallPrecision, study: Study, material: Material) -> Drawing:
     """Draw precision against recall, a line per model (and reducer) and distance, a panel per retrieval.
 

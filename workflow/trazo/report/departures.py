@@ -160,7 +160,8 @@ def _told(study: Study, original: Study) -> list[str]:
     """Return differences but those in what the report shows: a sentence for all parts that differ in the same way."""
     by_difference: dict[str | _Absence, list[str]] = {}
     for key, before, now in differences(study, original):
-        if key.partition(".")[0] not in _SHOWN:
+        # What stands in for what is a sentence of its own.
+        if key.partition(".")[0] not in _SHOWN and not key.endswith(".stands_for"):
             subject, sentence = _sentence(key, before, now, study, original)
             by_difference.setdefault(sentence, []).append(subject)
     # A family of models that was left out is one sentence, in the place of its first member.

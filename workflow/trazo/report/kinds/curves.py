@@ -41,6 +41,8 @@ from trazo.store import read_history
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# Percent of precision below which an axis ends early.
+_LOW = 50
 STUDY_CURVE, INTERPOLATED_CURVE = "precision_at_recall", "interpolated_precision"
 
 
@@ -109,7 +111,7 @@ def _recall_lines(
     """Draw the lines of a panel, given by the name of each model (and reducer); return what they say in words."""
     seen = [m.distance for mine in lines.values() for m in mine]
     names = sorted(set(seen), key=ordering(study, "distance", seen))
-    words = []
+    words, highest = [], 0.0
     for colour, (name, mine) in enumerate(lines.items()):
         for style, distance in enumerate(names):
             line = select(mine, distance=distance)
@@ -137,11 +139,14 @@ def _recall_lines(
                 heights,
                 color=colour_of(colour),
                 linestyle=LINE_STYLES[style % len(LINE_STYLES)],
-                marker=MARKERS[style % len(MARKERS)],
+                marker=mark_of(colour) or MARKERS[style % len(MARKERS)],
                 label=" · ".join(told),
             )
             tell(drawn, " · ".join(told), said)
-    axes.set(xlabel="Recall (%)", ylabel="Precision (%)", xlim=(-1, 101), ylim=(0, 102))
+            highest = max(highest, *heights)
+    # Where all lies low, an axis to 100 % would press the lines together.
+    top = 102 if highest > _LOW else 1.25 * highest
+    axes.set(xlabel="Recall (%)", ylabel="Precision (%)", xlim=(-1, 101), ylim=(0, top))
     axes.set_xticks(range(0, 101, 10))
     axes.legend(loc="upper right")
     return words

@@ -51,12 +51,15 @@ environment:
 	  cp $(LOCK) $(VENV)/requirements.lock; \
 	fi
 
-# Keeps what a finished study found, without its artifacts, under results/reference.
+# Keeps what a finished study found, without its artifacts, under results/reference: of pictures of many photos the PNG
+# alone, and metrics.csv packed if it is large.
 reference:
 	@for study in $(subst $(comma), ,$(STUDIES)); do \
 	  mkdir -p results/reference/$$study; \
 	  cp -r results/$$study/{run.md,comparison.csv,metrics.csv,timings.csv,tables,figures} results/reference/$$study/; \
 	  rm -f results/reference/$$study/figures/*.json; \
+	  find results/reference/$$study/figures -name '*.svg' -size +1000k -delete; \
+	  find results/reference/$$study -name metrics.csv -size +2000k -exec gzip --force --no-name {} +; \
 	  echo "Kept results/reference/$$study"; \
 	done
 
